@@ -1,0 +1,11 @@
+//! Pinfold: the edge tier in front of a fleet of Kurento Media Servers.
+//!
+//! The modules stand in layer order: each may import only what stands above it. The pure half turns
+//! values into values; the shell owns sockets, files, clocks and tasks. `docs/ARCHITECTURE.md` is
+//! the map.
+
+// Pure: values in, values out.
+pub mod model;
+pub mod protocol;
+
+// Shell: sockets, files, clocks, tasks.

@@ -1,0 +1,3 @@
+//! The `pinfold` command.
+
+fn main() {}

@@ -1,0 +1,13 @@
+//! Ids, units and small values that every other module speaks in.
+
+mod draws;
+mod ids;
+mod legs;
+mod time;
+
+pub use draws::Draws;
+pub use ids::{
+    BackendId, IdError, MeetingId, MeetingName, PipelineId, SessionId, pipeline_of_object,
+};
+pub use legs::Legs;
+pub use time::Time;
