@@ -1,1 +1,12 @@
-//! Text to messages and back: the JSON-RPC envelope, what Kurento puts in it, WebSocket frames.
+//! Text to messages and back: JSON, the JSON-RPC envelope, what Kurento puts in it, WebSocket frames.
+//!
+//! Nothing here knows of backends or meetings' places; it reads what is written and writes what is
+//! to be said.
+
+pub mod answer;
+pub mod error;
+pub mod frame;
+pub mod json;
+pub mod reply;
+pub mod request;
+pub mod transaction;

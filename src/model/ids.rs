@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Longest meeting name, in bytes after trimming. A longer one is refused.
-pub const MEETING_NAME_MAX_LEN: usize = 256;
+const MEETING_NAME_MAX_LEN: usize = 256;
 
 /// Longest backend id, in bytes.
-pub const BACKEND_ID_MAX_LEN: usize = 64;
+const BACKEND_ID_MAX_LEN: usize = 64;
 
 /// Length of a UUID as text: `8-4-4-4-12` hexadecimal digits.
 const UUID_LEN: usize = 36;

@@ -1,0 +1,131 @@
+//! What a client is told when a call fails.
+
+use std::borrow::Cow;
+
+use super::json::quote;
+
+/// A JSON-RPC error, worded and coded as Kurento would where Kurento has a word for it.
+///
+/// Source of codes and texts: JSON-RPC 2.0 section 5.1, and `KurentoException.hpp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// JSON-RPC or Kurento error code.
+    pub code: i32,
+    /// Kurento's name of the error, its `data.type`; JSON-RPC's own errors have none.
+    pub kind: Option<&'static str>,
+    /// Says what is wrong and who must act.
+    pub message: Cow<'static, str>,
+}
+
+impl Failure {
+    const fn new(code: i32, kind: Option<&'static str>, message: Cow<'static, str>) -> Self {
+        Self { code, kind, message }
+    }
+
+    /// -32700: the text is not JSON.
+    #[must_use]
+    pub fn malformed(why: &str) -> Self {
+        Self::new(-32700, None, format!("Parse error: {why}").into())
+    }
+
+    /// -32600: JSON, but no request.
+    #[must_use]
+    pub fn invalid_request(why: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(-32600, None, why.into())
+    }
+
+    /// -32601: no such method.
+    #[must_use]
+    pub const fn method_not_found() -> Self {
+        Self::new(-32601, None, Cow::Borrowed("Method not found."))
+    }
+
+    /// -32602: `params` is missing or of the wrong kind.
+    #[must_use]
+    pub const fn invalid_params(message: &'static str) -> Self {
+        Self::new(-32602, Some("INVALID_PARAMS"), Cow::Borrowed(message))
+    }
+
+    /// -32000: a parameter is missing or of the wrong kind.
+    #[must_use]
+    pub fn bad_parameter(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(-32000, None, message.into())
+    }
+
+    /// 40003: something broke on the way, and whether the call ran is not known.
+    #[must_use]
+    pub fn unexpected(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40003, Some("UNEXPECTED_ERROR"), message.into())
+    }
+
+    /// 40007: no such session.
+    #[must_use]
+    pub const fn invalid_session() -> Self {
+        Self::new(40007, Some("INVALID_SESSION"), Cow::Borrowed("Invalid session"))
+    }
+
+    /// 40008: the transaction cannot be carried out as one.
+    #[must_use]
+    pub fn malformed_transaction(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40008, Some("MALFORMED_TRANSACTION"), message.into())
+    }
+
+    /// 40009: no room; `message` names what is full and who must act.
+    #[must_use]
+    pub fn not_enough_resources(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40009, Some("NOT_ENOUGH_RESOURCES"), message.into())
+    }
+
+    /// 40101: the object does not exist, or no longer.
+    #[must_use]
+    pub fn object_not_found(object: &str) -> Self {
+        let message = format!("Object '{object}' not found");
+        Self::new(40101, Some("MEDIA_OBJECT_NOT_FOUND"), message.into())
+    }
+
+    /// 40101 for a call that was waiting when its backend went, and its objects with it.
+    #[must_use]
+    pub const fn object_lost() -> Self {
+        let message = "Object not found: the media server that held it is gone";
+        Self::new(40101, Some("MEDIA_OBJECT_NOT_FOUND"), Cow::Borrowed(message))
+    }
+
+    /// The whole message that answers the request `id` (raw JSON, `null` if there is none), its
+    /// members in Kurento's order.
+    #[must_use]
+    pub fn to_text(&self, id: &str) -> String {
+        let data = self.kind.map(|k| format!("\"data\":{{\"type\":\"{k}\"}},")).unwrap_or_default();
+        let message = quote(&self.message);
+        let code = self.code;
+        format!(
+            r#"{{"error":{{"code":{code},{data}"message":{message}}},"id":{id},"jsonrpc":"2.0"}}"#
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_read_as_kurento_writes_them() {
+        assert_eq!(
+            Failure::object_not_found("nosuch").to_text("90"),
+            concat!(
+                r#"{"error":{"code":40101,"data":{"type":"MEDIA_OBJECT_NOT_FOUND"},"#,
+                r#""message":"Object 'nosuch' not found"},"id":90,"jsonrpc":"2.0"}"#
+            )
+        );
+        assert_eq!(
+            Failure::method_not_found().to_text("\"a\""),
+            r#"{"error":{"code":-32601,"message":"Method not found."},"id":"a","jsonrpc":"2.0"}"#
+        );
+    }
+
+    #[test]
+    fn what_a_client_wrote_cannot_break_out_of_the_message() {
+        let text = Failure::object_not_found("\"},\"x\":{\"\n").to_text("1");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["error"]["message"], "Object '\"},\"x\":{\"\n' not found");
+    }
+}

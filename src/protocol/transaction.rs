@@ -1,0 +1,182 @@
+//! What a transaction touches and creates, so that it can be routed as one.
+
+use super::error::Failure;
+use super::json::{JsonError, Reader, Text};
+use super::reply::parse_reply;
+use super::request::{Hints, Params, Refused, read_params};
+use crate::model::PipelineId;
+
+/// Pipelines one transaction may create. More are refused: each is placed by itself.
+pub const PIPELINES_MAX: usize = 64;
+
+/// What routing must know of a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    /// Pipelines its operations touch, each once, with the object that was named.
+    pub touches: Vec<(PipelineId, String)>,
+    /// Pipelines it creates: index of the operation, and what the creator tells of it.
+    pub creates: Vec<(usize, Hints)>,
+    /// Pipelines it releases: index of the operation, and which.
+    pub releases: Vec<(usize, PipelineId)>,
+}
+
+/// Reads `operations`, the raw value of that member; absent or no array is an empty transaction,
+/// which the backend will answer.
+///
+/// # Errors
+/// A hint that cannot be taken, or too many new pipelines.
+pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failure> {
+    let mut transaction = Transaction::default();
+    let Some(operations) = operations.filter(|raw| raw.starts_with('[')) else {
+        return Ok(transaction);
+    };
+    Reader::new(operations, usize::MAX)
+        .array(|index, reader| {
+            let operation = read_operation(reader)?;
+            transaction.add(index, &operation).map_err(|failure| Refused { id: "null", failure })
+        })
+        .map_err(|refused: Refused<'_>| refused.failure)?;
+    Ok(transaction)
+}
+
+/// One operation: its method and parameters, neither checked, because the backend does that.
+#[derive(Default)]
+struct Operation<'a> {
+    method: Option<&'a str>,
+    params: Params<'a>,
+}
+
+fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<'a>> {
+    let mut operation = Operation::default();
+    if reader.peek() != Some(b'{') {
+        reader.value()?;
+        return Ok(operation);
+    }
+    reader.object(|key, reader| {
+        if key.is("params") && reader.peek() == Some(b'{') {
+            return read_params(reader, &mut operation.params);
+        }
+        let value = reader.value()?;
+        if key.is("method") {
+            operation.method = Some(value);
+        }
+        Ok::<_, Refused<'a>>(())
+    })?;
+    Ok(operation)
+}
+
+impl Transaction {
+    fn add(&mut self, index: usize, operation: &Operation<'_>) -> Result<(), Failure> {
+        let Some(method) = operation.method.and_then(Text::of) else { return Ok(()) };
+        let params = &operation.params;
+        if method.is("create") && params.creates_pipeline() {
+            if self.creates.len() == PIPELINES_MAX {
+                return Err(Failure::malformed_transaction("more than 64 pipelines are created"));
+            }
+            self.creates.push((index, params.hints()?));
+        } else if method.is("create") {
+            if let Some((pipeline, object)) = params.constructor_object() {
+                self.touch(pipeline, &object);
+            }
+        } else if let Some(object) = params.object_text() {
+            let Some(pipeline) = PipelineId::parse(&object) else { return Ok(()) };
+            self.touch(pipeline, &object);
+            if method.is("release") && !object.contains('/') {
+                self.releases.push((index, pipeline));
+            }
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, pipeline: PipelineId, object: &str) {
+        if self.touches.iter().all(|(known, _)| *known != pipeline) {
+            self.touches.push((pipeline, object.to_owned()));
+        }
+    }
+}
+
+/// One operation of an answered transaction that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done<'a> {
+    /// Index of the operation.
+    pub index: usize,
+    /// Raw `result.value`, if it gave one.
+    pub value: Option<&'a str>,
+}
+
+/// The operations that succeeded, read from `value`, the raw `result.value` of the whole answer.
+#[must_use]
+pub fn parse_done(value: &str) -> Vec<Done<'_>> {
+    let mut done = Vec::new();
+    let mut reader = Reader::new(value, usize::MAX);
+    if reader.peek() != Some(b'[') {
+        return done;
+    }
+    let read = reader.array(|_, reader| {
+        let answer = parse_reply(reader.value()?);
+        if let (Ok(index), true) = (answer.id.parse(), answer.is_success) {
+            done.push(Done { index, value: answer.value });
+        }
+        Ok::<_, JsonError>(())
+    });
+    if read.is_ok() { done } else { Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const PIPELINE: &str = "42f11eab-5c0d-42c7-88c1-2dad584b2ae0_kurento.MediaPipeline";
+
+    #[test]
+    fn a_transaction_tells_what_it_touches_creates_and_releases() {
+        let operations = json!([
+            {"method": "create", "params": {"type": "MediaPipeline", "properties": {"meeting": "m"}}},
+            {"method": "create", "params": {"type": "WebRtcEndpoint",
+                "constructorParams": {"mediaPipeline": "newref:0"}}},
+            {"method": "create", "params": {"type": "PassThrough",
+                "constructorParams": {"mediaPipeline": PIPELINE}}},
+            {"method": "invoke", "params": {"object": format!("{PIPELINE}/x"), "operation": "y"}},
+            {"method": "release", "params": {"object": format!("{PIPELINE}/x")}},
+            {"method": "release", "params": {"object": PIPELINE}},
+            5, {}, {"method": 5}
+        ])
+        .to_string();
+        let read = parse_transaction(Some(&operations)).unwrap();
+        let pipeline = PipelineId::parse(PIPELINE).unwrap();
+        assert_eq!(read.touches, [(pipeline, PIPELINE.to_owned())]);
+        assert_eq!(read.creates.len(), 1);
+        assert_eq!(read.creates[0].1.meeting.as_ref().unwrap().as_str(), "m");
+        assert_eq!(read.releases, [(5, pipeline)]);
+    }
+
+    #[test]
+    fn odd_operations_are_the_backend_s_to_refuse() {
+        for raw in [None, Some("{}"), Some("[]"), Some("null")] {
+            assert_eq!(parse_transaction(raw), Ok(Transaction::default()));
+        }
+    }
+
+    #[test]
+    fn too_many_new_pipelines_are_refused() {
+        let create = json!({"method": "create", "params": {"type": "MediaPipeline"}});
+        let operations = json!(vec![create; 65]).to_string();
+        assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
+    }
+
+    #[test]
+    fn the_values_of_an_answer_stand_beside_their_operations() {
+        let value = json!([
+            {"id": 0, "jsonrpc": "2.0", "result": {"sessionId": "s", "value": PIPELINE}},
+            {"id": 1, "jsonrpc": "2.0", "result": {"sessionId": "s"}},
+            {"error": {"code": 40101}, "id": 2, "jsonrpc": "2.0"}
+        ])
+        .to_string();
+        let pipeline = format!("\"{PIPELINE}\"");
+        assert_eq!(
+            parse_done(&value),
+            [Done { index: 0, value: Some(&pipeline) }, Done { index: 1, value: None }]
+        );
+    }
+}
