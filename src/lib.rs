@@ -7,5 +7,6 @@
 // Pure: values in, values out.
 pub mod model;
 pub mod protocol;
+pub mod session;
 
 // Shell: sockets, files, clocks, tasks.

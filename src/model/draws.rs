@@ -15,7 +15,6 @@ impl Draws {
     }
 
     /// The next number, uniform over all of `u64`.
-    #[expect(clippy::should_implement_trait, reason = "endless: an Option would be noise")]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

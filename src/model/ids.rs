@@ -115,12 +115,10 @@ impl MeetingId {
     /// # Errors
     /// As [`MeetingName::parse`].
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        if text.len() > UUID_LEN && text.ends_with(PIPELINE_SUFFIX) {
-            if let Some(pipeline) = PipelineId::parse(text) {
-                return Ok(Self::Pipeline(pipeline));
-            }
+        match PipelineId::parse(text) {
+            Some(pipeline) if text[UUID_LEN..] == *PIPELINE_SUFFIX => Ok(Self::Pipeline(pipeline)),
+            _ => Ok(Self::Named(MeetingName::parse(text)?)),
         }
-        Ok(Self::Named(MeetingName::parse(text)?))
     }
 }
 

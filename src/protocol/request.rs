@@ -83,6 +83,7 @@ pub struct Params<'a> {
     pub constructor_params: Option<&'a str>,
     pub properties: Option<&'a str>,
     pub operations: Option<&'a str>,
+    pub release: Option<&'a str>,
 }
 
 /// The start of the `params` object.
@@ -204,6 +205,7 @@ pub(super) fn read_params<'a>(
             "constructorParams" => &mut params.constructor_params,
             "properties" => &mut params.properties,
             "operations" => &mut params.operations,
+            "release" => &mut params.release,
             _ => return value(reader).map(drop),
         };
         let found = value(reader)?;

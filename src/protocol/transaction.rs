@@ -6,14 +6,15 @@ use super::reply::parse_reply;
 use super::request::{Hints, Params, Refused, read_params};
 use crate::model::PipelineId;
 
-/// Pipelines one transaction may create. More are refused: each is placed by itself.
+/// Pipelines one transaction may create, and different ones it may touch. More are refused, because
+/// each is placed or looked up by itself.
 pub const PIPELINES_MAX: usize = 64;
 
 /// What routing must know of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transaction {
-    /// Pipelines its operations touch, each once, with the object that was named.
-    pub touches: Vec<(PipelineId, String)>,
+    /// Pipelines its operations touch, each once.
+    pub touches: Vec<PipelineId>,
     /// Pipelines it creates: index of the operation, and what the creator tells of it.
     pub creates: Vec<(usize, Hints)>,
     /// Pipelines it releases: index of the operation, and which.
@@ -75,12 +76,12 @@ impl Transaction {
             }
             self.creates.push((index, params.hints()?));
         } else if method.is("create") {
-            if let Some((pipeline, object)) = params.constructor_object() {
-                self.touch(pipeline, &object);
+            if let Some((pipeline, _)) = params.constructor_object() {
+                self.touch(pipeline)?;
             }
         } else if let Some(object) = params.object_text() {
             let Some(pipeline) = PipelineId::parse(&object) else { return Ok(()) };
-            self.touch(pipeline, &object);
+            self.touch(pipeline)?;
             if method.is("release") && !object.contains('/') {
                 self.releases.push((index, pipeline));
             }
@@ -88,10 +89,15 @@ impl Transaction {
         Ok(())
     }
 
-    fn touch(&mut self, pipeline: PipelineId, object: &str) {
-        if self.touches.iter().all(|(known, _)| *known != pipeline) {
-            self.touches.push((pipeline, object.to_owned()));
+    fn touch(&mut self, pipeline: PipelineId) -> Result<(), Failure> {
+        if self.touches.contains(&pipeline) {
+            return Ok(());
         }
+        if self.touches.len() == PIPELINES_MAX {
+            return Err(Failure::malformed_transaction("more than 64 pipelines are touched"));
+        }
+        self.touches.push(pipeline);
+        Ok(())
     }
 }
 
@@ -145,7 +151,7 @@ mod tests {
         .to_string();
         let read = parse_transaction(Some(&operations)).unwrap();
         let pipeline = PipelineId::parse(PIPELINE).unwrap();
-        assert_eq!(read.touches, [(pipeline, PIPELINE.to_owned())]);
+        assert_eq!(read.touches, [pipeline]);
         assert_eq!(read.creates.len(), 1);
         assert_eq!(read.creates[0].1.meeting.as_ref().unwrap().as_str(), "m");
         assert_eq!(read.releases, [(5, pipeline)]);

@@ -1,0 +1,356 @@
+//! The state machine of one client connection: calls, objects, links.
+//!
+//! Pure. It is told what happened ([`Input`]) and says what to do ([`Output`]); whoever drives it owns
+//! the sockets and does it in that order. A message that has a place to go is never rebuilt: the
+//! output says "relay what you just handed me". What has to wait, for a place or for a link, is copied
+//! and bounded.
+//!
+//! Order: messages of a client reach one backend in the order they were sent, except that one which
+//! has to wait for a *place* (a new pipeline, or an object met for the first time) may be overtaken by
+//! messages about other pipelines.
+//!
+//! Not here: which backend a meeting gets (`policy`, `pins`), how a link is dialled (`proxy`).
+
+mod calls;
+mod learn;
+mod loss;
+mod route;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use crate::protocol::answer;
+use crate::protocol::error::Failure;
+use crate::protocol::request::{Hints, Opening};
+use calls::{Call, CallId, Calls};
+
+/// Pipelines a session knows before it first asks which of them are gone.
+const PRUNE_AT_MIN: usize = 1_024;
+
+/// Number of a session's link, one for each backend it has reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkNo(pub usize);
+
+/// A question for a place that waits to be answered, or a reserve that waits to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The client sent this message.
+    FromClient(&'a str),
+    /// The client sent a message that was too long to keep.
+    TooLong,
+    /// The backend of this link sent this message.
+    FromBackend(LinkNo, &'a str),
+    /// The answer to [`Output::Place`].
+    Placed(Ticket, Result<BackendId, Failure>),
+    /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
+    Located(PipelineId, Option<BackendId>),
+    /// The link that [`Output::OpenLink`] asked for is open.
+    LinkOpened(LinkNo),
+    /// The link could not be opened, or is no more.
+    LinkFailed(LinkNo, LinkFailure),
+}
+
+/// Why a link is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFailure {
+    /// It was open and broke; the backend may live.
+    Cut,
+    /// It could not be opened; the backend may live.
+    Unreachable,
+    /// Nothing listens there, or the fleet says that the backend is lost: its objects are gone.
+    Lost,
+}
+
+/// What to do, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send the client's message just handed in to this backend, as it came.
+    Relay(LinkNo),
+    /// Send the backend's message just handed in to the client, as it came.
+    RelayToClient,
+    /// Send this text to a backend.
+    ToBackend(LinkNo, String),
+    /// Send this text to the client.
+    ToClient(String),
+    /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
+    ServerInfo(String),
+    /// Find a place; answered by [`Input::Placed`].
+    Place(Ticket, Wish),
+    /// Find out where this pipeline lives and note that this session uses it; answered by
+    /// [`Input::Located`].
+    Locate(PipelineId),
+    /// Open a link; answered by [`Input::LinkOpened`] or [`Input::LinkFailed`].
+    OpenLink(LinkNo, BackendId),
+    /// The pipeline that this ticket's place was for exists, and this session uses it.
+    Created(Ticket, PipelineId),
+    /// This ticket's place is not used.
+    NotCreated(Ticket),
+    /// This pipeline was destroyed, for everybody.
+    Released(PipelineId),
+    /// This session uses this pipeline no longer.
+    Unheld(PipelineId),
+    /// The session knows many pipelines: call [`Session::forget`] with those that are gone.
+    Prune,
+    /// A backend's message answered no call and was dropped.
+    Stray,
+}
+
+/// What a place is wanted for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A new pipeline.
+    Pipeline {
+        /// Its meeting and how many are expected there.
+        hints: Hints,
+        /// The backend it must be on, because the same transaction touches that.
+        on: Option<BackendId>,
+    },
+    /// A call that any backend can answer. Charges nothing, and its ticket is not used again.
+    Anywhere,
+}
+
+/// Bounds of one session. At a bound the call that would cross it is answered with 40009.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Nesting of a client's JSON; deeper is answered with -32600.
+    pub depth_max: usize,
+    /// Bytes of messages that wait for a place or a link.
+    pub held_max_bytes: usize,
+    /// Unanswered calls on one link.
+    pub calls_max: usize,
+    /// Pipelines known to be in use.
+    pub pipelines_max: usize,
+}
+
+/// One client connection.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    server_id: String,
+    bounds: Bounds,
+    /// What the URL says of every pipeline created here.
+    url: Hints,
+    /// Whether the client has been told the session, so that it counts as the connection's own.
+    is_told: bool,
+    links: Vec<Link>,
+    pipelines: BTreeMap<PipelineId, LinkNo>,
+    prune_at: usize,
+    parked: Vec<Parked>,
+    placing: BTreeMap<Ticket, Placing>,
+    last_ticket: u64,
+    closings: BTreeMap<Ticket, Closing>,
+    held_bytes: usize,
+}
+
+/// A link as the session sees it.
+#[derive(Debug)]
+struct Link {
+    backend: BackendId,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Closed,
+    /// Being dialled; these messages go first when it is open.
+    Opening(Vec<Held>),
+    /// `is_tied`: the backend has tied the link to the session, so that messages need not name it.
+    Open {
+        is_tied: bool,
+        calls: Calls,
+    },
+}
+
+/// A message that waits, with what it takes to route it again.
+#[derive(Clone, Debug)]
+struct Waiting {
+    text: String,
+    /// Places tried that turned out to be unreachable.
+    attempts: u8,
+    /// Pipelines that nobody knows.
+    absent: Vec<PipelineId>,
+}
+
+/// A message that waits for its link.
+#[derive(Debug)]
+struct Held {
+    waiting: Waiting,
+    opening: Option<Opening>,
+    call: Call,
+}
+
+/// A message that waits until this pipeline is located.
+#[derive(Debug)]
+struct Parked {
+    pipeline: PipelineId,
+    waiting: Waiting,
+}
+
+/// A message that waits for places, asked for one after another.
+#[derive(Debug)]
+struct Placing {
+    waiting: Waiting,
+    /// Pipelines it creates: index of the operation, and hints. Empty for a call that goes anywhere.
+    creates: Vec<(usize, Hints)>,
+    /// Places found so far, in the order of `creates`.
+    tickets: Vec<Ticket>,
+    on: Option<BackendId>,
+}
+
+/// A `closeSession` that waits for all its backends.
+#[derive(Debug)]
+struct Closing {
+    call: CallId,
+    releases: bool,
+    unanswered: usize,
+}
+
+impl Session {
+    /// The session of a new connection. `server_id` is what `connect` tells of the edge; `url` holds
+    /// the hints of the request's URL.
+    #[must_use]
+    pub fn new(id: SessionId, server_id: &str, url: Hints, bounds: Bounds) -> Self {
+        Self {
+            id,
+            server_id: server_id.to_owned(),
+            bounds,
+            url,
+            is_told: false,
+            links: Vec::new(),
+            pipelines: BTreeMap::new(),
+            prune_at: PRUNE_AT_MIN,
+            parked: Vec::new(),
+            placing: BTreeMap::new(),
+            last_ticket: 0,
+            closings: BTreeMap::new(),
+            held_bytes: 0,
+        }
+    }
+
+    /// The Kurento session that this connection has on every backend.
+    #[must_use]
+    pub const fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Takes in what happened and appends what to do to `out`.
+    pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+        match input {
+            Input::FromClient(text) => self.on_client(text, out),
+            Input::TooLong => {
+                let failure = Failure::invalid_request("the message is longer than the limit");
+                out.push(Output::ToClient(failure.to_text("null")));
+            }
+            Input::FromBackend(link, text) => self.on_backend(link, text, out),
+            Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
+            Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
+            Input::LinkOpened(link) => self.on_link_opened(link, out),
+            Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+        }
+    }
+
+    /// The pipelines this session uses.
+    pub fn pipelines(&self) -> impl Iterator<Item = PipelineId> {
+        self.pipelines.keys().copied()
+    }
+
+    /// Forgets pipelines that no longer exist. The answer to [`Output::Prune`].
+    pub fn forget(&mut self, gone: &[PipelineId]) {
+        for pipeline in gone {
+            self.pipelines.remove(pipeline);
+        }
+        self.prune_at = PRUNE_AT_MIN.max(self.pipelines.len() * 2);
+    }
+
+    /// The client has gone: gives back all that the session holds.
+    pub fn end(&mut self, out: &mut Vec<Output>) {
+        for link in &mut self.links {
+            match std::mem::replace(&mut link.phase, Phase::Closed) {
+                Phase::Closed => {}
+                Phase::Opening(held) => {
+                    held.iter().for_each(|held| held.call.learn.abandon(out));
+                }
+                Phase::Open { mut calls, .. } => {
+                    calls.drain().for_each(|call| call.learn.abandon(out));
+                }
+            }
+        }
+        for placing in std::mem::take(&mut self.placing).into_values() {
+            out.extend(placing.tickets.into_iter().map(Output::NotCreated));
+        }
+        let pipelines = std::mem::take(&mut self.pipelines);
+        out.extend(pipelines.into_keys().map(Output::Unheld));
+        self.parked.clear();
+        self.closings.clear();
+        self.held_bytes = 0;
+    }
+
+    /// The number of the link to `backend`; a new one is closed.
+    fn link_to(&mut self, backend: &BackendId) -> LinkNo {
+        let found = self.links.iter().position(|link| link.backend == *backend);
+        LinkNo(found.unwrap_or_else(|| {
+            self.links.push(Link { backend: backend.clone(), phase: Phase::Closed });
+            self.links.len() - 1
+        }))
+    }
+
+    /// Notes that `pipeline` lives at the end of `link`.
+    fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
+        self.pipelines.insert(pipeline, link);
+        if self.pipelines.len() >= self.prune_at {
+            self.prune_at = self.pipelines.len() * 2;
+            out.push(Output::Prune);
+        }
+    }
+
+    /// Keeps `text` waiting, if there is room for it.
+    fn hold(&mut self, text: &str) -> Result<(), Failure> {
+        if self.held_bytes + text.len() > self.bounds.held_max_bytes {
+            return Err(Failure::not_enough_resources(
+                "too much of this client waits for a media server; send less at once",
+            ));
+        }
+        self.held_bytes += text.len();
+        Ok(())
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+
+    fn unhold(&mut self, text: &str) {
+        self.held_bytes -= text.len();
+    }
+
+    /// Answers a call about something that is gone as a restarted server would.
+    fn answer_gone(&self, call: &Call, failure: &Failure, out: &mut Vec<Output>) {
+        let id = call.id.as_str();
+        out.push(Output::ToClient(if call.method.succeeds_for_the_gone() {
+            answer::done(id, &self.id)
+        } else {
+            failure.to_text(id)
+        }));
+    }
+}
+
+/// The hints of a new pipeline: what its creator says, else what the URL says.
+fn merge(own: Hints, url: &Hints) -> Hints {
+    let meeting: Option<MeetingName> = own.meeting.or_else(|| url.meeting.clone());
+    Hints { meeting, participants: own.participants.or(url.participants) }
+}
+
+/// `text` with the session put in as first member of its `params`.
+fn complete(text: &str, opening: Option<Opening>, session: &SessionId) -> String {
+    let opening = opening.expect("only ping and connect go without params, and neither is sent on");
+    let (head, tail) = text.split_at(opening.at);
+    let comma = if opening.is_empty { "" } else { "," };
+    format!("{head}\"sessionId\":\"{session}\"{comma}{tail}")
+}

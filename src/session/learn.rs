@@ -1,0 +1,103 @@
+//! What a backend's message means, and what the session learns from an answer.
+
+use super::calls::{Learn, TransactionLearn};
+use super::{Closing, LinkNo, Output, Phase, Session, Ticket};
+use crate::model::PipelineId;
+use crate::protocol::answer;
+use crate::protocol::json::Text;
+use crate::protocol::reply::{FromBackend, Reply, parse_reply, peek};
+use crate::protocol::transaction::parse_done;
+
+impl Session {
+    pub(super) fn on_backend(&mut self, link: LinkNo, text: &str, out: &mut Vec<Output>) {
+        let id = match peek(text) {
+            FromBackend::Event => return out.push(Output::RelayToClient),
+            FromBackend::Empty => return out.push(Output::Stray),
+            FromBackend::Reply(id) => id,
+        };
+        let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase else {
+            return out.push(Output::Stray);
+        };
+        let Some(call) = calls.take(id) else { return out.push(Output::Stray) };
+        if *is_tied && matches!(call.learn, Learn::Nothing) {
+            return out.push(Output::RelayToClient);
+        }
+        let reply = parse_reply(text);
+        *is_tied |= reply.names_session;
+        self.is_told |= reply.names_session;
+        match call.learn {
+            Learn::Nothing => {}
+            Learn::Created(ticket) => self.learn_created(link, ticket, reply.value, out),
+            Learn::Released(pipeline) => {
+                if reply.is_success {
+                    self.learn_released(pipeline, out);
+                }
+            }
+            Learn::Transaction(learn) => self.learn_transaction(link, &learn, &reply, out),
+            Learn::Closed(key) => return self.on_closed(key, 1, out),
+        }
+        out.push(Output::RelayToClient);
+    }
+
+    /// `value` is the raw value of the answer to a `create`; none if that failed.
+    fn learn_created(
+        &mut self,
+        link: LinkNo,
+        ticket: Ticket,
+        value: Option<&str>,
+        out: &mut Vec<Output>,
+    ) {
+        let object = value.and_then(Text::of).map(Text::decode);
+        match object.and_then(|object| PipelineId::parse(&object)) {
+            Some(pipeline) => {
+                out.push(Output::Created(ticket, pipeline));
+                self.know(pipeline, link, out);
+            }
+            None => out.push(Output::NotCreated(ticket)),
+        }
+    }
+
+    fn learn_released(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
+        self.pipelines.remove(&pipeline);
+        out.push(Output::Released(pipeline));
+    }
+
+    /// A transaction stops at its first failing operation; those before it have happened.
+    fn learn_transaction(
+        &mut self,
+        link: LinkNo,
+        learn: &TransactionLearn,
+        reply: &Reply<'_>,
+        out: &mut Vec<Output>,
+    ) {
+        let done = reply.value.map(parse_done).unwrap_or_default();
+        for &(index, ticket) in &learn.creates {
+            let value = done.iter().find(|d| d.index == index).and_then(|d| d.value);
+            self.learn_created(link, ticket, value, out);
+        }
+        for &(index, pipeline) in &learn.releases {
+            if done.iter().any(|d| d.index == index) {
+                self.learn_released(pipeline, out);
+            }
+        }
+    }
+
+    /// `answered` more backends have closed the session. When all have, the client is told, and with
+    /// the session goes its use of the pipelines; with `release` the pipelines themselves.
+    pub(super) fn on_closed(&mut self, key: Ticket, answered: usize, out: &mut Vec<Output>) {
+        let Some(closing) = self.closings.get_mut(&key) else { return };
+        closing.unanswered -= answered;
+        if closing.unanswered > 0 {
+            return;
+        }
+        let Closing { call, releases, .. } =
+            self.closings.remove(&key).expect("it was there a moment ago");
+        for pipeline in std::mem::take(&mut self.pipelines).into_keys() {
+            out.push(match releases {
+                true => Output::Released(pipeline),
+                false => Output::Unheld(pipeline),
+            });
+        }
+        out.push(Output::ToClient(answer::closed(call.as_str())));
+    }
+}

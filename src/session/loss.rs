@@ -1,0 +1,83 @@
+//! What becomes of calls when their link fails: each is answered once, or tried elsewhere.
+
+use super::calls::{Call, Learn};
+use super::{Held, LinkFailure, LinkNo, Output, Phase, Session};
+use crate::protocol::error::Failure;
+use crate::protocol::request::Method;
+
+impl Session {
+    pub(super) fn on_link_failed(
+        &mut self,
+        link: LinkNo,
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        if failure == LinkFailure::Lost {
+            self.forget_pipelines_of(link, out);
+        }
+        match std::mem::replace(&mut self.links[link.0].phase, Phase::Closed) {
+            Phase::Closed => {}
+            Phase::Opening(held) => {
+                for held in held {
+                    self.unhold(&held.waiting.text);
+                    self.on_held_failed(held, failure, out);
+                }
+            }
+            Phase::Open { mut calls, .. } => {
+                for call in calls.drain() {
+                    self.on_call_failed(&call, failure, out);
+                }
+            }
+        }
+    }
+
+    /// The objects of a lost backend exist no more.
+    fn forget_pipelines_of(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        self.pipelines.retain(|pipeline, at| {
+            if *at == link {
+                out.push(Output::Unheld(*pipeline));
+            }
+            *at != link
+        });
+    }
+
+    /// A message that never left can go elsewhere, unless it is about something that lives there.
+    fn on_held_failed(&mut self, held: Held, failure: LinkFailure, out: &mut Vec<Output>) {
+        let Held { mut waiting, call, .. } = held;
+        if call.learn.creates() || call.goes_anywhere {
+            call.learn.abandon(out);
+            waiting.attempts += 1;
+            self.route_again(&waiting, out);
+        } else {
+            self.on_call_failed(&call, failure, out);
+        }
+    }
+
+    fn on_call_failed(&mut self, call: &Call, failure: LinkFailure, out: &mut Vec<Output>) {
+        call.learn.abandon(out);
+        if let Learn::Closed(key) = call.learn {
+            return self.on_closed(key, 1, out);
+        }
+        let answer = match failure {
+            LinkFailure::Cut => Failure::unexpected(
+                "the connection to the media server broke before it answered; the call may have run",
+            ),
+            LinkFailure::Unreachable => Failure::unexpected(
+                "the media server that holds this object cannot be reached; try again",
+            ),
+            LinkFailure::Lost if call.learn.creates() => Failure::not_enough_resources(
+                "the media server was lost before it answered; create the pipeline again",
+            ),
+            LinkFailure::Lost => return self.answer_lost(call, out),
+        };
+        out.push(Output::ToClient(answer.to_text(call.id.as_str())));
+    }
+
+    fn answer_lost(&self, call: &Call, out: &mut Vec<Output>) {
+        if call.goes_anywhere || call.method == Method::Transaction {
+            let failure = Failure::unexpected("the media server was lost before it answered");
+            return out.push(Output::ToClient(failure.to_text(call.id.as_str())));
+        }
+        self.answer_gone(call, &Failure::object_lost(), out);
+    }
+}

@@ -1,0 +1,457 @@
+//! Where a client's message goes.
+
+use super::calls::{Call, CallId, Learn, TransactionLearn};
+use super::{
+    Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
+    complete, merge,
+};
+use crate::model::{BackendId, PipelineId};
+use crate::protocol::answer;
+use crate::protocol::error::Failure;
+use crate::protocol::json::Text;
+use crate::protocol::request::{Hints, MANAGER, Method, Named, Request, parse_request};
+use crate::protocol::transaction::{Transaction, parse_transaction};
+
+/// Places that are tried for one message, when each turns out to be unreachable.
+pub(super) const ATTEMPTS_MAX: u8 = 3;
+
+/// A client's message on its way: the text, what was read of it, and what is already known.
+pub(super) struct Going<'a> {
+    text: &'a str,
+    request: Request<'a>,
+    /// Whether it is the very message the driver has just handed in, which can be relayed.
+    is_at_hand: bool,
+    attempts: u8,
+    absent: &'a [PipelineId],
+}
+
+impl Going<'_> {
+    fn waiting(&self) -> Waiting {
+        Waiting {
+            text: self.text.to_owned(),
+            attempts: self.attempts,
+            absent: self.absent.to_vec(),
+        }
+    }
+
+    fn call(&self, learn: Learn) -> Call {
+        Call {
+            id: CallId::new(self.request.id),
+            method: self.request.method,
+            goes_anywhere: false,
+            learn,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn on_client(&mut self, text: &str, out: &mut Vec<Output>) {
+        match parse_request(text, self.bounds.depth_max) {
+            Ok(request) => {
+                let going = Going { text, request, is_at_hand: true, attempts: 0, absent: &[] };
+                self.route(&going, out);
+            }
+            Err(refused) => out.push(Output::ToClient(refused.failure.to_text(refused.id))),
+        }
+    }
+
+    /// Routes a message that had to wait, from the start.
+    pub(super) fn route_again(&mut self, waiting: &Waiting, out: &mut Vec<Output>) {
+        let request = parse_request(&waiting.text, self.bounds.depth_max)
+            .expect("it was read before it had to wait");
+        let going = Going {
+            text: &waiting.text,
+            request,
+            is_at_hand: false,
+            attempts: waiting.attempts,
+            absent: &waiting.absent,
+        };
+        self.route(&going, out);
+    }
+
+    fn route(&mut self, going: &Going<'_>, out: &mut Vec<Output>) {
+        if let Err(failure) = self.try_route(going, out) {
+            out.push(Output::ToClient(failure.to_text(going.request.id)));
+        }
+    }
+
+    /// Routes a message, or says what its sender is to be told instead.
+    fn try_route(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let Request { id, method, params } = &going.request;
+        let named = params.names(&self.id);
+        if named == Named::Other {
+            return self.route_foreign(going, out);
+        }
+        match method {
+            Method::Ping => {
+                let session = self.is_told.then_some(&self.id);
+                out.push(Output::ToClient(answer::pong(id, session)));
+            }
+            Method::Connect => {
+                self.is_told = true;
+                let text = answer::connected(id, &self.server_id, &self.id);
+                out.push(Output::ToClient(text));
+            }
+            Method::KeepAlive | Method::CloseSession if named == Named::None && !self.is_told => {
+                return Err(Failure::bad_parameter("'sessionId' parameter is required"));
+            }
+            // An open link keeps the session alive on its backend, so nobody need be asked.
+            Method::KeepAlive => out.push(Output::ToClient(answer::done(id, &self.id))),
+            Method::CloseSession => self.close_everywhere(going, out)?,
+            Method::Transaction => self.route_transaction(going, out)?,
+            Method::Create => self.route_create(going, out)?,
+            Method::Invoke
+            | Method::Describe
+            | Method::Subscribe
+            | Method::Unsubscribe
+            | Method::Release
+            | Method::Ref
+            | Method::Unref => self.route_to_object(going, out)?,
+        }
+        Ok(())
+    }
+
+    /// A session that is not this connection's does not exist for it.
+    fn route_foreign(&self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let id = going.request.id;
+        match going.request.method {
+            Method::Ping => out.push(Output::ToClient(answer::pong(id, None))),
+            Method::CloseSession => out.push(Output::ToClient(answer::closed(id))),
+            _ => return Err(Failure::invalid_session()),
+        }
+        Ok(())
+    }
+
+    fn route_create(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let params = &going.request.params;
+        if params.creates_pipeline() {
+            return self.place(going, vec![(0, params.hints()?)], None, out);
+        }
+        match params.constructor_object() {
+            Some((pipeline, object)) => {
+                self.route_to_pipeline(going, (pipeline, &object), Learn::Nothing, out)
+            }
+            // No object to go by: an unknown type, or a parameter is missing. Any server says so.
+            None => self.route_anywhere(going, out),
+        }
+    }
+
+    fn route_to_object(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let Some(object) = going.request.params.object_text() else {
+            return Err(Failure::bad_parameter("'object' parameter is required"));
+        };
+        if object == MANAGER {
+            return self.route_to_manager(going, out);
+        }
+        let Some(pipeline) = PipelineId::parse(&object) else {
+            let failure = Failure::object_not_found(&object);
+            self.answer_gone(&going.call(Learn::Nothing), &failure, out);
+            return Ok(());
+        };
+        let is_release = going.request.method == Method::Release && !object.contains('/');
+        let learn = if is_release { Learn::Released(pipeline) } else { Learn::Nothing };
+        self.route_to_pipeline(going, (pipeline, &object), learn, out)
+    }
+
+    fn route_to_manager(
+        &mut self,
+        going: &Going<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        let Request { id, method, params } = &going.request;
+        let is_get_info = || params.operation.and_then(Text::of).is_some_and(|o| o.is("getInfo"));
+        match method {
+            Method::Describe => {
+                self.is_told = true;
+                out.push(Output::ToClient(answer::described_manager(id, &self.id)));
+            }
+            Method::Invoke if is_get_info() => {
+                self.is_told = true;
+                out.push(Output::ServerInfo((*id).to_owned()));
+            }
+            // It would end the manager subscriptions of everybody.
+            Method::Release => {
+                return Err(Failure::unexpected("the server manager cannot be released"));
+            }
+            _ => self.route_anywhere(going, out)?,
+        }
+        Ok(())
+    }
+
+    fn route_to_pipeline(
+        &mut self,
+        going: &Going<'_>,
+        (pipeline, object): (PipelineId, &str),
+        learn: Learn,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        if let Some(&link) = self.pipelines.get(&pipeline) {
+            return self.forward(going, link, going.call(learn), out);
+        }
+        if going.absent.contains(&pipeline) {
+            self.answer_gone(&going.call(learn), &Failure::object_not_found(object), out);
+            return Ok(());
+        }
+        self.park(going, pipeline, out)
+    }
+
+    /// Keeps a message until it is known where `pipeline` lives.
+    fn park(
+        &mut self,
+        going: &Going<'_>,
+        pipeline: PipelineId,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        self.check_pipelines()?;
+        self.hold(going.text)?;
+        if self.parked.iter().all(|parked| parked.pipeline != pipeline) {
+            out.push(Output::Locate(pipeline));
+        }
+        self.parked.push(Parked { pipeline, waiting: going.waiting() });
+        Ok(())
+    }
+
+    fn check_pipelines(&self) -> Result<(), Failure> {
+        let used = self.pipelines.len() + self.placing.len() + self.parked.len();
+        if used < self.bounds.pipelines_max {
+            return Ok(());
+        }
+        Err(Failure::not_enough_resources(
+            "this connection uses too many pipelines; release some, or open another connection",
+        ))
+    }
+
+    pub(super) fn on_located(
+        &mut self,
+        pipeline: PipelineId,
+        backend: Option<&BackendId>,
+        out: &mut Vec<Output>,
+    ) {
+        if let Some(backend) = backend {
+            let link = self.link_to(backend);
+            self.know(pipeline, link, out);
+        }
+        let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|parked| parked.pipeline == pipeline);
+        self.parked = rest;
+        for mut parked in found {
+            self.unhold(&parked.waiting.text);
+            if backend.is_none() {
+                parked.waiting.absent.push(pipeline);
+            }
+            self.route_again(&parked.waiting, out);
+        }
+    }
+
+    fn route_transaction(
+        &mut self,
+        going: &Going<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        let transaction = parse_transaction(going.request.params.operations)?;
+        let Transaction { touches, creates, releases } = transaction;
+        let mut links = Vec::new();
+        for pipeline in touches {
+            match self.pipelines.get(&pipeline) {
+                Some(link) => links.push(*link),
+                None if going.absent.contains(&pipeline) => {}
+                None => return self.park(going, pipeline, out),
+            }
+        }
+        let on = links.first().copied();
+        if links.iter().any(|link| Some(*link) != on) {
+            return Err(Failure::malformed_transaction(
+                "its operations touch pipelines on different media servers; send one for each",
+            ));
+        }
+        if !creates.is_empty() {
+            let on = on.map(|link| self.links[link.0].backend.clone());
+            return self.place(going, creates, on, out);
+        }
+        let Some(link) = on else { return self.route_anywhere(going, out) };
+        let learn = if releases.is_empty() {
+            Learn::Nothing
+        } else {
+            Learn::Transaction(Box::new(TransactionLearn { creates: Vec::new(), releases }))
+        };
+        self.forward(going, link, going.call(learn), out)
+    }
+
+    /// Sends a call to whichever backend the session has a link to, or to any.
+    fn route_anywhere(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let linked = self.links.iter().position(|link| !matches!(link.phase, Phase::Closed));
+        match linked {
+            Some(link) => {
+                let call = Call { goes_anywhere: true, ..going.call(Learn::Nothing) };
+                self.forward(going, LinkNo(link), call, out)
+            }
+            None => self.place(going, Vec::new(), None, out),
+        }
+    }
+
+    /// Keeps a message until there is a place for every pipeline it creates.
+    fn place(
+        &mut self,
+        going: &Going<'_>,
+        creates: Vec<(usize, Hints)>,
+        on: Option<BackendId>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        if going.attempts >= ATTEMPTS_MAX {
+            return Err(Failure::not_enough_resources(
+                "no media server could be reached; operator: see the health of the backends",
+            ));
+        }
+        self.check_pipelines()?;
+        self.hold(going.text)?;
+        let placing = Placing { waiting: going.waiting(), creates, tickets: Vec::new(), on };
+        self.ask_for_place(placing, out);
+        Ok(())
+    }
+
+    fn ask_for_place(&mut self, placing: Placing, out: &mut Vec<Output>) {
+        let ticket = self.next_ticket();
+        let wish = match placing.creates.get(placing.tickets.len()) {
+            None => Wish::Anywhere,
+            Some((_, hints)) => {
+                Wish::Pipeline { hints: merge(hints.clone(), &self.url), on: placing.on.clone() }
+            }
+        };
+        self.placing.insert(ticket, placing);
+        out.push(Output::Place(ticket, wish));
+    }
+
+    pub(super) fn on_placed(
+        &mut self,
+        ticket: Ticket,
+        place: Result<BackendId, Failure>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(mut placing) = self.placing.remove(&ticket) else { return };
+        let backend = match place {
+            Ok(backend) => backend,
+            Err(failure) => {
+                out.extend(placing.tickets.into_iter().map(Output::NotCreated));
+                self.unhold(&placing.waiting.text);
+                let request = parse_request(&placing.waiting.text, self.bounds.depth_max)
+                    .expect("it was read before it had to wait");
+                out.push(Output::ToClient(failure.to_text(request.id)));
+                return;
+            }
+        };
+        if !placing.creates.is_empty() {
+            placing.tickets.push(ticket);
+            placing.on = Some(backend.clone());
+            if placing.tickets.len() < placing.creates.len() {
+                return self.ask_for_place(placing, out);
+            }
+        }
+        self.unhold(&placing.waiting.text);
+        let link = self.link_to(&backend);
+        self.forward_placed(&placing, link, out);
+    }
+
+    /// Sends on a message whose places are all found, to the one backend they are on.
+    fn forward_placed(&mut self, placing: &Placing, link: LinkNo, out: &mut Vec<Output>) {
+        let Waiting { text, attempts, absent } = &placing.waiting;
+        let request =
+            parse_request(text, self.bounds.depth_max).expect("it was read before it had to wait");
+        let going = Going { text, request, is_at_hand: false, attempts: *attempts, absent };
+        let learn = if request.method == Method::Transaction && !placing.tickets.is_empty() {
+            let operations = placing.creates.iter().map(|(index, _)| *index);
+            let creates = operations.zip(placing.tickets.iter().copied()).collect();
+            let releases = parse_transaction(request.params.operations)
+                .map(|transaction| transaction.releases)
+                .unwrap_or_default();
+            Learn::Transaction(Box::new(TransactionLearn { creates, releases }))
+        } else {
+            placing.tickets.first().map_or(Learn::Nothing, |ticket| Learn::Created(*ticket))
+        };
+        let call = Call { goes_anywhere: placing.tickets.is_empty(), ..going.call(learn) };
+        let abandoned = call.learn.clone();
+        if let Err(failure) = self.forward(&going, link, call, out) {
+            abandoned.abandon(out);
+            out.push(Output::ToClient(failure.to_text(request.id)));
+        }
+    }
+
+    /// Sends a message over `link`, which is opened if it is closed.
+    fn forward(
+        &mut self,
+        going: &Going<'_>,
+        link: LinkNo,
+        call: Call,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        let opening = going.request.params.opening;
+        let needs_session = going.request.params.session_id.is_none();
+        if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
+            if calls.len() >= self.bounds.calls_max {
+                return Err(Failure::not_enough_resources(
+                    "too many calls wait for this media server; wait for its answers",
+                ));
+            }
+            calls.push(call);
+            out.push(if !*is_tied && needs_session {
+                Output::ToBackend(link, complete(going.text, opening, &self.id))
+            } else if going.is_at_hand {
+                Output::Relay(link)
+            } else {
+                Output::ToBackend(link, going.text.to_owned())
+            });
+            return Ok(());
+        }
+        self.hold(going.text)?;
+        let waiting = going.waiting();
+        let opening = opening.filter(|_| needs_session);
+        let held = Held { waiting, opening, call };
+        match &mut self.links[link.0] {
+            Link { phase: Phase::Opening(queue), .. } => queue.push(held),
+            Link { backend, phase } => {
+                out.push(Output::OpenLink(link, backend.clone()));
+                *phase = Phase::Opening(vec![held]);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
+        let held = std::mem::take(held);
+        let mut calls = super::Calls::default();
+        for Held { waiting, opening, call } in held {
+            self.unhold(&waiting.text);
+            let text = match opening {
+                Some(_) => complete(&waiting.text, opening, &self.id),
+                None => waiting.text,
+            };
+            calls.push(call);
+            out.push(Output::ToBackend(link, text));
+        }
+        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
+    }
+
+    /// Closes the session on every backend that has it; the client is answered when all have.
+    fn close_everywhere(
+        &mut self,
+        going: &Going<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        let links: Vec<LinkNo> = (0..self.links.len())
+            .filter(|&link| !matches!(self.links[link].phase, Phase::Closed))
+            .map(LinkNo)
+            .collect();
+        let key = self.next_ticket();
+        let mut unanswered = 0;
+        for link in links {
+            self.forward(going, link, going.call(Learn::Closed(key)), out)?;
+            unanswered += 1;
+        }
+        let call = CallId::new(going.request.id);
+        let releases = going.request.params.release == Some("true");
+        self.closings.insert(key, Closing { call, releases, unanswered });
+        self.on_closed(key, 0, out);
+        Ok(())
+    }
+}
