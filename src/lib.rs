@@ -10,3 +10,4 @@ pub mod protocol;
 pub mod session;
 
 // Shell: sockets, files, clocks, tasks.
+pub mod settings;

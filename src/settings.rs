@@ -1,0 +1,132 @@
+//! The config file turned into checked settings.
+//!
+//! Every key is declared once, beside the type it fills (`declare`); reading, the effective
+//! settings as a file, the commented example and the JSON schema all follow from that. Reading
+//! finds every mistake at once, each with its place in the file.
+//! Not here: what a change of settings does while the process runs.
+
+mod backend;
+mod check;
+mod declare;
+mod error;
+mod field;
+mod limits;
+mod listener;
+mod nearest;
+mod placement;
+mod probe;
+mod process;
+mod reader;
+mod tls;
+
+use std::path::{Path, PathBuf};
+
+pub use self::backend::{BackendSettings, BackendUrl};
+pub use self::error::{Place, SettingsError};
+pub use self::limits::Limits;
+pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
+pub use self::placement::{PinSettings, PlacementSettings};
+pub use self::probe::ProbeSettings;
+pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
+pub use self::tls::{TlsError, TlsIdentity};
+
+use self::declare::{Keys, Section};
+use self::error::Source;
+
+/// Name shown for settings that come from no file.
+const NO_FILE: &str = "<config>";
+
+/// Everything an operator can set, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Where the admin API listens.
+    pub admin: AdminSettings,
+    /// The fleet; at least one, ids and URLs all different.
+    pub backends: Vec<BackendSettings>,
+    /// How the health of backends is found out.
+    pub probe: ProbeSettings,
+    /// How long meetings stay pinned.
+    pub pins: PinSettings,
+    /// How a backend is chosen for a new meeting.
+    pub placement: PlacementSettings,
+    /// The bounds of what clients and backends can fill.
+    pub limits: Limits,
+    /// How the process ends.
+    pub shutdown: ShutdownSettings,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+/// Reads settings from `text`, a whole config file. Relative paths stay relative and no other file
+/// is touched.
+///
+/// # Errors
+/// Every mistake in `text`, in the order of their places.
+pub fn parse(text: &str) -> Result<Settings, Vec<SettingsError>> {
+    let source = Source { file: Path::new(NO_FILE), text };
+    let (settings, errors) = parse_source(source, |_, _| ());
+    if errors.is_empty() { Ok(settings) } else { Err(errors) }
+}
+
+/// Reads settings from the config file `path`, resolves paths in it against its directory and
+/// checks the files they name.
+///
+/// # Errors
+/// Every mistake, in the order of their places; or the one that the file cannot be read.
+pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
+    let unreadable = |error: std::io::Error| {
+        vec![SettingsError::Unreadable { file: path.to_owned(), reason: error.to_string() }]
+    };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let full_path = std::path::absolute(path).map_err(unreadable)?;
+    let directory = full_path.parent().map_or_else(PathBuf::new, Path::to_owned);
+    let source = Source { file: path, text: &text };
+    let (settings, errors) = parse_source(source, |settings, findings| {
+        tls::resolve(settings, &directory);
+        tls::check(settings, findings);
+    });
+    if errors.is_empty() { Ok(settings) } else { Err(errors) }
+}
+
+/// Reads `source`, applies `finish` and returns what came out with every mistake in order.
+fn parse_source(
+    source: Source<'_>,
+    finish: impl FnOnce(&mut Settings, &mut reader::Findings<'_>),
+) -> (Settings, Vec<SettingsError>) {
+    let (mut settings, mut findings) = reader::read_section::<Settings>(source);
+    check::check(&settings, &mut findings);
+    finish(&mut settings, &mut findings);
+    let mut errors = findings.errors;
+    errors.sort_by(|a, b| a.place().cmp(&b.place()));
+    (settings, errors)
+}
+
+impl Section for Settings {
+    fn example() -> Self {
+        Self {
+            listeners: vec![ListenerSettings::example()],
+            admin: AdminSettings::example(),
+            backends: vec![BackendSettings::example()],
+            probe: ProbeSettings::example(),
+            pins: PinSettings::example(),
+            placement: PlacementSettings::example(),
+            limits: Limits::example(),
+            shutdown: ShutdownSettings::example(),
+            log: LogSettings::example(),
+        }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.list("listeners", "Addresses that clients connect to.", &mut self.listeners);
+        keys.section("admin", "The admin API: health, metrics, state.", &mut self.admin);
+        keys.list("backends", "The Kurento Media Servers.", &mut self.backends);
+        keys.section("probe", "How the health of backends is found out.", &mut self.probe);
+        keys.section("pins", "How long meetings stay on their backend.", &mut self.pins);
+        keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
+        keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
+        keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);
+        keys.section("log", "What is logged, on standard error.", &mut self.log);
+    }
+}

@@ -1,0 +1,184 @@
+//! `[[backends]]`: the fleet.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+
+use crate::model::{BackendId, Legs};
+
+use super::declare::{Keys, Kind, Section};
+use super::field::Parsed;
+
+const ID_FORM: &str = "1 to 64 letters, digits, '.', '_' or '-'";
+const URL_FORM: &str = "a URL like \"ws://10.0.0.5:8888/kurento\"";
+
+/// One Kurento Media Server: an entry of `[[backends]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSettings {
+    /// Its name in logs, metrics and the admin API.
+    pub id: BackendId,
+    /// Where it listens.
+    pub url: BackendUrl,
+    /// The load it can bear.
+    pub capacity: Legs,
+}
+
+/// The `ws://` URL of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BackendUrl {
+    /// Host name in lower case or IP address; an IPv6 address stands without brackets.
+    pub host: String,
+    /// Port, 80 if the URL names none.
+    pub port: u16,
+    /// Path and query, beginning with `/`.
+    pub path: String,
+}
+
+impl Section for BackendSettings {
+    fn example() -> Self {
+        let url = BackendUrl { host: "127.0.0.1".into(), port: 9001, path: "/kurento".into() };
+        let id = BackendId::parse("kms-a").expect("five letters and a hyphen");
+        Self { id, url, capacity: Legs(400) }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.required(
+            "id",
+            &mut Parsed::new(&mut self.id, parse_id),
+            Kind::Text(ID_FORM),
+            "Its name in logs, metrics and the admin API. No two backends have the same.",
+        );
+        keys.required(
+            "url",
+            &mut Parsed::new(&mut self.url, BackendUrl::parse),
+            Kind::Text(URL_FORM),
+            "Where it listens. Port 80 and path /kurento if the URL has none. No two backends have \
+             the same.",
+        );
+        keys.integer(
+            "capacity",
+            &mut self.capacity,
+            ("legs", 1..=1_000_000),
+            "Load it can bear. A leg is one media stream in or out; four people who all see each \
+             other make 16.",
+        );
+    }
+}
+
+impl BackendUrl {
+    /// Reads `ws://host[:port][/path]`.
+    ///
+    /// # Errors
+    /// What was expected, as a phrase that follows "expected".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let malformed = || URL_FORM.to_owned();
+        let (scheme, rest) = text.split_once("://").ok_or_else(malformed)?;
+        if scheme.eq_ignore_ascii_case("wss") {
+            return Err(format!("{URL_FORM} (wss:// to a backend is not supported yet)"));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'@' | b'\\');
+        if !scheme.eq_ignore_ascii_case("ws") || !rest.bytes().all(is_plain) {
+            return Err(malformed());
+        }
+        let (authority, path) = match rest.find(['/', '?']) {
+            Some(end) if rest[end..].starts_with('/') => rest.split_at(end),
+            Some(_) => return Err(malformed()),
+            None => (rest, "/kurento"),
+        };
+        let (host, port) = parse_authority(authority).ok_or_else(malformed)?;
+        Ok(Self { host, port, path: path.to_owned() })
+    }
+
+    /// Host and port as in a `Host` header: an IPv6 address in brackets, the port always there.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for BackendUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ws://{}{}", self.authority(), self.path)
+    }
+}
+
+fn parse_id(text: &str) -> Result<BackendId, String> {
+    BackendId::parse(text).map_err(|_| ID_FORM.to_owned())
+}
+
+/// Splits `host[:port]`; `None` if it is not of that form.
+fn parse_authority(text: &str) -> Option<(String, u16)> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            let addr: Ipv6Addr = host.parse().ok()?;
+            (addr.to_string(), rest)
+        }
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            if host.is_empty() || !host.chars().all(is_plain) {
+                return None;
+            }
+            (host.to_ascii_lowercase(), port)
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+        None if port.is_empty() => 80,
+        Some(_) | None => return None,
+    };
+    (port != 0).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_url_fills_in_port_and_path() {
+        let cases = [
+            ("ws://kms", "ws://kms:80/kurento"),
+            ("WS://KMS-1.example:8888", "ws://kms-1.example:8888/kurento"),
+            ("ws://10.0.0.5:8888/", "ws://10.0.0.5:8888/"),
+            ("ws://[2001:DB8::5]:8888/a/b?c=d", "ws://[2001:db8::5]:8888/a/b?c=d"),
+            ("ws://[::1]", "ws://[::1]:80/kurento"),
+        ];
+        for (text, full) in cases {
+            let url = BackendUrl::parse(text).unwrap();
+            assert_eq!(url.to_string(), full);
+            assert_eq!(BackendUrl::parse(full), Ok(url), "{full}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_backend_url_is_refused() {
+        let cases = [
+            "",
+            "kms:8888",
+            "http://kms",
+            "ws://",
+            "ws://:80",
+            "ws://kms:",
+            "ws://kms:0",
+            "ws://kms:+80",
+            "ws://kms:70000",
+            "ws://u:p@kms",
+            "ws://kms/#a",
+            "ws://kms?a",
+            "ws://k ms",
+            "ws://[kms]",
+            "ws://[::1",
+            "ws://::1",
+            "ws://[::1]80",
+            "ws://kms/é",
+        ];
+        for text in cases {
+            assert!(BackendUrl::parse(text).is_err(), "{text}");
+        }
+        assert!(BackendUrl::parse("wss://kms").unwrap_err().contains("not supported yet"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Mistakes that show only when several keys are seen together.
+
+use std::collections::BTreeMap;
+
+use super::reader::Findings;
+use super::{ListenerSettings, Settings};
+
+/// Adds to `findings` whatever keys of `settings` contradict each other.
+pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
+    check_admin(settings, findings);
+    check_order(settings, findings);
+    let ids = settings.backends.iter().map(|backend| backend.id.to_string());
+    refuse_repeated(findings, ids, |i| format!("backends[{i}].id"));
+    let urls = settings.backends.iter().map(|backend| backend.url.to_string());
+    refuse_repeated(findings, urls, |i| format!("backends[{i}].url"));
+    let addrs = settings.listeners.iter().map(|listener| listener.addr.to_string());
+    refuse_repeated(findings, addrs, |i| format!("listeners[{i}].addr"));
+}
+
+/// The admin API has an address of its own, and one that strangers do not reach.
+fn check_admin(settings: &Settings, findings: &mut Findings<'_>) {
+    let admin = &settings.admin;
+    if !admin.allow_public && !admin.addr.ip().is_loopback() {
+        let expected = "a loopback address, or allow_public = true";
+        findings.refuse("admin.addr", &format!("\"{}\"", admin.addr), expected);
+    }
+    let is_same = |listener: &ListenerSettings| listener.addr == admin.addr;
+    for index in 0..settings.listeners.len() {
+        if admin.addr.port() != 0 && is_same(&settings.listeners[index]) {
+            let expected = "another address than that of [admin]";
+            let key = format!("listeners[{index}].addr");
+            findings.refuse(&key, &format!("\"{}\"", admin.addr), expected);
+        }
+    }
+}
+
+/// What must not be larger than something else.
+fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
+    let (placement, shutdown) = (&settings.placement, &settings.shutdown);
+    if placement.reserve_max < placement.reserve {
+        let expected = format!("at least reserve_legs ({})", placement.reserve);
+        let found = placement.reserve_max.to_string();
+        findings.refuse("placement.reserve_max_legs", &found, &expected);
+    }
+    if shutdown.deadline < shutdown.close_window {
+        let expected = format!("at least close_window_ms ({})", shutdown.close_window.as_millis());
+        let found = shutdown.deadline.as_millis().to_string();
+        findings.refuse("shutdown.deadline_ms", &found, &expected);
+    }
+}
+
+/// Refuses each value that stood in an earlier entry. Values that could not be read are passed
+/// over, as is port 0: the system gives each listener a different one.
+fn refuse_repeated(
+    findings: &mut Findings<'_>,
+    values: impl Iterator<Item = String>,
+    key: impl Fn(usize) -> String,
+) {
+    let mut first_of: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, value) in values.enumerate() {
+        if !findings.has(&key(index)) || value.ends_with(":0") {
+            continue;
+        }
+        if let Some(first) = first_of.get(&value) {
+            let expected = format!("another value than {} has", key(*first));
+            findings.refuse(&key(index), &format!("\"{value}\""), &expected);
+        } else {
+            first_of.insert(value, index);
+        }
+    }
+}

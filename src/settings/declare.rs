@@ -1,0 +1,136 @@
+//! How a key of the config file is declared: once, and everything else follows from it.
+//!
+//! A [`Section`] shows each of its fields to a visitor, [`Keys`], together with what the file may
+//! say about it. Visitors that read a file, write one and write the JSON schema share those
+//! declarations, so no key can be read and not documented, or documented and not read. The value a
+//! field holds before reading is its default.
+
+use std::ops::RangeInclusive;
+
+/// What may stand in the file as one key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    /// The name in the file, unit last.
+    pub(super) name: &'static str,
+    /// What it means, for operators: a sentence or two, no default and no range.
+    pub(super) doc: &'static str,
+    /// Which values are allowed.
+    pub(super) kind: Kind,
+    /// Has no default; the value a field starts with is only an example.
+    pub(super) is_required: bool,
+}
+
+/// Which values a key takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    /// A whole number of `unit`.
+    Integer {
+        /// What is counted, as operators read it: `ms`, `bytes`, `legs`.
+        unit: &'static str,
+        /// Smallest value allowed.
+        min: u64,
+        /// Largest value allowed.
+        max: u64,
+    },
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Text of this form, described as in "expected …".
+    Text(&'static str),
+}
+
+/// A value between file and field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// For [`Kind::Integer`].
+    Integer(u64),
+    /// For [`Kind::Flag`].
+    Flag(bool),
+    /// For [`Kind::Choice`] and [`Kind::Text`].
+    Text(String),
+}
+
+/// A field of checked settings that one key fills.
+pub(super) trait Field {
+    /// The value as the file would say it.
+    fn value(&self) -> Value;
+
+    /// Takes over `value`, which is of the key's kind and within its range.
+    ///
+    /// # Errors
+    /// What was expected instead, where the form alone does not say it.
+    fn set(&mut self, value: Value) -> Result<(), String>;
+}
+
+/// A table of the file.
+pub(super) trait Section: Sized {
+    /// Defaults, and examples for the required keys.
+    fn example() -> Self;
+
+    /// Shows every key with its field to `keys`, in the order of the file.
+    fn keys(&mut self, keys: &mut impl Keys);
+}
+
+/// A visitor of keys.
+pub(super) trait Keys {
+    /// One key with a plain value.
+    fn key(&mut self, key: Key, field: &mut dyn Field);
+
+    /// A table that is always there, if only with defaults.
+    fn section<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut S);
+
+    /// An inline table that may be absent.
+    fn optional<S: Section>(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        field: &mut Option<S>,
+    );
+
+    /// An array of tables with at least one entry.
+    fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
+
+    /// A whole number of `unit`.
+    fn integer(
+        &mut self,
+        name: &'static str,
+        field: &mut dyn Field,
+        (unit, range): (&'static str, RangeInclusive<u64>),
+        doc: &'static str,
+    ) {
+        let kind = Kind::Integer { unit, min: *range.start(), max: *range.end() };
+        self.key(Key { name, doc, kind, is_required: false }, field);
+    }
+
+    /// Any other key with a default.
+    fn value(&mut self, name: &'static str, field: &mut dyn Field, kind: Kind, doc: &'static str) {
+        self.key(Key { name, doc, kind, is_required: false }, field);
+    }
+
+    /// A key that has no default.
+    fn required(
+        &mut self,
+        name: &'static str,
+        field: &mut dyn Field,
+        kind: Kind,
+        doc: &'static str,
+    ) {
+        self.key(Key { name, doc, kind, is_required: true }, field);
+    }
+}
+
+impl Kind {
+    /// What is expected, to follow the word "expected".
+    pub(super) fn expected(&self) -> String {
+        match self {
+            Self::Integer { unit, min, max } => format!("an integer from {min} to {max} ({unit})"),
+            Self::Flag => "true or false".to_owned(),
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                quoted.join(" or ")
+            }
+            Self::Text(form) => (*form).to_owned(),
+        }
+    }
+}

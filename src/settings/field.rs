@@ -1,0 +1,180 @@
+//! The types of fields that keys fill, and what text and numbers they take.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::Legs;
+
+use super::declare::{Field, Value};
+
+/// What to say when a value of the wrong kind reaches a field: the reader checks kinds before.
+const WRONG_KIND: &str = "a value of the declared kind";
+
+/// A field that a whole number fills.
+trait Number: Sized {
+    fn to_integer(&self) -> u64;
+
+    /// `None` if the number does not fit the type.
+    fn of_integer(number: u64) -> Option<Self>;
+}
+
+impl<T: Number> Field for T {
+    fn value(&self) -> Value {
+        Value::Integer(self.to_integer())
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), String> {
+        let Value::Integer(number) = value else { return Err(WRONG_KIND.to_owned()) };
+        *self = Self::of_integer(number).ok_or("a smaller number")?;
+        Ok(())
+    }
+}
+
+impl Number for u32 {
+    fn to_integer(&self) -> u64 {
+        u64::from(*self)
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        Self::try_from(number).ok()
+    }
+}
+
+impl Number for NonZeroU32 {
+    fn to_integer(&self) -> u64 {
+        u64::from(self.get())
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        Self::new(u32::try_from(number).ok()?)
+    }
+}
+
+impl Number for usize {
+    fn to_integer(&self) -> u64 {
+        u64::try_from(*self).unwrap_or(u64::MAX)
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        Self::try_from(number).ok()
+    }
+}
+
+impl Number for Legs {
+    fn to_integer(&self) -> u64 {
+        u64::from(self.0)
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        u32::try_from(number).ok().map(Self)
+    }
+}
+
+/// Milliseconds in the file.
+impl Number for Duration {
+    fn to_integer(&self) -> u64 {
+        u64::try_from(self.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        Some(Self::from_millis(number))
+    }
+}
+
+/// Percent in the file, a fraction inside.
+impl Number for f64 {
+    #[expect(clippy::cast_possible_truncation, reason = "of_integer made it: 0 to 100")]
+    fn to_integer(&self) -> u64 {
+        (self * 100.0).round() as u64
+    }
+
+    fn of_integer(number: u64) -> Option<Self> {
+        u32::try_from(number).ok().map(|percent| Self::from(percent) / 100.0)
+    }
+}
+
+impl Field for bool {
+    fn value(&self) -> Value {
+        Value::Flag(*self)
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), String> {
+        let Value::Flag(flag) = value else { return Err(WRONG_KIND.to_owned()) };
+        *self = flag;
+        Ok(())
+    }
+}
+
+/// A field that text fills, read by `parse`, whose error says what was expected.
+pub(super) struct Parsed<'a, T> {
+    field: &'a mut T,
+    parse: fn(&str) -> Result<T, String>,
+    show: fn(&T) -> String,
+}
+
+impl<'a, T: ToString> Parsed<'a, T> {
+    /// `field`, written as it displays itself.
+    pub(super) fn new(field: &'a mut T, parse: fn(&str) -> Result<T, String>) -> Self {
+        Self { field, parse, show: T::to_string }
+    }
+}
+
+impl<'a> Parsed<'a, PathBuf> {
+    /// A path to a file.
+    pub(super) fn path(field: &'a mut PathBuf) -> Self {
+        let parse = |text: &str| match text {
+            "" => Err("the path of a file".to_owned()),
+            path => Ok(PathBuf::from(path)),
+        };
+        Self { field, parse, show: |path| path.to_string_lossy().into_owned() }
+    }
+}
+
+impl<T> Field for Parsed<'_, T> {
+    fn value(&self) -> Value {
+        Value::Text((self.show)(self.field))
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), String> {
+        let Value::Text(text) = value else { return Err(WRONG_KIND.to_owned()) };
+        *self.field = (self.parse)(&text)?;
+        Ok(())
+    }
+}
+
+/// Reads an IP address and port.
+pub(super) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| ADDR_FORM.to_owned())
+}
+
+/// What [`parse_addr`] expects.
+pub(super) const ADDR_FORM: &str = "an IP address and port like \"127.0.0.1:8888\"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_takes_back_the_value_it_shows() {
+        let mut seven = Duration::from_millis(7);
+        let mut near = 0.05;
+        let mut all: [&mut dyn Field; 4] = [&mut seven, &mut near, &mut Legs(400), &mut true];
+        for field in &mut all {
+            let value = field.value();
+            field.set(value.clone()).unwrap();
+            assert_eq!(field.value(), value);
+        }
+        assert!((near - 0.05).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_number_too_large_for_its_type_is_refused() {
+        let mut legs = Legs(4);
+        assert!(legs.set(Value::Integer(u64::from(u32::MAX) + 1)).is_err());
+        assert_eq!(legs, Legs(4));
+        let mut attempts = NonZeroU32::MIN;
+        assert!(attempts.set(Value::Integer(0)).is_err());
+    }
+}

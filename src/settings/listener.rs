@@ -1,0 +1,138 @@
+//! `[[listeners]]`: where clients connect.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::declare::{Keys, Kind, Section};
+use super::field::{ADDR_FORM, Parsed, parse_addr};
+
+/// Longest listener path, in bytes.
+const PATH_MAX_LEN: usize = 256;
+
+const PATH_FORM: &str = "a path that begins with / and does not end with it, like \"/kurento\"";
+
+/// One address that clients connect to: an entry of `[[listeners]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerSettings {
+    /// The address to bind.
+    pub addr: SocketAddr,
+    /// The path of the WebSocket URL, without a trailing `/`; a meeting may follow it.
+    pub path: String,
+    /// The protocol clients speak here.
+    pub dialect: Dialect,
+    /// Certificate and key; `None` for plain `ws://`.
+    pub tls: Option<TlsFiles>,
+}
+
+/// The protocol that clients of a listener speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// The Kurento protocol itself.
+    Kurento,
+}
+
+/// The files a listener speaks TLS with; absolute paths if the settings were read from a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain in PEM, the server's own first.
+    pub cert: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+impl Section for ListenerSettings {
+    fn example() -> Self {
+        Self {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 8888)),
+            path: "/kurento".to_owned(),
+            dialect: Dialect::Kurento,
+            tls: None,
+        }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.required(
+            "addr",
+            &mut Parsed::new(&mut self.addr, parse_addr),
+            Kind::Text(ADDR_FORM),
+            "Address to bind; 0.0.0.0 or [::] for every interface.",
+        );
+        keys.value(
+            "path",
+            &mut Parsed::new(&mut self.path, parse_path),
+            Kind::Text(PATH_FORM),
+            "Path of the WebSocket URL. Clients may add the name of a meeting: /kurento/standup. \
+             Any other path is answered with HTTP 404.",
+        );
+        keys.value(
+            "dialect",
+            &mut Parsed::new(&mut self.dialect, Dialect::parse),
+            Kind::Choice(&["kurento"]),
+            "The protocol that clients speak here.",
+        );
+        keys.optional(
+            "tls",
+            "Speak wss:// with this certificate; ws:// without. Relative paths start at the \
+             directory of this file.",
+            &mut self.tls,
+        );
+    }
+}
+
+impl Section for TlsFiles {
+    fn example() -> Self {
+        Self { cert: "cert.pem".into(), key: "key.pem".into() }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        let form = Kind::Text("the path of a PEM file");
+        let cert = &mut Parsed::path(&mut self.cert);
+        keys.required("cert", cert, form, "Certificate chain in PEM, the server's own first.");
+        let key = &mut Parsed::path(&mut self.key);
+        keys.required("key", key, form, "Private key of the first certificate, in PEM.");
+    }
+}
+
+impl Dialect {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "kurento" => Ok(Self::Kurento),
+            _ => Err("\"kurento\"".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kurento => "kurento",
+        })
+    }
+}
+
+/// Reads a URL path that can be compared with a request's, byte by byte.
+fn parse_path(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%');
+    let is_path = text.starts_with('/')
+        && !text.ends_with('/')
+        && !text.contains("//")
+        && text.len() <= PATH_MAX_LEN
+        && text.bytes().all(is_plain);
+    if is_path { Ok(text.to_owned()) } else { Err(PATH_FORM.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_that_requests_can_equal() {
+        assert_eq!(parse_path("/kurento"), Ok("/kurento".to_owned()));
+        assert_eq!(parse_path("/a/b"), Ok("/a/b".to_owned()));
+        for text in ["", "/", "kurento", "/k/", "/a//b", "/a?b", "/a#b", "/a%20", "/a b", "/é"] {
+            assert!(parse_path(text).is_err(), "{text}");
+        }
+        assert!(parse_path(&format!("/{}", "a".repeat(PATH_MAX_LEN))).is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! `[probe]`: how the health of backends is found out.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::declare::{Keys, Section};
+
+/// How backends are probed: `[probe]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeSettings {
+    /// Time between two probes of one backend.
+    pub interval: Duration,
+    /// How far an interval may differ, in percent of it, drawn anew each time.
+    pub jitter_percent: u32,
+    /// Time a probe may take, handshake included.
+    pub timeout: Duration,
+    /// Time from a failed probe to the next.
+    pub retry: Duration,
+    /// Probes failed in a row that eject a backend.
+    pub eject_after: NonZeroU32,
+    /// Probes passed in a row that readmit it.
+    pub readmit_after: NonZeroU32,
+}
+
+impl Section for ProbeSettings {
+    fn example() -> Self {
+        Self {
+            interval: Duration::from_secs(2),
+            jitter_percent: 20,
+            timeout: Duration::from_millis(1_500),
+            retry: Duration::from_millis(200),
+            eject_after: const { NonZeroU32::new(3).expect("not zero") },
+            readmit_after: const { NonZeroU32::new(2).expect("not zero") },
+        }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        keys.integer(
+            "interval_ms",
+            &mut self.interval,
+            ("ms", 100..=60_000),
+            "Time between two probes of one backend.",
+        );
+        keys.integer(
+            "jitter_percent",
+            &mut self.jitter_percent,
+            ("percent", 0..=50),
+            "How far an interval may differ, drawn anew each time, so that probes spread out.",
+        );
+        keys.integer(
+            "timeout_ms",
+            &mut self.timeout,
+            ("ms", 50..=60_000),
+            "Time a probe may take. Slower counts as failed.",
+        );
+        keys.integer(
+            "retry_ms",
+            &mut self.retry,
+            ("ms", 10..=10_000),
+            "Time from a failed probe to the next.",
+        );
+        keys.integer(
+            "eject_after",
+            &mut self.eject_after,
+            ("probes", 1..=100),
+            "Probes failed in a row that eject a backend: it gets no new meetings.",
+        );
+        keys.integer(
+            "readmit_after",
+            &mut self.readmit_after,
+            ("probes", 1..=100),
+            "Probes passed in a row that readmit it.",
+        );
+    }
+}
