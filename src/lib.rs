@@ -7,7 +7,9 @@
 // Pure: values in, values out.
 pub mod model;
 pub mod protocol;
+pub mod policy;
 pub mod session;
 
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
+pub mod runtime;

@@ -2,6 +2,7 @@
 
 mod draws;
 mod ids;
+mod incarnation;
 mod legs;
 mod time;
 
@@ -9,5 +10,6 @@ pub use draws::Draws;
 pub use ids::{
     BackendId, IdError, MeetingId, MeetingName, PipelineId, SessionId, pipeline_of_object,
 };
+pub use incarnation::Incarnation;
 pub use legs::Legs;
 pub use time::Time;

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
-use crate::protocol::request::{Hints, Opening};
+use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls};
 
 /// Pipelines a session knows before it first asks which of them are gone.
@@ -77,8 +77,10 @@ pub enum Output {
     RelayToClient,
     /// Send this text to a backend.
     ToBackend(LinkNo, String),
-    /// Send this text to the client.
-    ToClient(String),
+    /// Send the client this answer to its call of that method, which no backend was asked.
+    Answer(Method, String),
+    /// Send the client this error; the raw id is that of its request, or `null`.
+    Refuse(String, Failure),
     /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
     ServerInfo(String),
     /// Find a place; answered by [`Input::Placed`].
@@ -246,7 +248,7 @@ impl Session {
             Input::FromClient(text) => self.on_client(text, out),
             Input::TooLong => {
                 let failure = Failure::invalid_request("the message is longer than the limit");
-                out.push(Output::ToClient(failure.to_text("null")));
+                out.push(Output::Refuse("null".to_owned(), failure));
             }
             Input::FromBackend(link, text) => self.on_backend(link, text, out),
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
@@ -333,11 +335,11 @@ impl Session {
     /// Answers a call about something that is gone as a restarted server would.
     fn answer_gone(&self, call: &Call, failure: &Failure, out: &mut Vec<Output>) {
         let id = call.id.as_str();
-        out.push(Output::ToClient(if call.method.succeeds_for_the_gone() {
-            answer::done(id, &self.id)
+        out.push(if call.method.succeeds_for_the_gone() {
+            Output::Answer(call.method, answer::done(id, &self.id))
         } else {
-            failure.to_text(id)
-        }));
+            Output::Refuse(id.to_owned(), failure.clone())
+        });
     }
 }
 

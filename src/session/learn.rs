@@ -6,6 +6,7 @@ use crate::model::PipelineId;
 use crate::protocol::answer;
 use crate::protocol::json::Text;
 use crate::protocol::reply::{FromBackend, Reply, parse_reply, peek};
+use crate::protocol::request::Method;
 use crate::protocol::transaction::parse_done;
 
 impl Session {
@@ -98,6 +99,6 @@ impl Session {
                 false => Output::Unheld(pipeline),
             });
         }
-        out.push(Output::ToClient(answer::closed(call.as_str())));
+        out.push(Output::Answer(Method::CloseSession, answer::closed(call.as_str())));
     }
 }

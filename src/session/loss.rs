@@ -70,13 +70,13 @@ impl Session {
             ),
             LinkFailure::Lost => return self.answer_lost(call, out),
         };
-        out.push(Output::ToClient(answer.to_text(call.id.as_str())));
+        out.push(Output::Refuse(call.id.as_str().to_owned(), answer));
     }
 
     fn answer_lost(&self, call: &Call, out: &mut Vec<Output>) {
         if call.goes_anywhere || call.method == Method::Transaction {
             let failure = Failure::unexpected("the media server was lost before it answered");
-            return out.push(Output::ToClient(failure.to_text(call.id.as_str())));
+            return out.push(Output::Refuse(call.id.as_str().to_owned(), failure));
         }
         self.answer_gone(call, &Failure::object_lost(), out);
     }

@@ -51,7 +51,7 @@ impl Session {
                 let going = Going { text, request, is_at_hand: true, attempts: 0, absent: &[] };
                 self.route(&going, out);
             }
-            Err(refused) => out.push(Output::ToClient(refused.failure.to_text(refused.id))),
+            Err(refused) => out.push(Output::Refuse(refused.id.to_owned(), refused.failure)),
         }
     }
 
@@ -71,7 +71,7 @@ impl Session {
 
     fn route(&mut self, going: &Going<'_>, out: &mut Vec<Output>) {
         if let Err(failure) = self.try_route(going, out) {
-            out.push(Output::ToClient(failure.to_text(going.request.id)));
+            out.push(Output::Refuse(going.request.id.to_owned(), failure));
         }
     }
 
@@ -85,18 +85,18 @@ impl Session {
         match method {
             Method::Ping => {
                 let session = self.is_told.then_some(&self.id);
-                out.push(Output::ToClient(answer::pong(id, session)));
+                out.push(Output::Answer(*method, answer::pong(id, session)));
             }
             Method::Connect => {
                 self.is_told = true;
                 let text = answer::connected(id, &self.server_id, &self.id);
-                out.push(Output::ToClient(text));
+                out.push(Output::Answer(*method, text));
             }
             Method::KeepAlive | Method::CloseSession if named == Named::None && !self.is_told => {
                 return Err(Failure::bad_parameter("'sessionId' parameter is required"));
             }
             // An open link keeps the session alive on its backend, so nobody need be asked.
-            Method::KeepAlive => out.push(Output::ToClient(answer::done(id, &self.id))),
+            Method::KeepAlive => out.push(Output::Answer(*method, answer::done(id, &self.id))),
             Method::CloseSession => self.close_everywhere(going, out)?,
             Method::Transaction => self.route_transaction(going, out)?,
             Method::Create => self.route_create(going, out)?,
@@ -113,12 +113,13 @@ impl Session {
 
     /// A session that is not this connection's does not exist for it.
     fn route_foreign(&self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
-        let id = going.request.id;
-        match going.request.method {
-            Method::Ping => out.push(Output::ToClient(answer::pong(id, None))),
-            Method::CloseSession => out.push(Output::ToClient(answer::closed(id))),
+        let Request { id, method, .. } = going.request;
+        let text = match method {
+            Method::Ping => answer::pong(id, None),
+            Method::CloseSession => answer::closed(id),
             _ => return Err(Failure::invalid_session()),
-        }
+        };
+        out.push(Output::Answer(method, text));
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl Session {
         match method {
             Method::Describe => {
                 self.is_told = true;
-                out.push(Output::ToClient(answer::described_manager(id, &self.id)));
+                out.push(Output::Answer(*method, answer::described_manager(id, &self.id)));
             }
             Method::Invoke if is_get_info() => {
                 self.is_told = true;
@@ -336,7 +337,7 @@ impl Session {
                 self.unhold(&placing.waiting.text);
                 let request = parse_request(&placing.waiting.text, self.bounds.depth_max)
                     .expect("it was read before it had to wait");
-                out.push(Output::ToClient(failure.to_text(request.id)));
+                out.push(Output::Refuse(request.id.to_owned(), failure));
                 return;
             }
         };
@@ -372,7 +373,7 @@ impl Session {
         let abandoned = call.learn.clone();
         if let Err(failure) = self.forward(&going, link, call, out) {
             abandoned.abandon(out);
-            out.push(Output::ToClient(failure.to_text(request.id)));
+            out.push(Output::Refuse(request.id.to_owned(), failure));
         }
     }
 

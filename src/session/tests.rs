@@ -56,18 +56,24 @@ impl Case {
     /// Sends `text` and expects one answer without any backend; returns it.
     fn answered(&mut self, text: &str) -> Value {
         match self.handle(Input::FromClient(text)) {
-            [Output::ToClient(text)] => serde_json::from_str(text).unwrap(),
+            [Output::Answer(_, text)] => serde_json::from_str(text).unwrap(),
+            [Output::Refuse(id, failure)] => serde_json::from_str(&failure.to_text(id)).unwrap(),
             other => panic!("{other:?}"),
         }
     }
 
     /// The answer among the outputs, as its id and error code, 0 for a success.
     fn told(&self) -> Vec<(Value, i64)> {
-        let texts = self.out.iter().filter_map(|output| match output {
-            Output::ToClient(text) => Some(serde_json::from_str::<Value>(text).unwrap()),
+        let answers = self.out.iter().filter_map(|output| match output {
+            Output::Answer(_, text) => {
+                Some((serde_json::from_str::<Value>(text).unwrap()["id"].clone(), 0))
+            }
+            Output::Refuse(id, failure) => {
+                Some((serde_json::from_str(id).unwrap(), i64::from(failure.code)))
+            }
             _ => None,
         });
-        texts.map(|v| (v["id"].clone(), v["error"]["code"].as_i64().unwrap_or(0))).collect()
+        answers.collect()
     }
 
     /// Creates pipeline `object` on backend `at` with call `id`; its link is open afterwards.
@@ -360,7 +366,11 @@ fn the_session_is_closed_on_every_backend_before_the_client_hears_of_it() {
     assert_eq!(case.handle(Input::FromBackend(a, closed)), []);
     assert_eq!(
         case.handle(Input::FromBackend(b, closed)),
-        [Output::Unheld(pipeline(A)), Output::Unheld(pipeline(B)), Output::ToClient(closed.into())]
+        [
+            Output::Unheld(pipeline(A)),
+            Output::Unheld(pipeline(B)),
+            Output::Answer(Method::CloseSession, closed.into())
+        ]
     );
 }
 

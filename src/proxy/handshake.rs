@@ -1,0 +1,202 @@
+//! The WebSocket handshake with a client: HTTP in, a stream and what its URL says out.
+//!
+//! Unlike Kurento, which accepts any path and then closes, a wrong one gets HTTP 404, so that a
+//! health check which stops at HTTP tells the truth.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::stream::Stream;
+use crate::protocol::request::{Hints, parse_meeting, parse_participants};
+
+/// Bytes of a request's head. A longer one gets HTTP 431.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// A connection that has become a WebSocket.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    /// Bytes that came behind the handshake.
+    pub(super) first: Bytes,
+    /// What the URL says of the meeting.
+    pub(super) hints: Hints,
+}
+
+/// Serves one HTTP request on `stream`; `None` when it did not become a WebSocket, which its sender
+/// has then been told.
+pub(super) async fn shake_hands(stream: Stream, path: &str) -> Option<Accepted> {
+    let agreed = Arc::new(Mutex::new(None));
+    let service = service_fn(|request: Request<Incoming>| {
+        let (response, hints) = answer(&request, path);
+        *agreed.lock().expect("nothing panics while holding it") = hints;
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .keep_alive(false)
+        .max_buf_size(HEAD_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let parts = connection.without_shutdown().await.ok()?;
+    let hints = agreed.lock().expect("nothing panics while holding it").take()?;
+    Some(Accepted { stream: parts.io.into_inner(), first: parts.read_buf, hints })
+}
+
+/// The response to `request`, with the hints of its URL if it becomes a WebSocket.
+fn answer<B>(request: &Request<B>, path: &str) -> (Response<Full<Bytes>>, Option<Hints>) {
+    let hints = match read_url(request.uri(), path) {
+        None => return (say(StatusCode::NOT_FOUND, format!("Not found. Try {path}\n")), None),
+        Some(Err(why)) => return (say(StatusCode::BAD_REQUEST, format!("{why}\n")), None),
+        Some(Ok(hints)) => hints,
+    };
+    match check(request) {
+        Ok(key) => (accept(key), Some(hints)),
+        Err((status, why)) => (say(status, why.to_owned()), None),
+    }
+}
+
+/// What the URL says, if its path is the listener's: `path`, or `path/MEETING`. The query may hold
+/// `meeting` and `participants`. Percent-encoding is undone once.
+fn read_url(uri: &Uri, path: &str) -> Option<Result<Hints, String>> {
+    let rest = uri.path().strip_prefix(path)?;
+    let mut hints = Hints::default();
+    let segment = match rest.strip_prefix('/') {
+        Some(segment) if !segment.is_empty() && !segment.contains('/') => Some(segment),
+        None if rest.is_empty() => None,
+        _ => return None,
+    };
+    Some(read_hints(segment, uri.query().unwrap_or_default(), &mut hints).map(|()| hints))
+}
+
+fn read_hints(segment: Option<&str>, query: &str, hints: &mut Hints) -> Result<(), String> {
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "meeting" => hints.meeting = Some(parse_meeting(&decode(&value.replace('+', " "))?)?),
+            "participants" => hints.participants = Some(parse_participants(&decode(value)?)?),
+            _ => {}
+        }
+    }
+    if let Some(segment) = segment {
+        hints.meeting = Some(parse_meeting(&decode(segment)?)?);
+    }
+    Ok(())
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, String> {
+    percent_decode_str(text).decode_utf8().map_err(|_| "the URL is not UTF-8".to_owned())
+}
+
+/// The key of a request that asks for a WebSocket as RFC 6455, section 4.2.1 wants it.
+fn check<B>(request: &Request<B>) -> Result<&HeaderValue, (StatusCode, &'static str)> {
+    let headers = request.headers();
+    let is_upgrade = request.method() == Method::GET
+        && has_token(headers, &header::CONNECTION, "upgrade")
+        && has_token(headers, &header::UPGRADE, "websocket");
+    if !is_upgrade {
+        return Err((StatusCode::UPGRADE_REQUIRED, "This is a WebSocket endpoint.\n"));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
+        return Err((StatusCode::UPGRADE_REQUIRED, "Only WebSocket version 13 is spoken here.\n"));
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if key.len() == 24 => Ok(key),
+        _ => Err((StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or wrong.\n")),
+    }
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+}
+
+fn accept(key: &HeaderValue) -> Response<Full<Bytes>> {
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))
+        .body(Full::default())
+        .expect("made of constants and base64")
+}
+
+fn say(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        let version = HeaderValue::from_static("13");
+        response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(path: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::get(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(&request.body(()).unwrap(), "/kurento").0.status().as_u16()
+    }
+
+    fn hints(url: &str) -> Option<Result<(Option<String>, Option<u32>), String>> {
+        let read = read_url(&url.parse().unwrap(), "/kurento")?;
+        Some(read.map(|h| (h.meeting.map(|m| m.to_string()), h.participants)))
+    }
+
+    const UPGRADE: [(&str, &str); 4] = [
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "WebSocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+
+    #[test]
+    fn the_url_may_name_the_meeting() {
+        let named = |name: &str, count| Some(Ok((Some(name.to_owned()), count)));
+        assert_eq!(hints("/kurento"), Some(Ok((None, None))));
+        assert_eq!(hints("/kurento?access_token=x"), Some(Ok((None, None))));
+        assert_eq!(hints("/kurento/stand%20up"), named("stand up", None));
+        assert_eq!(hints("/kurento?meeting=a+b&participants=4"), named("a b", Some(4)));
+        assert_eq!(hints("/kurento/path?meeting=query"), named("path", None));
+        assert_eq!(hints("/kurento/%2525"), named("%25", None), "decoded once");
+    }
+
+    #[test]
+    fn other_paths_are_not_found_and_bad_hints_are_told() {
+        for path in ["/", "/Kurento", "/kurentox", "/kurento/", "/kurento/a/b", "//kurento"] {
+            assert_eq!(hints(path), None, "{path}");
+            assert_eq!(status(path, &UPGRADE), 404, "{path}");
+        }
+        for path in ["/kurento?meeting=", "/kurento/%00", "/kurento?participants=x", "/kurento/%ff"]
+        {
+            assert_eq!(status(path, &UPGRADE), 400, "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_proper_upgrade_becomes_a_websocket() {
+        assert_eq!(status("/kurento", &UPGRADE), 101);
+        assert_eq!(status("/kurento", &[]), 426);
+        assert_eq!(status("/kurento", &UPGRADE[..3]), 400);
+        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[3]]), 426);
+        let key = ("sec-websocket-key", "short");
+        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[2], key]), 400);
+    }
+}

@@ -1,0 +1,185 @@
+//! Accepts client connections, shakes hands, and runs a [`Relay`] for each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::edge::Edge;
+use super::handshake::{Accepted, shake_hands};
+use super::relay::Relay;
+use super::socket::Socket;
+use super::stream::{self, Stream};
+use crate::runtime::{Tasks, random};
+use crate::session::{Bounds, Session};
+use crate::settings::{ListenerSettings, TlsError};
+use crate::telemetry::HandshakeRejection;
+use crate::telemetry::redact::ClientNet;
+
+/// Connections that the system keeps for us until they are accepted. It may have a lower bound.
+const BACKLOG: u32 = 8_192;
+
+/// Pause after a failed accept, so that running out of descriptors does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a listener cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address cannot be bound.
+    #[error("cannot listen on {addr}: {source}")]
+    Bind {
+        /// As configured.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The certificate or key cannot be used.
+    #[error("cannot speak TLS on {addr}: {source}")]
+    Tls {
+        /// As configured.
+        addr: SocketAddr,
+        /// What is wrong with the files.
+        source: TlsError,
+    },
+}
+
+/// A bound address that clients connect to.
+pub struct Listener {
+    socket: TcpListener,
+    path: Arc<str>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Binds the address; nothing is accepted yet.
+    ///
+    /// # Errors
+    /// The address or the TLS files cannot be used.
+    pub fn bind(settings: &ListenerSettings) -> Result<Self, ListenError> {
+        let addr = settings.addr;
+        let socket = bind(addr).map_err(|source| ListenError::Bind { addr, source })?;
+        let tls = settings.tls.as_ref().map(|files| {
+            let identity = files.load().map_err(|source| ListenError::Tls { addr, source })?;
+            let resolver = rustls::sign::SingleCertAndKey::from(identity);
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let mut config = ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("the provider has the default versions")
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(resolver));
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Ok(TlsAcceptor::from(Arc::new(config)))
+        });
+        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()? })
+    }
+
+    /// The URL to connect to, with the port that was really bound.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn url(&self) -> io::Result<String> {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        Ok(format!("{scheme}://{}{}", self.socket.local_addr()?, self.path))
+    }
+
+    /// Accepts until `stop`. Each connection becomes a task of `tasks` that runs until its `close`
+    /// token tells it to end. At most as many as `permits` are open; further ones wait in the
+    /// backlog.
+    pub async fn run(
+        self,
+        edge: Arc<Edge>,
+        permits: Arc<Semaphore>,
+        tasks: Tasks,
+        stop: CancellationToken,
+    ) {
+        while let Some(permit) = stop.run_until_cancelled(permits.clone().acquire_owned()).await {
+            let permit = permit.expect("nobody closes the semaphore");
+            match stop.run_until_cancelled(self.socket.accept()).await {
+                None => return,
+                Some(Ok((stream, addr))) => {
+                    let visitor = Visitor { edge: edge.clone(), path: self.path.clone(), addr };
+                    let tls = self.tls.clone();
+                    tasks.spawn("client", visitor.serve(stream, tls, permit));
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot accept; operator: see the limit of open files");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+/// A client that has connected.
+struct Visitor {
+    edge: Arc<Edge>,
+    path: Arc<str>,
+    addr: SocketAddr,
+}
+
+impl Visitor {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let timeout = self.edge.limits.handshake_timeout;
+        let accepted = match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(reason)) => return self.edge.metrics.on_handshake_rejected(reason),
+            Err(_) => {
+                return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
+            }
+        };
+        let _open = self.edge.metrics.on_connection();
+        let session = self.session(&accepted);
+        let net = ClientNet::of(self.addr.ip());
+        tracing::debug!(session = ?session.id(), client = %net, "client connected");
+        let Accepted { stream, first, .. } = accepted;
+        let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
+        let stop = self.edge.closing();
+        Relay::new(self.edge, session, socket).run(stop).await;
+    }
+
+    async fn shake_hands(
+        &self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+    ) -> Result<Accepted, HandshakeRejection> {
+        stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
+        let stream = match tls {
+            None => Stream::Plain(stream),
+            Some(tls) => {
+                let stream = tls.accept(stream).await.map_err(|_| HandshakeRejection::Tls)?;
+                Stream::Tls(Box::new(stream))
+            }
+        };
+        shake_hands(stream, &self.path).await
+    }
+
+    fn session(&self, accepted: &Accepted) -> Session {
+        let limits = &self.edge.limits;
+        let bounds = Bounds {
+            depth_max: limits.depth_max,
+            held_max_bytes: limits.held_max_bytes,
+            calls_max: limits.calls_max,
+            pipelines_max: limits.pipelines_max,
+        };
+        let id = crate::model::SessionId::from_random(random::session_bits());
+        Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)
+    }
+}

@@ -1,0 +1,458 @@
+//! The task of one client connection: moves messages between the client's socket and its links.
+//!
+//! One task owns the client's socket, all links and the [`Session`], so that a message crosses no
+//! queue and no lock. It decides nothing: it hands what happened to the session and does what that
+//! says, in order.
+//!
+//! Backpressure: while more than `write_buffer_max_bytes` wait for the client, neither its links nor
+//! it are read; while that much waits for a backend, the client is not read. So at most that bound and
+//! one message wait in memory. A socket that takes nothing for `write_timeout` is given up.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use super::edge::Edge;
+use super::link::{Link, LinkEvent};
+use super::placement::{Claimed, Placed};
+use super::socket::Socket;
+use crate::model::{BackendId, PipelineId};
+use crate::protocol::answer;
+use crate::protocol::error::Failure;
+use crate::protocol::frame::{Message, Opcode};
+use crate::session::{Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
+use crate::telemetry::{Direction, LocalCounts, Routing};
+
+/// Turns of the task before others get theirs.
+const TURNS_MAX: usize = 16;
+
+/// Messages taken from one socket before the next is looked at.
+const MESSAGES_A_TURN: usize = 64;
+
+/// How long a client may take to hang up after a close frame.
+const LINGER_MAX: Duration = Duration::from_secs(2);
+
+type Place = BoxFuture<'static, (Ticket, Result<Placed, Failure>)>;
+
+/// Why a client connection ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client closed, with this code.
+    ClosedByClient(Option<u16>),
+    /// The client is gone without a word.
+    Gone,
+    /// We close, with this code and reason.
+    Close(u16, &'static str),
+}
+
+/// What the session is told next.
+enum Event {
+    Placed(Ticket, Result<BackendId, Failure>),
+    Located(PipelineId, Option<BackendId>),
+    LinkOpened(LinkNo),
+    LinkFailed(LinkNo, LinkFailure),
+}
+
+/// The text that [`Output::Relay`] and [`Output::RelayToClient`] mean.
+#[derive(Clone, Copy)]
+struct AtHand<'a>(&'a str);
+
+/// A client connection at work.
+pub(super) struct Relay {
+    edge: Arc<Edge>,
+    session: Session,
+    client: Socket,
+    links: Vec<Link>,
+    places: FuturesUnordered<Place>,
+    claims: BTreeMap<Ticket, Claimed>,
+    events: VecDeque<Event>,
+    outputs: Vec<Output>,
+    stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
+    counts: LocalCounts,
+}
+
+impl Relay {
+    pub(super) fn new(edge: Arc<Edge>, session: Session, client: Socket) -> Self {
+        Self {
+            counts: edge.metrics.local(),
+            edge,
+            session,
+            client,
+            links: Vec::new(),
+            places: FuturesUnordered::new(),
+            claims: BTreeMap::new(),
+            events: VecDeque::new(),
+            outputs: Vec::new(),
+            stuck_check: None,
+        }
+    }
+
+    /// Works until the connection ends or `stop` is ready, then closes it and lets go of everything.
+    pub(super) async fn run(mut self, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
+        let end = poll_fn(|cx| {
+            if let Poll::Ready(end) = self.poll(cx) {
+                return Poll::Ready(end);
+            }
+            stop.as_mut().poll(cx).map(|()| End::Close(1001, "the edge is going away"))
+        });
+        let end = end.await;
+        tracing::debug!(session = ?self.session.id(), ?end, "client connection ends");
+        self.end(end).await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut polled = Poll::Pending;
+        for _ in 0..TURNS_MAX {
+            match self.turn(cx) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.edge.metrics.flush(&mut self.counts);
+                    return Poll::Pending;
+                }
+                Err(end) => {
+                    polled = Poll::Ready(end);
+                    break;
+                }
+            }
+        }
+        self.edge.metrics.flush(&mut self.counts);
+        cx.waker().wake_by_ref();
+        polled
+    }
+
+    /// Does what can be done now; says whether there may be more.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut is_busy = self.poll_places(cx);
+        is_busy |= self.poll_links(cx);
+        is_busy |= self.poll_client(cx)?;
+        while let Some(event) = self.events.pop_front() {
+            self.on_event(event);
+            is_busy = true;
+        }
+        is_busy |= self.flush(cx)?;
+        self.check_stuck(cx)?;
+        Ok(is_busy)
+    }
+
+    fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        while let Poll::Ready(Some((ticket, place))) = self.places.poll_next_unpin(cx) {
+            is_busy = true;
+            let place = place.map(|Placed { backend, claim, .. }| {
+                if let Some(claim) = claim {
+                    self.claims.insert(ticket, claim);
+                }
+                backend
+            });
+            self.events.push_back(Event::Placed(ticket, place));
+        }
+        is_busy
+    }
+
+    /// Whether the client takes more, so that more may be made for it.
+    fn client_has_room(&self) -> bool {
+        self.client.writer.len() < self.edge.limits.write_buffer_max_bytes
+    }
+
+    fn everybody_has_room(&self) -> bool {
+        let bound = self.edge.limits.write_buffer_max_bytes;
+        self.client_has_room() && self.links.iter().all(|link| link.waiting_len() < bound)
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        for _ in 0..MESSAGES_A_TURN {
+            if !self.everybody_has_room() {
+                return Ok(false);
+            }
+            if self.take_from_client()? {
+                continue;
+            }
+            match self.client.poll_read(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes one message out of what was read from the client; `false` when there is none.
+    fn take_from_client(&mut self) -> Result<bool, End> {
+        let mut decoder = self.client.lend_decoder();
+        let taken = match decoder.next() {
+            Ok(None) => Ok(false),
+            Ok(Some(message)) => self.on_client_message(message).map(|()| true),
+            Err(error) => Err(End::Close(error.close_code(), "malformed frame")),
+        };
+        self.client.return_decoder(decoder);
+        taken
+    }
+
+    fn on_client_message(&mut self, message: Message<'_>) -> Result<(), End> {
+        match message {
+            Message::Text(text) => self.on_client_text(text),
+            Message::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => self.on_client_text(text),
+                Err(_) => {
+                    let failure = Failure::malformed("the message is not UTF-8");
+                    self.to_client(&failure.to_text("null"));
+                }
+            },
+            Message::Ping(payload) => {
+                self.client.writer.send(Opcode::Pong, payload, self.edge.clock.now());
+            }
+            Message::Pong(_) => {}
+            Message::Close(code, _) => return Err(End::ClosedByClient(code)),
+            Message::TooLong(_) => self.tell_session(Input::TooLong, AtHand("")),
+        }
+        Ok(())
+    }
+
+    fn on_client_text(&mut self, text: &str) {
+        self.counts.frame(Direction::ClientIn, text.len());
+        let started = self.edge.clock.now_nanos();
+        self.tell_session(Input::FromClient(text), AtHand(text));
+        let kind = match self.counts.take_routed() {
+            true => Routing::TableHit,
+            false => Routing::Local,
+        };
+        self.counts.routing(kind, self.edge.clock.now_nanos() - started);
+    }
+
+    fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        for number in 0..self.links.len() {
+            if let Some(event) = self.links[number].poll_events(cx) {
+                is_busy = true;
+                self.on_link_event(LinkNo(number), event);
+            }
+            is_busy |= self.read_link(cx, LinkNo(number));
+        }
+        is_busy
+    }
+
+    fn on_link_event(&mut self, link: LinkNo, event: LinkEvent) {
+        self.events.push_back(match event {
+            LinkEvent::Opened => Event::LinkOpened(link),
+            LinkEvent::Failed(failure) => Event::LinkFailed(link, failure),
+        });
+    }
+
+    /// Reads messages of a backend while the client has room for them.
+    fn read_link(&mut self, cx: &mut Context<'_>, number: LinkNo) -> bool {
+        for _ in 0..MESSAGES_A_TURN {
+            if !self.client_has_room() {
+                return false;
+            }
+            let Some(socket) = self.links[number.0].socket() else { return false };
+            let mut decoder = socket.lend_decoder();
+            let taken = match decoder.next() {
+                Ok(None) => None,
+                Ok(Some(message)) => Some(self.on_backend_message(number, message)),
+                Err(_) => Some(false),
+            };
+            let Some(socket) = self.links[number.0].socket() else { return true };
+            socket.return_decoder(decoder);
+            let is_alive = match taken {
+                Some(is_alive) => is_alive,
+                None => match socket.poll_read(cx) {
+                    Poll::Pending => return false,
+                    Poll::Ready(read) => matches!(read, Ok(1..)),
+                },
+            };
+            if !is_alive {
+                self.links[number.0].cut();
+                self.on_link_event(number, LinkEvent::Failed(LinkFailure::Cut));
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Handles one message of a backend; `false` when the link is of no more use.
+    fn on_backend_message(&mut self, link: LinkNo, message: Message<'_>) -> bool {
+        match message {
+            Message::Text(text) => {
+                self.counts.frame(Direction::BackendIn, text.len());
+                self.tell_session(Input::FromBackend(link, text), AtHand(text));
+                true
+            }
+            Message::Ping(payload) => {
+                let now = self.edge.clock.now();
+                if let Some(socket) = self.links[link.0].socket() {
+                    socket.writer.send(Opcode::Pong, payload, now);
+                }
+                true
+            }
+            Message::Pong(_) => true,
+            // Kurento sends no binary messages, and one over the limit cannot be passed on.
+            Message::Binary(_) | Message::TooLong(_) | Message::Close(..) => false,
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        let input = match event {
+            Event::Placed(ticket, place) => Input::Placed(ticket, place),
+            Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
+            Event::LinkOpened(link) => Input::LinkOpened(link),
+            Event::LinkFailed(link, failure) => Input::LinkFailed(link, failure),
+        };
+        self.tell_session(input, AtHand(""));
+    }
+
+    /// Hands `input` to the session and does what it says.
+    fn tell_session(&mut self, input: Input<'_>, at_hand: AtHand<'_>) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.session.handle(input, &mut outputs);
+        for output in outputs.drain(..) {
+            self.act(output, at_hand);
+        }
+        self.outputs = outputs;
+    }
+
+    fn act(&mut self, output: Output, AtHand(text): AtHand<'_>) {
+        match output {
+            Output::Relay(link) => self.to_backend(link, text),
+            Output::RelayToClient => self.to_client(text),
+            Output::ToBackend(link, text) => self.to_backend(link, &text),
+            Output::ToClient(text) => self.to_client(&text),
+            Output::ServerInfo(id) => {
+                let info = self.edge.server_info();
+                self.to_client(&answer::value(&id, self.session.id(), &info));
+            }
+            Output::Place(ticket, wish) => self.place(ticket, wish),
+            Output::Locate(pipeline) => {
+                let backend = self.edge.registry.hold(pipeline).map(|home| home.backend);
+                self.events.push_back(Event::Located(pipeline, backend));
+            }
+            Output::OpenLink(link, backend) => self.open_link(link, &backend),
+            Output::Created(ticket, pipeline) => {
+                if let Some(claim) = self.claims.remove(&ticket) {
+                    self.edge.created(claim, pipeline);
+                }
+            }
+            Output::NotCreated(ticket) => {
+                if let Some(claim) = self.claims.remove(&ticket) {
+                    self.edge.placement.not_created(claim);
+                }
+            }
+            Output::Released(pipeline) => self.edge.released(pipeline),
+            Output::Unheld(pipeline) => self.edge.registry.unhold(pipeline),
+            Output::Prune => {
+                let known = |pipeline: &PipelineId| self.edge.registry.knows(*pipeline);
+                let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
+                self.session.forget(&gone);
+            }
+            Output::Stray => self.edge.metrics.stray(),
+        }
+    }
+
+    fn place(&mut self, ticket: Ticket, wish: Wish) {
+        let edge = Arc::clone(&self.edge);
+        self.places.push(Box::pin(async move { (ticket, edge.place(wish).await) }));
+    }
+
+    fn open_link(&mut self, number: LinkNo, backend: &BackendId) {
+        if number.0 == self.links.len() {
+            self.links.push(Link::new(Arc::clone(&self.edge)));
+        }
+        if let Err(failure) = self.links[number.0].open(backend) {
+            self.events.push_back(Event::LinkFailed(number, failure));
+        }
+    }
+
+    fn to_client(&mut self, text: &str) {
+        self.counts.frame(Direction::ClientOut, text.len());
+        self.client.writer.send(Opcode::Text, text.as_bytes(), self.edge.clock.now());
+    }
+
+    fn to_backend(&mut self, link: LinkNo, text: &str) {
+        let now = self.edge.clock.now();
+        // A link that broke a moment ago has an event waiting, which answers this call.
+        if let Some(socket) = self.links[link.0].socket() {
+            self.counts.frame(Direction::BackendOut, text.len());
+            self.counts.set_routed();
+            socket.writer.send(Opcode::Text, text.as_bytes(), now);
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let now = self.edge.clock.now();
+        let bound = self.edge.limits.write_buffer_max_bytes;
+        let was_full = !self.everybody_has_room();
+        if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
+            return Err(End::Gone);
+        }
+        for number in 0..self.links.len() {
+            let Some(socket) = self.links[number].socket() else { continue };
+            if let Poll::Ready(Err(_)) = socket.poll_flush(cx, now) {
+                self.links[number].cut();
+                self.on_link_event(LinkNo(number), LinkEvent::Failed(LinkFailure::Cut));
+            }
+        }
+        let _ = bound;
+        Ok((was_full && self.everybody_has_room()) || !self.events.is_empty())
+    }
+
+    /// Gives up sockets that have taken nothing for too long.
+    fn check_stuck(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let is_waiting =
+            self.client.writer.len() > 0 || self.links.iter().any(|link| link.waiting_len() > 0);
+        if !is_waiting {
+            self.stuck_check = None;
+            return Ok(());
+        }
+        let timeout = self.edge.limits.write_timeout;
+        let check =
+            self.stuck_check.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        while check.as_mut().poll(cx).is_ready() {
+            let now = self.edge.clock.now();
+            if self.client.writer.is_stuck(now, timeout) {
+                return Err(End::Gone);
+            }
+            for number in 0..self.links.len() {
+                if self.links[number].is_stuck(now, timeout) {
+                    self.links[number].cut();
+                    self.events.push_back(Event::LinkFailed(LinkNo(number), LinkFailure::Cut));
+                    cx.waker().wake_by_ref();
+                }
+            }
+            check.set(tokio::time::sleep(timeout));
+        }
+        Ok(())
+    }
+
+    /// Lets go of everything, then closes the client's socket and the links.
+    async fn end(mut self, end: End) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.session.end(&mut outputs);
+        for output in outputs {
+            self.act(output, AtHand(""));
+        }
+        self.edge.metrics.flush(&mut self.counts);
+        let code = match &end {
+            End::ClosedByClient(code) => *code,
+            End::Gone => None,
+            End::Close(code, _) => Some(*code),
+        };
+        let links = self.links.into_iter().map(|link| link.close(code));
+        let links = futures_util::future::join_all(links);
+        let client = async {
+            match end {
+                End::ClosedByClient(code) => self.client.close(code, "", LINGER_MAX).await,
+                End::Close(code, reason) => {
+                    self.client.close(Some(code), reason, LINGER_MAX).await;
+                }
+                End::Gone => {}
+            }
+        };
+        tokio::join!(client, links);
+    }
+}
