@@ -13,3 +13,4 @@ pub mod session;
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
 pub mod runtime;
+pub mod pins;

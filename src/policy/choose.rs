@@ -142,9 +142,7 @@ mod tests {
                 let chosen = |_| choose(fleet, Legs(4), 0.0, draws.next()) == Ok(which);
                 (0..64).map(chosen).filter(|&won| won).count()
             };
-            // Without a band of near-equals the law is exact but for ties, which are drawn.
-            let alone = choose(&loaded, Legs(4), 0.0, 0) == Ok(which) && wins(&loaded) == 64;
-            prop_assert!(wins(&loaded) <= wins(&fleet) || alone && wins(&fleet) > 0);
+            prop_assert!(wins(&loaded) <= wins(&fleet));
         }
     }
 }

@@ -1,0 +1,16 @@
+//! Where meetings are pinned, and what keeps a pin alive.
+//!
+//! [`PinStore`] holds the truth that only Pinfold knows: the *name* of a meeting and its backend.
+//! [`Registry`] holds what this process sees of it: pipelines, who uses them, the load they reserve.
+//! A pipeline without a named meeting is its own meeting and lives in the registry alone, because its
+//! id says where it is to anyone who asks the fleet.
+
+mod load;
+mod memory;
+mod registry;
+mod store;
+
+pub use load::{BackendLoad, Charge};
+pub use memory::MemoryStore;
+pub use registry::{Begun, Home, MeetingView, Registry};
+pub use store::{Claim, Pin, PinError, PinStore};

@@ -1,0 +1,423 @@
+//! What this process sees of its meetings: pipelines, who uses them, since when nobody does.
+//!
+//! A meeting lives while one of its pipelines is in use or being made, and for `grace` after that; a
+//! meeting without a name goes with its pipeline. Each meeting holds its [`Charge`], so the load it
+//! reserves is given back exactly once, however it ends.
+//!
+//! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
+//! other way round.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use dashmap::{DashMap, Entry};
+
+use super::load::Charge;
+use super::store::Pin;
+use crate::model::{BackendId, Incarnation, Legs, MeetingId, MeetingName, PipelineId, Time};
+
+/// Pipelines and meetings of this process.
+#[derive(Debug)]
+pub struct Registry {
+    grace: Duration,
+    meetings_max: usize,
+    pipelines: DashMap<PipelineId, Pipeline>,
+    meetings: DashMap<MeetingId, Meeting>,
+    /// What may end, oldest first: at most one for each pipeline and meeting seen within the grace.
+    expiries: Mutex<VecDeque<(Time, Expiry)>>,
+}
+
+#[derive(Debug)]
+struct Pipeline {
+    meeting: MeetingId,
+    epoch: u64,
+    holders: u32,
+    idle: Idle,
+}
+
+#[derive(Debug)]
+struct Meeting {
+    pin: Pin,
+    charge: Charge,
+    /// Pipelines, and claims that are about to become one.
+    live: u32,
+    pipelines: u32,
+    participants: u32,
+    idle: Idle,
+    /// Its pin is being removed; nobody may join any more.
+    is_ending: bool,
+}
+
+/// Since when something is not in use, and whether that is noted in `expiries`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Idle {
+    since: Option<Time>,
+    is_queued: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Expiry {
+    Pipeline(PipelineId),
+    Meeting(MeetingId),
+}
+
+/// Where a pipeline lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The backend.
+    pub backend: BackendId,
+    /// Its process.
+    pub incarnation: Incarnation,
+}
+
+/// The outcome of [`Registry::begin`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// The meeting was here at this very pin, which keeps the pin alive.
+    Joined,
+    /// The meeting is here now; whether its pin still exists must be looked up once more.
+    Adopted,
+    /// The meeting is ending or pinned otherwise; look its pin up again.
+    Ending,
+}
+
+/// A meeting as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeetingView {
+    /// Which.
+    pub id: MeetingId,
+    /// Where; the epoch of an unnamed meeting is 0.
+    pub pin: Pin,
+    /// Pipelines it has.
+    pub pipelines: u32,
+    /// Uses of these by client connections.
+    pub participants: u32,
+    /// Legs it reserves on its backend.
+    pub reserve: Legs,
+}
+
+impl Registry {
+    /// An empty registry. A meeting that nobody uses lives on for `grace`. At `meetings_max` new
+    /// meetings are refused.
+    #[must_use]
+    pub fn new(grace: Duration, meetings_max: usize) -> Self {
+        Self {
+            grace,
+            meetings_max,
+            pipelines: DashMap::new(),
+            meetings: DashMap::new(),
+            expiries: Mutex::default(),
+        }
+    }
+
+    /// Whether there is room for another meeting.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.meetings.len() < self.meetings_max
+    }
+
+    /// The pin of a meeting that is in use here.
+    #[must_use]
+    pub fn pin(&self, meeting: &MeetingName) -> Option<Pin> {
+        let meeting = self.meetings.get(&MeetingId::Named(meeting.clone()))?;
+        (!meeting.is_ending).then(|| meeting.pin.clone())
+    }
+
+    /// A pipeline of the named `meeting`, pinned as `pin`, is about to be made. `charge` is kept if
+    /// the meeting is new here. Ended by [`Self::created`] or [`Self::not_created`].
+    pub fn begin(&self, meeting: &MeetingName, pin: &Pin, charge: Charge) -> Begun {
+        match self.meetings.entry(MeetingId::Named(meeting.clone())) {
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                if known.is_ending || known.pin.epoch != pin.epoch {
+                    return Begun::Ending;
+                }
+                known.live += 1;
+                known.idle.since = None;
+                Begun::Joined
+            }
+            Entry::Vacant(vacant) => {
+                vacant.insert(Meeting::new(pin.clone(), charge));
+                Begun::Adopted
+            }
+        }
+    }
+
+    /// The pipeline that was about to be made exists, and the session that made it uses it. Nothing
+    /// happens if its meeting was lost meanwhile.
+    pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) {
+        let id = MeetingId::Named(meeting.clone());
+        if let Some(mut known) = self.meetings.get_mut(&id)
+            && known.pin.epoch == epoch
+        {
+            known.add(self, id.clone(), pipeline);
+        }
+    }
+
+    /// A pipeline without a named meeting exists, and the session that made it uses it.
+    pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) {
+        let id = MeetingId::Pipeline(pipeline);
+        let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
+        if let Entry::Vacant(vacant) = self.meetings.entry(id.clone()) {
+            vacant.insert(Meeting::new(pin, charge)).add(self, id, pipeline);
+        }
+    }
+
+    /// The pipeline that was about to be made will not be.
+    pub fn not_created(&self, meeting: &MeetingName, epoch: u64, now: Time) {
+        let id = MeetingId::Named(meeting.clone());
+        if let Some(mut known) = self.meetings.get_mut(&id)
+            && known.pin.epoch == epoch
+        {
+            self.drop_live(&id, &mut known, now);
+        }
+    }
+
+    /// Another session begins to use `pipeline`; `None` if nobody here knows it.
+    pub fn hold(&self, pipeline: PipelineId) -> Option<Home> {
+        let id = self.pipelines.get(&pipeline)?.meeting.clone();
+        let mut meeting = self.meetings.get_mut(&id)?;
+        let mut held = self.pipelines.get_mut(&pipeline)?;
+        held.holders += 1;
+        held.idle.since = None;
+        meeting.participants += 1;
+        meeting.charge.load().join(1);
+        let Pin { backend, incarnation, .. } = meeting.pin.clone();
+        Some(Home { backend, incarnation })
+    }
+
+    /// A session no longer uses `pipeline`.
+    pub fn unhold(&self, pipeline: PipelineId, now: Time) {
+        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
+            return;
+        };
+        let Some(mut meeting) = self.meetings.get_mut(&id) else { return };
+        let Some(mut held) = self.pipelines.get_mut(&pipeline) else { return };
+        if held.holders == 0 {
+            return;
+        }
+        held.holders -= 1;
+        meeting.participants -= 1;
+        meeting.charge.load().leave(1);
+        if held.holders == 0 {
+            self.idle(&mut held.idle, Expiry::Pipeline(pipeline), now);
+        }
+    }
+
+    /// Whether `pipeline` is known to exist.
+    #[must_use]
+    pub fn knows(&self, pipeline: PipelineId) -> bool {
+        self.pipelines.contains_key(&pipeline)
+    }
+
+    /// `pipeline` was destroyed, for everybody.
+    pub fn released(&self, pipeline: PipelineId, now: Time) {
+        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
+            return;
+        };
+        let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
+        let Some((_, held)) = self.pipelines.remove(&pipeline) else { return };
+        let known = meeting.get_mut();
+        known.forget(&held);
+        match id {
+            MeetingId::Named(_) => self.drop_live(&id, known, now),
+            MeetingId::Pipeline(_) => drop(meeting.remove()),
+        }
+    }
+
+    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove.
+    pub fn drop_backend(
+        &self,
+        backend: &BackendId,
+        incarnation: Incarnation,
+    ) -> Vec<(MeetingName, u64)> {
+        let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
+        let mut lost = Vec::new();
+        self.meetings.retain(|id, meeting| {
+            if !is_there(&meeting.pin) {
+                return true;
+            }
+            meeting.charge.load().leave(meeting.participants);
+            lost.push((id.clone(), meeting.pin.epoch));
+            false
+        });
+        self.pipelines.retain(|_, pipeline| {
+            self.meetings.get(&pipeline.meeting).is_some_and(|m| m.pin.epoch == pipeline.epoch)
+        });
+        let named = |(id, epoch)| match id {
+            MeetingId::Named(name) => Some((name, epoch)),
+            MeetingId::Pipeline(_) => None,
+        };
+        lost.into_iter().filter_map(named).collect()
+    }
+
+    /// Ends what nobody has used for the grace. Returns the pins to remove; each must be reported by
+    /// [`Self::unpinned`] when that is done, and until then nobody can join its meeting.
+    pub fn sweep(&self, now: Time) -> Vec<(MeetingName, u64)> {
+        let mut ended = Vec::new();
+        while let Some(expiry) = self.next_due(now) {
+            match expiry {
+                Expiry::Pipeline(pipeline) => self.expire_pipeline(pipeline, now, &mut ended),
+                Expiry::Meeting(id) => self.expire_meeting(&id, now, &mut ended),
+            }
+        }
+        ended
+    }
+
+    /// The pin of a swept meeting is removed.
+    pub fn unpinned(&self, meeting: &MeetingName, epoch: u64) {
+        let id = MeetingId::Named(meeting.clone());
+        self.meetings.remove_if(&id, |_, known| known.is_ending && known.pin.epoch == epoch);
+    }
+
+    /// How many meetings and pipelines there are.
+    #[must_use]
+    pub fn len(&self) -> (usize, usize) {
+        (self.meetings.len(), self.pipelines.len())
+    }
+
+    /// A meeting, for operators.
+    #[must_use]
+    pub fn meeting(&self, id: &MeetingId) -> Option<MeetingView> {
+        self.meetings.get(id).map(|meeting| meeting.view(id))
+    }
+
+    /// The `limit` meetings that follow `after` in order of their ids, for operators. Looks at every
+    /// meeting.
+    #[must_use]
+    pub fn meetings(&self, after: Option<&MeetingId>, limit: usize) -> Vec<MeetingView> {
+        let mut first = std::collections::BTreeMap::new();
+        for meeting in &self.meetings {
+            if after.is_none_or(|after| meeting.key() > after) {
+                first.insert(meeting.key().clone(), meeting.view(meeting.key()));
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_values().collect()
+    }
+
+    /// One fewer pipeline or claim keeps this meeting alive.
+    fn drop_live(&self, id: &MeetingId, meeting: &mut Meeting, now: Time) {
+        meeting.live -= 1;
+        if meeting.live == 0 {
+            self.idle(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
+        }
+    }
+
+    fn idle(&self, idle: &mut Idle, expiry: Expiry, now: Time) {
+        idle.since = Some(now);
+        if !std::mem::replace(&mut idle.is_queued, true) {
+            self.queue(now, expiry);
+        }
+    }
+
+    fn queue(&self, since: Time, expiry: Expiry) {
+        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
+        expiries.push_back((since + self.grace, expiry));
+    }
+
+    fn next_due(&self, now: Time) -> Option<Expiry> {
+        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
+        let is_due = expiries.front().is_some_and(|(due, _)| *due <= now);
+        if is_due { expiries.pop_front().map(|(_, expiry)| expiry) } else { None }
+    }
+
+    /// Whether the grace is over. If it began anew meanwhile, it is queued again.
+    fn is_over(&self, idle: &mut Idle, expiry: Expiry, now: Time) -> bool {
+        idle.is_queued = false;
+        match idle.since {
+            None => false,
+            Some(since) if since + self.grace <= now => true,
+            Some(since) => {
+                idle.is_queued = true;
+                self.queue(since, expiry);
+                false
+            }
+        }
+    }
+
+    fn expire_pipeline(
+        &self,
+        pipeline: PipelineId,
+        now: Time,
+        ended: &mut Vec<(MeetingName, u64)>,
+    ) {
+        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
+            return;
+        };
+        let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
+        let Entry::Occupied(mut held) = self.pipelines.entry(pipeline) else { return };
+        if !self.is_over(&mut held.get_mut().idle, Expiry::Pipeline(pipeline), now) {
+            return;
+        }
+        let held = held.remove();
+        let known = meeting.get_mut();
+        known.forget(&held);
+        known.live -= 1;
+        if known.live > 0 {
+            return;
+        }
+        match id {
+            MeetingId::Pipeline(_) => drop(meeting.remove()),
+            MeetingId::Named(name) => {
+                known.is_ending = true;
+                ended.push((name, known.pin.epoch));
+            }
+        }
+    }
+
+    fn expire_meeting(&self, id: &MeetingId, now: Time, ended: &mut Vec<(MeetingName, u64)>) {
+        let Some(mut meeting) = self.meetings.get_mut(id) else { return };
+        let is_over = self.is_over(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
+        if let (true, 0, MeetingId::Named(name)) = (is_over, meeting.live, id) {
+            meeting.is_ending = true;
+            ended.push((name.clone(), meeting.pin.epoch));
+        }
+    }
+}
+
+impl Meeting {
+    fn new(pin: Pin, charge: Charge) -> Self {
+        Self {
+            pin,
+            charge,
+            live: 1,
+            pipelines: 0,
+            participants: 0,
+            idle: Idle::default(),
+            is_ending: false,
+        }
+    }
+
+    /// The claim that kept this meeting alive has become `pipeline`, used by one session.
+    fn add(&mut self, registry: &Registry, id: MeetingId, pipeline: PipelineId) {
+        self.pipelines += 1;
+        self.participants += 1;
+        self.charge.load().join(1);
+        let epoch = self.pin.epoch;
+        let held = Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() };
+        registry.pipelines.insert(pipeline, held);
+    }
+
+    fn forget(&mut self, pipeline: &Pipeline) {
+        self.pipelines -= 1;
+        self.participants -= pipeline.holders;
+        self.charge.load().leave(pipeline.holders);
+    }
+
+    fn view(&self, id: &MeetingId) -> MeetingView {
+        MeetingView {
+            id: id.clone(),
+            pin: self.pin.clone(),
+            pipelines: self.pipelines,
+            participants: self.participants,
+            reserve: self.charge.reserve(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::pins::BackendLoad;
+
+const GRACE: Duration = Duration::from_secs(60);
+const ONE: Incarnation = Incarnation(1);
+
+struct World {
+    registry: Registry,
+    load: Arc<BackendLoad>,
+    now: Time,
+}
+
+fn backend() -> BackendId {
+    BackendId::parse("a").unwrap()
+}
+
+fn name(text: &str) -> MeetingName {
+    MeetingName::parse(text).unwrap()
+}
+
+fn pin(epoch: u64) -> Pin {
+    Pin { backend: backend(), incarnation: ONE, epoch }
+}
+
+impl World {
+    fn new() -> Self {
+        Self { registry: Registry::new(GRACE, 100), load: Arc::default(), now: Time::ZERO }
+    }
+
+    fn begin(&self, meeting: &str) -> Begun {
+        self.registry.begin(&name(meeting), &pin(1), Charge::new(self.load.clone(), Legs(4)))
+    }
+
+    fn create(&self, meeting: &str, pipeline: u128) {
+        self.begin(meeting);
+        self.registry.created(&name(meeting), 1, PipelineId::from_u128(pipeline));
+    }
+
+    fn create_unnamed(&self, pipeline: u128) {
+        let home = Home { backend: backend(), incarnation: ONE };
+        let charge = Charge::new(self.load.clone(), Legs(4));
+        self.registry.created_unnamed(home, charge, PipelineId::from_u128(pipeline));
+    }
+
+    /// Lets `seconds` pass, sweeps and unpins; returns the names that ended.
+    fn pass(&mut self, seconds: u64) -> Vec<String> {
+        self.now = self.now + Duration::from_secs(seconds);
+        let ended = self.registry.sweep(self.now);
+        for (name, epoch) in &ended {
+            self.registry.unpinned(name, *epoch);
+        }
+        ended.into_iter().map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn load(&self) -> (u32, u32, u32) {
+        (self.load.legs().0, self.load.meetings(), self.load.participants())
+    }
+}
+
+#[test]
+fn a_meeting_charges_once_and_counts_its_participants() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create("m", 2);
+    assert!(world.registry.hold(PipelineId::from_u128(1)).is_some());
+    assert_eq!(world.load(), (4, 1, 3));
+    let view = world.registry.meeting(&MeetingId::Named(name("m"))).unwrap();
+    assert_eq!((view.pipelines, view.participants, view.reserve), (2, 3, Legs(4)));
+}
+
+#[test]
+fn a_named_meeting_outlives_its_people_by_the_grace() {
+    let mut world = World::new();
+    world.create("m", 1);
+    world.registry.unhold(PipelineId::from_u128(1), world.now);
+    assert!(world.pass(59).is_empty());
+    assert!(world.registry.hold(PipelineId::from_u128(1)).is_some(), "somebody came back");
+    assert!(world.pass(100).is_empty());
+    world.registry.unhold(PipelineId::from_u128(1), world.now);
+    assert!(world.pass(59).is_empty(), "the grace began anew");
+    assert_eq!(world.pass(1), ["m"]);
+    assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
+}
+
+#[test]
+fn a_released_named_meeting_keeps_its_place_for_the_grace_and_an_unnamed_one_goes() {
+    let mut world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    world.registry.released(PipelineId::from_u128(1), world.now);
+    world.registry.released(PipelineId::from_u128(2), world.now);
+    assert_eq!(world.registry.hold(PipelineId::from_u128(1)), None);
+    assert_eq!(world.load(), (4, 1, 0));
+    assert_eq!(world.pass(60), ["m"]);
+    assert_eq!(world.load(), (0, 0, 0));
+}
+
+#[test]
+fn nobody_joins_a_meeting_whose_pin_is_being_removed() {
+    let mut world = World::new();
+    world.begin("m");
+    world.registry.not_created(&name("m"), 1, world.now);
+    world.now = world.now + GRACE;
+    assert_eq!(world.registry.sweep(world.now).len(), 1);
+    assert_eq!(world.begin("m"), Begun::Ending);
+    assert_eq!(world.registry.pin(&name("m")), None);
+    world.registry.unpinned(&name("m"), 1);
+    assert_eq!(world.begin("m"), Begun::Adopted);
+}
+
+#[test]
+fn what_was_on_a_lost_backend_is_forgotten_and_late_news_of_it_change_nothing() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    world.begin("n");
+    let mut lost = world.registry.drop_backend(&backend(), ONE);
+    lost.sort();
+    assert_eq!(lost, [(name("m"), 1), (name("n"), 1)]);
+    world.registry.created(&name("n"), 1, PipelineId::from_u128(3));
+    world.registry.unhold(PipelineId::from_u128(1), world.now);
+    world.registry.released(PipelineId::from_u128(2), world.now);
+    assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
+}
+
+#[test]
+fn operators_page_through_meetings_in_order() {
+    let world = World::new();
+    for (number, meeting) in ["c", "a", "b"].into_iter().enumerate() {
+        world.create(meeting, number as u128);
+    }
+    let ids = |views: Vec<MeetingView>| -> Vec<String> {
+        views.into_iter().map(|view| view.id.to_string()).collect()
+    };
+    assert_eq!(ids(world.registry.meetings(None, 2)), ["a", "b"]);
+    let after = MeetingId::Named(name("b"));
+    assert_eq!(ids(world.registry.meetings(Some(&after), 2)), ["c"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Begin(u8),
+    Created(u8, u8),
+    NotCreated(u8),
+    Unnamed(u8),
+    Hold(u8),
+    Unhold(u8),
+    Released(u8),
+    Lost,
+    Pass(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (0u8..3).prop_map(Step::Begin),
+        (0u8..3, 0u8..6).prop_map(|(m, p)| Step::Created(m, p)),
+        (0u8..3).prop_map(Step::NotCreated),
+        (6u8..9).prop_map(Step::Unnamed),
+        (0u8..9).prop_map(Step::Hold),
+        (0u8..9).prop_map(Step::Unhold),
+        (0u8..9).prop_map(Step::Released),
+        Just(Step::Lost),
+        (0u8..90).prop_map(Step::Pass),
+    ]
+}
+
+/// What a correct caller still holds, so that the test gives back only what it took.
+#[derive(Default)]
+struct Held {
+    begun: Vec<u8>,
+    made: Vec<u8>,
+    pipelines: Vec<u8>,
+}
+
+fn take<T: PartialEq>(from: &mut Vec<T>, what: &T) -> bool {
+    from.iter().position(|x| x == what).map(|at| from.swap_remove(at)).is_some()
+}
+
+fn apply(world: &mut World, held: &mut Held, step: &Step) {
+    let pipeline = |p: u8| PipelineId::from_u128(u128::from(p));
+    let meeting = |m: u8| name(&format!("m{m}"));
+    match *step {
+        Step::Begin(m) => {
+            if world.begin(&format!("m{m}")) != Begun::Ending {
+                held.begun.push(m);
+            }
+        }
+        Step::Created(m, p) => {
+            if !held.made.contains(&p) && take(&mut held.begun, &m) {
+                world.registry.created(&meeting(m), 1, pipeline(p));
+                held.made.push(p);
+                held.pipelines.push(p);
+            }
+        }
+        Step::NotCreated(m) => {
+            if take(&mut held.begun, &m) {
+                world.registry.not_created(&meeting(m), 1, world.now);
+            }
+        }
+        Step::Unnamed(p) => {
+            if !held.made.contains(&p) {
+                world.create_unnamed(u128::from(p));
+                held.made.push(p);
+                held.pipelines.push(p);
+            }
+        }
+        Step::Hold(p) => {
+            if world.registry.hold(pipeline(p)).is_some() {
+                held.pipelines.push(p);
+            }
+        }
+        Step::Unhold(p) => {
+            if take(&mut held.pipelines, &p) {
+                world.registry.unhold(pipeline(p), world.now);
+            }
+        }
+        Step::Released(p) => {
+            world.registry.released(pipeline(p), world.now);
+            held.pipelines.retain(|held| *held != p);
+        }
+        Step::Lost => {
+            world.registry.drop_backend(&backend(), ONE);
+            *held = Held { made: std::mem::take(&mut held.made), ..Held::default() };
+        }
+        Step::Pass(seconds) => drop(world.pass(u64::from(seconds))),
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order, once all have gone and the grace is over nothing is left.
+    #[test]
+    fn everything_is_given_back(steps in proptest::collection::vec(step(), 0..60)) {
+        let mut world = World::new();
+        let mut held = Held::default();
+        for step in &steps {
+            apply(&mut world, &mut held, step);
+        }
+        for m in held.begun {
+            world.registry.not_created(&name(&format!("m{m}")), 1, world.now);
+        }
+        for p in held.pipelines {
+            world.registry.unhold(PipelineId::from_u128(u128::from(p)), world.now);
+        }
+        world.pass(60);
+        world.pass(60);
+        prop_assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
+        prop_assert!(world.registry.expiries.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,63 @@
+//! The pin store: which backend a named meeting is pinned to.
+
+use futures_util::future::BoxFuture;
+
+use crate::model::{BackendId, Incarnation, MeetingName};
+
+/// A meeting's backend, at one epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The backend.
+    pub backend: BackendId,
+    /// The process that holds the meeting's pipelines.
+    pub incarnation: Incarnation,
+    /// Rises with every change of any pin, so that an old pin cannot be taken for a new one.
+    pub epoch: u64,
+}
+
+/// The outcome of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The meeting is pinned now as asked.
+    Made(Pin),
+    /// Somebody was faster; this is the pin that counts.
+    Held(Pin),
+}
+
+/// Why the store did not answer. Each is answered to the client as 40009.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PinError {
+    /// It cannot be reached.
+    #[error("the pin store is away; operator: see the log")]
+    Away,
+    /// It holds as many pins as it may.
+    #[error("the table of meetings is full; operator: raise pins.pins_max or add edges")]
+    Full,
+}
+
+/// Which backend each named meeting is pinned to.
+///
+/// Asynchronous and fallible, because a store may be on disk or shared. While it is away, meetings
+/// that this process knows go on and others are refused.
+pub trait PinStore: Send + Sync + 'static {
+    /// Pins `meeting` if it is not pinned, in one step; returns the pin that counts.
+    fn claim<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        backend: &'a BackendId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<Claim, PinError>>;
+
+    /// The pin of `meeting`.
+    fn lookup<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+    ) -> BoxFuture<'a, Result<Option<Pin>, PinError>>;
+
+    /// Removes the pin of `meeting` if it is still the one of `epoch`; says whether it was.
+    fn unpin<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<bool, PinError>>;
+}
