@@ -17,7 +17,12 @@ mod placement;
 mod probe;
 mod process;
 mod reader;
+mod schema;
 mod tls;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +33,9 @@ pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::placement::{PinSettings, PlacementSettings};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
+pub use self::schema::schema;
 pub use self::tls::{TlsError, TlsIdentity};
+pub use self::writer::{dump, example};
 
 use self::declare::{Keys, Section};
 use self::error::Source;
