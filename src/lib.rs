@@ -10,3 +10,4 @@ pub mod protocol;
 
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
+pub mod telemetry;
