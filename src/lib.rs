@@ -11,3 +11,4 @@ pub mod protocol;
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
 pub mod telemetry;
+pub mod admin;
