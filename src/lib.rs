@@ -12,3 +12,4 @@ pub mod protocol;
 pub mod settings;
 pub mod telemetry;
 pub mod admin;
+pub mod cli;

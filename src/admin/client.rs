@@ -7,6 +7,7 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::HOST;
+use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -29,19 +30,19 @@ pub enum FetchError {
     #[error("{0:?} is not a URL like {DEFAULT_URL}")]
     Url(String),
     /// No connection. Carries the address asked for.
-    #[error("cannot connect to {0}: {1}")]
+    #[error("cannot connect to {0}")]
     Connect(String, #[source] std::io::Error),
     /// The connection broke, or what came is not HTTP.
-    #[error("no answer: {0}")]
+    #[error("no answer")]
     Http(#[from] hyper::Error),
     /// The answer was cut off or is too long.
-    #[error("no whole answer: {0}")]
+    #[error("no whole answer")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The other side said no. Carries the HTTP status and the reason it gave.
     #[error("refused with status {0}: {1}")]
     Status(u16, String),
     /// The answer is not the JSON that was expected.
-    #[error("unexpected answer: {0}")]
+    #[error("unexpected answer")]
     Json(#[from] serde_json::Error),
     /// It took longer than 10 seconds.
     #[error("no answer in time")]
@@ -68,7 +69,7 @@ fn parse_url(base: &str, path: &str) -> Result<(String, Uri), FetchError> {
     let uri: Uri = base.parse().map_err(|_| malformed())?;
     let authority = uri.authority().ok_or_else(malformed)?;
     let is_base = uri.scheme_str() == Some("http")
-        && matches!(uri.path_and_query().map(|path| path.as_str()), None | Some("/"))
+        && matches!(uri.path_and_query().map(PathAndQuery::as_str), None | Some("/"))
         && !authority.as_str().contains('@')
         && !authority.host().is_empty();
     if !is_base {

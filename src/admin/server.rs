@@ -1,7 +1,9 @@
 //! Connections to the admin API.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -59,7 +61,7 @@ pub async fn serve<V: Views>(listener: TcpListener, admin: Arc<Admin<V>>, stop: 
     let mut connections = JoinSet::new();
     while let Some((socket, permit)) = stop.run_until_cancelled(accept(&listener, &permits)).await {
         while connections.try_join_next().is_some() {}
-        connections.spawn(serve_connection(socket, Arc::clone(&admin), permit));
+        connections.spawn(serve_connection(socket, Arc::clone(&admin), stop.clone(), permit));
     }
     drop(listener);
     let answered = async { while connections.join_next().await.is_some() {} };
@@ -85,13 +87,17 @@ async fn accept(
     }
 }
 
-/// Answers one request: a connection kept open would hold one of few places.
+/// Answers one request: a connection kept open would hold one of few places. After `stop` it is
+/// answered still if its head had arrived.
 async fn serve_connection<V: Views>(
     socket: TcpStream,
     admin: Arc<Admin<V>>,
+    stop: CancellationToken,
     _permit: OwnedSemaphorePermit,
 ) {
+    let has_begun = AtomicBool::new(false);
     let service = service_fn(|request| {
+        has_begun.store(true, Relaxed);
         let admin = Arc::clone(&admin);
         async move { Ok::<_, Infallible>(api::answer(&admin, &request).await) }
     });
@@ -102,7 +108,13 @@ async fn serve_connection<V: Views>(
         .max_headers(HEADERS_MAX)
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service);
-    match time::timeout(CONNECTION_TIMEOUT, connection).await {
+    let mut answered = pin!(time::timeout(CONNECTION_TIMEOUT, connection));
+    let result = match stop.run_until_cancelled(&mut answered).await {
+        Some(result) => result,
+        None if has_begun.load(Relaxed) => answered.await,
+        None => return,
+    };
+    match result {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
         Err(_) => tracing::debug!("admin connection took too long"),

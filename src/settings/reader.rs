@@ -20,7 +20,7 @@ pub(super) struct Findings<'t> {
     pub(super) errors: Vec<SettingsError>,
     /// Where each key that was read stands, by its path: `backends[1].url`.
     spans: BTreeMap<String, Range<usize>>,
-    /// Not when the text was only partly TOML: then a key that is missing may just be unreadable.
+    /// Whether all of the text is TOML. If not, a key that is missing may just be unreadable.
     is_whole: bool,
 }
 

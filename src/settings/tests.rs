@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// The smallest file that works.
@@ -227,6 +229,30 @@ fn the_schema_is_current_and_names_every_key_of_the_example() {
     assert_eq!(interval["maximum"], 60_000);
     let backend = &schema["properties"]["backends"]["items"];
     assert_eq!(backend["required"], serde_json::json!(["id", "url"]));
+}
+
+proptest! {
+    /// Whatever is done to a file, it is read or refused with places inside it; never a panic.
+    #[test]
+    fn a_damaged_file_is_read_or_refused(
+        start in 0..8_000_usize,
+        len in 0..20_usize,
+        inserted in "[\\[\\]{}=\"'#.,\\n a-c0-9_é\\\\-]{0,8}",
+    ) {
+        let mut text = example();
+        let start = text.floor_char_boundary(start);
+        let end = text.floor_char_boundary(start + len);
+        text.replace_range(start..end, &inserted);
+        match parse(&text) {
+            Ok(settings) => prop_assert_eq!(parse(&dump(&settings)), Ok(settings)),
+            Err(errors) => {
+                let lines = text.lines().count();
+                let is_inside = |place: &Place| (1..=lines + 1).contains(&place.line);
+                prop_assert!(!errors.is_empty());
+                prop_assert!(errors.iter().all(|error| error.place().is_some_and(is_inside)));
+            }
+        }
+    }
 }
 
 /// The names of the keys in a generated example, also of those commented out.

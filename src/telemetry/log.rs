@@ -14,10 +14,10 @@ use crate::settings::{LogFormat, LogSettings};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is malformed; checked settings hold none such.
-    #[error("log filter: {0}")]
+    #[error("the log filter is malformed")]
     Filter(#[from] ParseError),
     /// The process logs already.
-    #[error("{0}")]
+    #[error("logging was started before")]
     Started(#[from] TryInitError),
 }
 

@@ -237,14 +237,24 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_the_server_and_frees_the_port() {
+async fn a_stop_cuts_idle_connections_answers_the_others_and_frees_the_port() {
     let mut running = Running::start().await;
     let mut silent = TcpStream::connect(running.addr).await.unwrap();
-    running.get("/healthz").await;
+    let mut busy = TcpStream::connect(running.addr).await.unwrap();
+    busy.write_all(b"GET /api/v1/meetings/slow HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut slow = running.admin.views.slow.subscribe();
+    let begun = slow.wait_for(|(begun, _)| *begun == 1);
+    time::timeout(PATIENCE, begun).await.unwrap().unwrap();
+
     running.stop.cancel();
-    time::timeout(PATIENCE, running.tasks.join_next()).await.unwrap().unwrap().unwrap();
     let ended = time::timeout(PATIENCE, silent.read(&mut [0])).await.unwrap();
     assert!(matches!(ended, Ok(0) | Err(_)), "a connection left idle is cut");
+    running.admin.views.gate.add_permits(1);
+    let mut answer = String::new();
+    time::timeout(PATIENCE, busy.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_refused(&answer, 404);
+
+    time::timeout(PATIENCE, running.tasks.join_next()).await.unwrap().unwrap().unwrap();
     let error = running.fetch::<Value>("/api/v1/backends").await.unwrap_err();
     assert!(matches!(error, FetchError::Connect(..)), "{error}");
 }
