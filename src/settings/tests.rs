@@ -86,6 +86,14 @@ fn what_is_no_toml_is_told_with_its_place_beside_other_mistakes() {
 }
 
 #[test]
+fn nesting_without_end_is_refused() {
+    for deep in ["[".repeat(100_000), "{a=".repeat(100_000)] {
+        assert!(!mistakes_in(&format!("x = {deep}")).is_empty());
+    }
+    assert!(!mistakes_in(&format!("[{}]", "a.".repeat(100_000))).is_empty());
+}
+
+#[test]
 fn tables_of_the_wrong_shape_are_refused() {
     assert_eq!(
         mistakes_in("listeners = []\nbackends = 3\nadmin = [1]\nlog = \"json\"\nprobes = 1"),

@@ -15,7 +15,7 @@ const EXAMPLE_HEAD: &str = "\
 # an example, all others their default and can be left out.
 ";
 
-/// The effective settings as a config file: every key, no comments.
+/// The effective settings as a config file: every key; one that is not set stands in a comment.
 #[must_use]
 pub fn dump(settings: &Settings) -> String {
     write(settings.clone(), false, String::new())
