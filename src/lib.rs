@@ -12,5 +12,11 @@ pub mod session;
 
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
+pub mod telemetry;
 pub mod runtime;
 pub mod pins;
+pub mod fleet;
+pub mod proxy;
+pub mod admin;
+pub mod app;
+pub mod cli;

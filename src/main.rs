@@ -1,3 +1,7 @@
 //! The `pinfold` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pinfold::cli::run()
+}

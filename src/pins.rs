@@ -10,7 +10,7 @@ mod memory;
 mod registry;
 mod store;
 
-pub use load::{BackendLoad, Charge};
+pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;
 pub use registry::{Begun, Home, MeetingView, Registry};
 pub use store::{Claim, Pin, PinError, PinStore};

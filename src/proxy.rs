@@ -4,8 +4,15 @@
 
 mod buffers;
 mod dial;
+mod edge;
 mod handshake;
-pub mod listener;
+mod link;
+mod listener;
+mod placement;
 mod relay;
 mod socket;
 mod stream;
+
+pub use edge::Edge;
+pub use listener::{ListenError, Listener};
+pub use placement::Placement;

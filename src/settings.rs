@@ -17,18 +17,25 @@ mod placement;
 mod probe;
 mod process;
 mod reader;
+mod schema;
 mod tls;
+mod writer;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backend::{BackendSettings, BackendUrl};
+pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
 pub use self::error::{Place, SettingsError};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::placement::{PinSettings, PlacementSettings};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
+pub use self::schema::schema;
 pub use self::tls::{TlsError, TlsIdentity};
+pub use self::writer::{dump, example};
 
 use self::declare::{Keys, Section};
 use self::error::Source;

@@ -3,7 +3,7 @@
 /// A stream of uniform random numbers that its seed decides entirely.
 ///
 /// For choices, jitter and simulation; never for secrets. Source: Steele, Lea and Flood, "Fast
-/// splittable pseudorandom number generators", 2014 (SplitMix64).
+/// splittable pseudorandom number generators", 2014 (`SplitMix64`).
 #[derive(Clone, Debug)]
 pub struct Draws(u64);
 

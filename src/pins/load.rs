@@ -13,6 +13,7 @@ pub struct BackendLoad {
     legs: AtomicU32,
     meetings: AtomicU32,
     participants: AtomicU32,
+    links: AtomicU32,
 }
 
 impl BackendLoad {
@@ -34,6 +35,19 @@ impl BackendLoad {
         self.participants.load(Ordering::Relaxed)
     }
 
+    /// Links open to it.
+    #[must_use]
+    pub fn links(&self) -> u32 {
+        self.links.load(Ordering::Relaxed)
+    }
+
+    /// Counts one open link until the guard is dropped.
+    #[must_use]
+    pub fn open_link(self: &Arc<Self>) -> LinkCount {
+        self.links.fetch_add(1, Ordering::Relaxed);
+        LinkCount(self.clone())
+    }
+
     /// `count` more client connections use a pipeline of it.
     pub fn join(&self, count: u32) {
         self.participants.fetch_add(count, Ordering::Relaxed);
@@ -42,6 +56,16 @@ impl BackendLoad {
     /// `count` uses of a pipeline have ended.
     pub fn leave(&self, count: u32) {
         self.participants.fetch_sub(count, Ordering::Relaxed);
+    }
+}
+
+/// One open link.
+#[derive(Debug)]
+pub struct LinkCount(Arc<BackendLoad>);
+
+impl Drop for LinkCount {
+    fn drop(&mut self) {
+        self.0.links.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

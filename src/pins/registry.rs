@@ -7,7 +7,7 @@
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -283,14 +283,15 @@ impl Registry {
         self.meetings.get(id).map(|meeting| meeting.view(id))
     }
 
-    /// The `limit` meetings that follow `after` in order of their ids, for operators. Looks at every
-    /// meeting.
+    /// The `limit` meetings that follow `after` in the order of their ids as text, for operators.
+    /// Looks at every meeting.
     #[must_use]
-    pub fn meetings(&self, after: Option<&MeetingId>, limit: usize) -> Vec<MeetingView> {
-        let mut first = std::collections::BTreeMap::new();
+    pub fn meetings(&self, after: Option<&str>, limit: usize) -> Vec<MeetingView> {
+        let mut first = BTreeMap::new();
         for meeting in &self.meetings {
-            if after.is_none_or(|after| meeting.key() > after) {
-                first.insert(meeting.key().clone(), meeting.view(meeting.key()));
+            let id = meeting.key().to_string();
+            if after.is_none_or(|after| id.as_str() > after) {
+                first.insert(id, meeting.view(meeting.key()));
                 if first.len() > limit {
                     first.pop_last();
                 }

@@ -19,11 +19,10 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(pinned: Incarnation, backend: Option<(Health, Option<Incarnation>)>) -> Verdict {
     match backend {
-        None => Verdict::Replace,
         Some((_, Some(now))) if now != pinned => Verdict::Replace,
         Some((Health::Healthy, _)) => Verdict::Use,
         Some((Health::Unknown | Health::Suspect, _)) => Verdict::Wait,
-        Some((Health::Ejected | Health::Trial, _)) => Verdict::Replace,
+        None | Some((Health::Ejected | Health::Trial, _)) => Verdict::Replace,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -20,6 +20,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::stream::Stream;
 use crate::protocol::request::{Hints, parse_meeting, parse_participants};
+use crate::telemetry::HandshakeRejection;
 
 /// Bytes of a request's head. A longer one gets HTTP 431.
 const HEAD_MAX: usize = 16 * 1024;
@@ -33,10 +34,15 @@ pub(super) struct Accepted {
     pub(super) hints: Hints,
 }
 
-/// Serves one HTTP request on `stream`; `None` when it did not become a WebSocket, which its sender
-/// has then been told.
-pub(super) async fn shake_hands(stream: Stream, path: &str) -> Option<Accepted> {
-    let agreed = Arc::new(Mutex::new(None));
+/// Serves one HTTP request on `stream`.
+///
+/// # Errors
+/// It did not become a WebSocket, which its sender has then been told.
+pub(super) async fn shake_hands(
+    stream: Stream,
+    path: &str,
+) -> Result<Accepted, HandshakeRejection> {
+    let agreed = Mutex::new(Err(HandshakeRejection::Io));
     let service = service_fn(|request: Request<Incoming>| {
         let (response, hints) = answer(&request, path);
         *agreed.lock().expect("nothing panics while holding it") = hints;
@@ -47,21 +53,29 @@ pub(super) async fn shake_hands(stream: Stream, path: &str) -> Option<Accepted> 
         .keep_alive(false)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let parts = connection.without_shutdown().await.ok()?;
-    let hints = agreed.lock().expect("nothing panics while holding it").take()?;
-    Some(Accepted { stream: parts.io.into_inner(), first: parts.read_buf, hints })
+    let parts = connection.without_shutdown().await.map_err(|_| HandshakeRejection::Malformed)?;
+    let hints = agreed.into_inner().expect("nothing panics while holding it")?;
+    Ok(Accepted { stream: parts.io.into_inner(), first: parts.read_buf, hints })
 }
 
-/// The response to `request`, with the hints of its URL if it becomes a WebSocket.
-fn answer<B>(request: &Request<B>, path: &str) -> (Response<Full<Bytes>>, Option<Hints>) {
-    let hints = match read_url(request.uri(), path) {
-        None => return (say(StatusCode::NOT_FOUND, format!("Not found. Try {path}\n")), None),
-        Some(Err(why)) => return (say(StatusCode::BAD_REQUEST, format!("{why}\n")), None),
-        Some(Ok(hints)) => hints,
-    };
-    match check(request) {
-        Ok(key) => (accept(key), Some(hints)),
-        Err((status, why)) => (say(status, why.to_owned()), None),
+/// The response to `request`, and the hints of its URL if it becomes a WebSocket or the reason why
+/// not.
+fn answer<B>(
+    request: &Request<B>,
+    path: &str,
+) -> (Response<Full<Bytes>>, Result<Hints, HandshakeRejection>) {
+    match read_url(request.uri(), path) {
+        None => {
+            let text = format!("Not found. Try {path}\n");
+            (say(StatusCode::NOT_FOUND, text), Err(HandshakeRejection::Path))
+        }
+        Some(Err(why)) => {
+            (say(StatusCode::BAD_REQUEST, format!("{why}\n")), Err(HandshakeRejection::Meeting))
+        }
+        Some(Ok(hints)) => match check(request) {
+            Ok(key) => (accept(key), Ok(hints)),
+            Err(Unfit { status, why, reason }) => (say(status, why.to_owned()), Err(reason)),
+        },
     }
 }
 
@@ -97,21 +111,39 @@ fn decode(text: &str) -> Result<Cow<'_, str>, String> {
     percent_decode_str(text).decode_utf8().map_err(|_| "the URL is not UTF-8".to_owned())
 }
 
+/// Why a request does not ask for a WebSocket.
+struct Unfit {
+    status: StatusCode,
+    why: &'static str,
+    reason: HandshakeRejection,
+}
+
+impl Unfit {
+    const fn upgrade_required(why: &'static str) -> Self {
+        let reason = HandshakeRejection::NotUpgrade;
+        Self { status: StatusCode::UPGRADE_REQUIRED, why, reason }
+    }
+}
+
 /// The key of a request that asks for a WebSocket as RFC 6455, section 4.2.1 wants it.
-fn check<B>(request: &Request<B>) -> Result<&HeaderValue, (StatusCode, &'static str)> {
+fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
         && has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket");
     if !is_upgrade {
-        return Err((StatusCode::UPGRADE_REQUIRED, "This is a WebSocket endpoint.\n"));
+        return Err(Unfit::upgrade_required("This is a WebSocket endpoint.\n"));
     }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
-        return Err((StatusCode::UPGRADE_REQUIRED, "Only WebSocket version 13 is spoken here.\n"));
+        return Err(Unfit::upgrade_required("Only WebSocket version 13 is spoken here.\n"));
     }
     match headers.get(header::SEC_WEBSOCKET_KEY) {
         Some(key) if key.len() == 24 => Ok(key),
-        _ => Err((StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or wrong.\n")),
+        _ => Err(Unfit {
+            status: StatusCode::BAD_REQUEST,
+            why: "Sec-WebSocket-Key is missing or wrong.\n",
+            reason: HandshakeRejection::Malformed,
+        }),
     }
 }
 
@@ -155,7 +187,9 @@ mod tests {
         answer(&request.body(()).unwrap(), "/kurento").0.status().as_u16()
     }
 
-    fn hints(url: &str) -> Option<Result<(Option<String>, Option<u32>), String>> {
+    type Said = (Option<String>, Option<u32>);
+
+    fn hints(url: &str) -> Option<Result<Said, String>> {
         let read = read_url(&url.parse().unwrap(), "/kurento")?;
         Some(read.map(|h| (h.meeting.map(|m| m.to_string()), h.participants)))
     }

@@ -14,6 +14,7 @@ use super::edge::Edge;
 use super::socket::Socket;
 use crate::fleet::BackendView;
 use crate::model::{BackendId, Time};
+use crate::pins::LinkCount;
 use crate::session::LinkFailure;
 use crate::telemetry::{self, OpenCount};
 
@@ -21,6 +22,7 @@ use crate::telemetry::{self, OpenCount};
 const LINGER_MAX: Duration = Duration::from_secs(1);
 
 /// What happened to a link.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum LinkEvent {
     Opened,
     Failed(LinkFailure),
@@ -35,7 +37,7 @@ pub(super) struct Link {
 enum Phase {
     Closed,
     Dialling { to: Target, dial: BoxFuture<'static, Result<Socket, DialError>> },
-    Open { to: Target, socket: Box<Socket>, _count: OpenCount },
+    Open { to: Target, socket: Box<Socket>, _counts: (OpenCount, LinkCount) },
 }
 
 /// The backend at the other end, in the incarnation that the link was opened to.
@@ -103,8 +105,8 @@ impl Link {
         };
         Some(match dialled {
             Ok(socket) => {
-                let count = self.edge.metrics.on_link();
-                self.phase = Phase::Open { to, socket: Box::new(socket), _count: count };
+                let counts = (self.edge.metrics.on_link(), to.backend.load.open_link());
+                self.phase = Phase::Open { to, socket: Box::new(socket), _counts: counts };
                 LinkEvent::Opened
             }
             Err(error) => LinkEvent::Failed(self.on_dial_failed(&to.backend, &error)),
@@ -122,7 +124,7 @@ impl Link {
             }
         };
         self.edge.metrics.on_link_failure(label);
-        self.edge.report_link_failure(backend, error.as_probe_failure());
+        self.edge.fleet.report_link_failure(&backend.id, backend.incarnation);
         failure
     }
 
@@ -131,7 +133,7 @@ impl Link {
         if let Phase::Open { to, .. } = std::mem::replace(&mut self.phase, Phase::Closed) {
             tracing::debug!(backend = %to.backend.id, ?why, "link broke");
             self.edge.metrics.on_link_failure(why);
-            self.edge.report_link_failure(&to.backend, crate::policy::health::ProbeFailure::Cut);
+            self.edge.fleet.report_link_failure(&to.backend.id, to.backend.incarnation);
         }
     }
 

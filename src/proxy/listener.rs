@@ -179,7 +179,7 @@ impl Visitor {
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
         };
-        let id = crate::model::SessionId::from_random(random::session_bits());
+        let id = crate::model::SessionId::from_random(random::secret());
         Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)
     }
 }

@@ -26,8 +26,9 @@ use crate::model::{BackendId, PipelineId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
+use crate::protocol::request::Method;
 use crate::session::{Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
-use crate::telemetry::{Direction, LocalCounts, Routing};
+use crate::telemetry::{self, Direction, LocalAnswer, LocalCounts, RoutingKind};
 
 /// Turns of the task before others get theirs.
 const TURNS_MAX: usize = 16;
@@ -75,12 +76,15 @@ pub(super) struct Relay {
     outputs: Vec<Output>,
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
     counts: LocalCounts,
+    /// How the message at hand was routed.
+    routed: RoutingKind,
 }
 
 impl Relay {
     pub(super) fn new(edge: Arc<Edge>, session: Session, client: Socket) -> Self {
         Self {
-            counts: edge.metrics.local(),
+            counts: LocalCounts::default(),
+            routed: RoutingKind::LocalAnswer,
             edge,
             session,
             client,
@@ -202,7 +206,7 @@ impl Relay {
                 Ok(text) => self.on_client_text(text),
                 Err(_) => {
                     let failure = Failure::malformed("the message is not UTF-8");
-                    self.to_client(&failure.to_text("null"));
+                    self.send_to_client(&failure.to_text("null"));
                 }
             },
             Message::Ping(payload) => {
@@ -216,14 +220,12 @@ impl Relay {
     }
 
     fn on_client_text(&mut self, text: &str) {
-        self.counts.frame(Direction::ClientIn, text.len());
+        self.counts.on_frame(Direction::ClientIn, text.len());
         let started = self.edge.clock.now_nanos();
+        self.routed = RoutingKind::LocalAnswer;
         self.tell_session(Input::FromClient(text), AtHand(text));
-        let kind = match self.counts.take_routed() {
-            true => Routing::TableHit,
-            false => Routing::Local,
-        };
-        self.counts.routing(kind, self.edge.clock.now_nanos() - started);
+        let took = Duration::from_nanos(self.edge.clock.now_nanos() - started);
+        self.counts.on_routed(self.routed, took);
     }
 
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
@@ -268,7 +270,7 @@ impl Relay {
                 },
             };
             if !is_alive {
-                self.links[number.0].cut();
+                self.links[number.0].cut(telemetry::LinkFailure::Closed);
                 self.on_link_event(number, LinkEvent::Failed(LinkFailure::Cut));
                 return true;
             }
@@ -280,7 +282,7 @@ impl Relay {
     fn on_backend_message(&mut self, link: LinkNo, message: Message<'_>) -> bool {
         match message {
             Message::Text(text) => {
-                self.counts.frame(Direction::BackendIn, text.len());
+                self.counts.on_frame(Direction::BackendIn, text.len());
                 self.tell_session(Input::FromBackend(link, text), AtHand(text));
                 true
             }
@@ -319,13 +321,24 @@ impl Relay {
 
     fn act(&mut self, output: Output, AtHand(text): AtHand<'_>) {
         match output {
-            Output::Relay(link) => self.to_backend(link, text),
-            Output::RelayToClient => self.to_client(text),
-            Output::ToBackend(link, text) => self.to_backend(link, &text),
-            Output::ToClient(text) => self.to_client(&text),
+            Output::Relay(link) => {
+                self.routed = RoutingKind::TableHit;
+                self.send_to_backend(link, text);
+            }
+            Output::RelayToClient => self.send_to_client(text),
+            Output::ToBackend(link, text) => self.send_to_backend(link, &text),
+            Output::Answer(method, text) => {
+                self.edge.metrics.on_local_answer(local_answer(method));
+                self.send_to_client(&text);
+            }
+            Output::Refuse(id, failure) => {
+                self.edge.metrics.on_error_sent(failure.code);
+                self.send_to_client(&failure.to_text(&id));
+            }
             Output::ServerInfo(id) => {
+                self.edge.metrics.on_local_answer(LocalAnswer::Info);
                 let info = self.edge.server_info();
-                self.to_client(&answer::value(&id, self.session.id(), &info));
+                self.send_to_client(&answer::value(&id, self.session.id(), &info));
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => {
@@ -335,26 +348,27 @@ impl Relay {
             Output::OpenLink(link, backend) => self.open_link(link, &backend),
             Output::Created(ticket, pipeline) => {
                 if let Some(claim) = self.claims.remove(&ticket) {
-                    self.edge.created(claim, pipeline);
+                    claim.created(pipeline);
                 }
             }
-            Output::NotCreated(ticket) => {
-                if let Some(claim) = self.claims.remove(&ticket) {
-                    self.edge.placement.not_created(claim);
-                }
+            Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
+            Output::Released(pipeline) => {
+                self.edge.registry.released(pipeline, self.edge.clock.now());
             }
-            Output::Released(pipeline) => self.edge.released(pipeline),
-            Output::Unheld(pipeline) => self.edge.registry.unhold(pipeline),
+            Output::Unheld(pipeline) => {
+                self.edge.registry.unhold(pipeline, self.edge.clock.now());
+            }
             Output::Prune => {
                 let known = |pipeline: &PipelineId| self.edge.registry.knows(*pipeline);
                 let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
                 self.session.forget(&gone);
             }
-            Output::Stray => self.edge.metrics.stray(),
+            Output::Stray => self.edge.metrics.on_stray(),
         }
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {
+        self.routed = RoutingKind::NewPin;
         let edge = Arc::clone(&self.edge);
         self.places.push(Box::pin(async move { (ticket, edge.place(wish).await) }));
     }
@@ -368,24 +382,22 @@ impl Relay {
         }
     }
 
-    fn to_client(&mut self, text: &str) {
-        self.counts.frame(Direction::ClientOut, text.len());
+    fn send_to_client(&mut self, text: &str) {
+        self.counts.on_frame(Direction::ClientOut, text.len());
         self.client.writer.send(Opcode::Text, text.as_bytes(), self.edge.clock.now());
     }
 
-    fn to_backend(&mut self, link: LinkNo, text: &str) {
+    fn send_to_backend(&mut self, link: LinkNo, text: &str) {
         let now = self.edge.clock.now();
         // A link that broke a moment ago has an event waiting, which answers this call.
         if let Some(socket) = self.links[link.0].socket() {
-            self.counts.frame(Direction::BackendOut, text.len());
-            self.counts.set_routed();
+            self.counts.on_frame(Direction::BackendOut, text.len());
             socket.writer.send(Opcode::Text, text.as_bytes(), now);
         }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let now = self.edge.clock.now();
-        let bound = self.edge.limits.write_buffer_max_bytes;
         let was_full = !self.everybody_has_room();
         if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
             return Err(End::Gone);
@@ -393,11 +405,10 @@ impl Relay {
         for number in 0..self.links.len() {
             let Some(socket) = self.links[number].socket() else { continue };
             if let Poll::Ready(Err(_)) = socket.poll_flush(cx, now) {
-                self.links[number].cut();
+                self.links[number].cut(telemetry::LinkFailure::Io);
                 self.on_link_event(LinkNo(number), LinkEvent::Failed(LinkFailure::Cut));
             }
         }
-        let _ = bound;
         Ok((was_full && self.everybody_has_room()) || !self.events.is_empty())
     }
 
@@ -410,8 +421,7 @@ impl Relay {
             return Ok(());
         }
         let timeout = self.edge.limits.write_timeout;
-        let check =
-            self.stuck_check.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let check = self.stuck_check.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         while check.as_mut().poll(cx).is_ready() {
             let now = self.edge.clock.now();
             if self.client.writer.is_stuck(now, timeout) {
@@ -419,7 +429,7 @@ impl Relay {
             }
             for number in 0..self.links.len() {
                 if self.links[number].is_stuck(now, timeout) {
-                    self.links[number].cut();
+                    self.links[number].cut(telemetry::LinkFailure::Timeout);
                     self.events.push_back(Event::LinkFailed(LinkNo(number), LinkFailure::Cut));
                     cx.waker().wake_by_ref();
                 }
@@ -454,5 +464,23 @@ impl Relay {
             }
         };
         tokio::join!(client, links);
+    }
+}
+
+fn local_answer(method: Method) -> LocalAnswer {
+    match method {
+        Method::Ping => LocalAnswer::Ping,
+        Method::Connect => LocalAnswer::Connect,
+        Method::Describe => LocalAnswer::Describe,
+        Method::CloseSession => LocalAnswer::CloseSession,
+        Method::Create
+        | Method::Invoke
+        | Method::Subscribe
+        | Method::Unsubscribe
+        | Method::Release
+        | Method::Ref
+        | Method::Unref
+        | Method::KeepAlive
+        | Method::Transaction => LocalAnswer::Other,
     }
 }

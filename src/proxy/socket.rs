@@ -20,7 +20,7 @@ const LINGER_BYTES_MAX: usize = 1 << 20;
 /// One WebSocket.
 pub(super) struct Socket {
     stream: Stream,
-    pub(super) decoder: Decoder,
+    decoder: Decoder,
     pub(super) writer: Writer,
     message_max: usize,
 }
@@ -78,8 +78,18 @@ impl Socket {
         read
     }
 
+    /// Lends the decoder out, so that a message in it can be used while the socket is.
+    pub(super) fn lend_decoder(&mut self) -> Decoder {
+        std::mem::replace(&mut self.decoder, Decoder::new(Role::Server, 0))
+    }
+
+    /// Takes the decoder back.
+    pub(super) fn return_decoder(&mut self, decoder: Decoder) {
+        self.decoder = decoder;
+    }
+
     /// Gives the read buffer back if it is empty.
-    pub(super) fn release_buffer(&mut self) {
+    fn release_buffer(&mut self) {
         if let Some(buffer) = self.decoder.take_empty_buffer() {
             buffers::give(buffer);
         }

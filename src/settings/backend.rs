@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use crate::model::{BackendId, Legs};
 
-use super::declare::{Keys, Kind, Section};
+use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::Parsed;
 
 const ID_FORM: &str = "1 to 64 letters, digits, '.', '_' or '-'";
@@ -33,6 +33,17 @@ pub struct BackendUrl {
     pub path: String,
 }
 
+/// Why a text is not the URL of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendUrlError {
+    /// Not of the form `ws://host[:port][/path]`.
+    #[error("not a URL of the form ws://host[:port][/path]")]
+    Malformed,
+    /// A `wss://` URL.
+    #[error("wss:// to a backend is not supported yet")]
+    Tls,
+}
+
 impl Section for BackendSettings {
     fn example() -> Self {
         let url = BackendUrl { host: "127.0.0.1".into(), port: 9001, path: "/kurento".into() };
@@ -49,7 +60,7 @@ impl Section for BackendSettings {
         );
         keys.required(
             "url",
-            &mut Parsed::new(&mut self.url, BackendUrl::parse),
+            &mut Parsed::new(&mut self.url, parse_url),
             Kind::Text(URL_FORM),
             "Where it listens. Port 80 and path /kurento if the URL has none. No two backends have \
              the same.",
@@ -68,12 +79,12 @@ impl BackendUrl {
     /// Reads `ws://host[:port][/path]`.
     ///
     /// # Errors
-    /// What was expected, as a phrase that follows "expected".
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let malformed = || URL_FORM.to_owned();
+    /// Not of that form, or `wss://`.
+    pub fn parse(text: &str) -> Result<Self, BackendUrlError> {
+        let malformed = || BackendUrlError::Malformed;
         let (scheme, rest) = text.split_once("://").ok_or_else(malformed)?;
         if scheme.eq_ignore_ascii_case("wss") {
-            return Err(format!("{URL_FORM} (wss:// to a backend is not supported yet)"));
+            return Err(BackendUrlError::Tls);
         }
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'@' | b'\\');
         if !scheme.eq_ignore_ascii_case("ws") || !rest.bytes().all(is_plain) {
@@ -105,8 +116,15 @@ impl fmt::Display for BackendUrl {
     }
 }
 
-fn parse_id(text: &str) -> Result<BackendId, String> {
-    BackendId::parse(text).map_err(|_| ID_FORM.to_owned())
+fn parse_url(text: &str) -> Result<BackendUrl, Mismatch> {
+    BackendUrl::parse(text).map_err(|error| match error {
+        BackendUrlError::Malformed => Mismatch::Kind,
+        BackendUrlError::Tls => Mismatch::Because(error.to_string()),
+    })
+}
+
+fn parse_id(text: &str) -> Result<BackendId, Mismatch> {
+    BackendId::parse(text).map_err(|_| Mismatch::Kind)
 }
 
 /// Splits `host[:port]`; `None` if it is not of that form.
@@ -179,6 +197,8 @@ mod tests {
         for text in cases {
             assert!(BackendUrl::parse(text).is_err(), "{text}");
         }
-        assert!(BackendUrl::parse("wss://kms").unwrap_err().contains("not supported yet"));
+        assert!(
+            BackendUrl::parse("wss://kms").unwrap_err().to_string().contains("not supported yet")
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Settings;
 use super::reader::Findings;
-use super::{ListenerSettings, Settings};
 
 /// Adds to `findings` whatever keys of `settings` contradict each other.
 pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
@@ -24,11 +24,11 @@ fn check_admin(settings: &Settings, findings: &mut Findings<'_>) {
         let expected = "a loopback address, or allow_public = true";
         findings.refuse("admin.addr", &format!("\"{}\"", admin.addr), expected);
     }
-    let is_same = |listener: &ListenerSettings| listener.addr == admin.addr;
-    for index in 0..settings.listeners.len() {
-        if admin.addr.port() != 0 && is_same(&settings.listeners[index]) {
+    for (index, listener) in settings.listeners.iter().enumerate() {
+        let key = format!("listeners[{index}].addr");
+        let is_fixed = findings.has(&key) && admin.addr.port() != 0;
+        if is_fixed && listener.addr == admin.addr {
             let expected = "another address than that of [admin]";
-            let key = format!("listeners[{index}].addr");
             findings.refuse(&key, &format!("\"{}\"", admin.addr), expected);
         }
     }

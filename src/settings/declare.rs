@@ -7,8 +7,10 @@
 
 use std::ops::RangeInclusive;
 
+use super::field::Choice;
+
 /// What may stand in the file as one key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Key {
     /// The name in the file, unit last.
     pub(super) name: &'static str,
@@ -21,7 +23,7 @@ pub(super) struct Key {
 }
 
 /// Which values a key takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Kind {
     /// A whole number of `unit`.
     Integer {
@@ -35,7 +37,7 @@ pub(super) enum Kind {
     /// `true` or `false`.
     Flag,
     /// One of these words.
-    Choice(&'static [&'static str]),
+    Choice(Vec<&'static str>),
     /// Text of this form, described as in "expected …".
     Text(&'static str),
 }
@@ -56,11 +58,20 @@ pub(super) trait Field {
     /// The value as the file would say it.
     fn value(&self) -> Value;
 
-    /// Takes over `value`, which is of the key's kind and within its range.
+    /// Takes over `value`.
     ///
     /// # Errors
-    /// What was expected instead, where the form alone does not say it.
-    fn set(&mut self, value: Value) -> Result<(), String>;
+    /// It is not what the key takes.
+    fn set(&mut self, value: Value) -> Result<(), Mismatch>;
+}
+
+/// A value is not what the key takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mismatch {
+    /// Not of its kind.
+    Kind,
+    /// Of its kind, and still no use. Carries the reason.
+    Because(String),
 }
 
 /// A table of the file.
@@ -101,6 +112,18 @@ pub(super) trait Keys {
     ) {
         let kind = Kind::Integer { unit, min: *range.start(), max: *range.end() };
         self.key(Key { name, doc, kind, is_required: false }, field);
+    }
+
+    /// One of a few words, each standing for a value.
+    fn choice<T: Copy + PartialEq>(
+        &mut self,
+        name: &'static str,
+        field: &mut T,
+        choices: &'static [(&'static str, T)],
+        doc: &'static str,
+    ) {
+        let kind = Kind::Choice(choices.iter().map(|(word, _)| *word).collect());
+        self.key(Key { name, doc, kind, is_required: false }, &mut Choice { field, choices });
     }
 
     /// Any other key with a default.

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use crate::model::Legs;
 
-use super::declare::{Field, Value};
-
-/// What to say when a value of the wrong kind reaches a field: the reader checks kinds before.
-const WRONG_KIND: &str = "a value of the declared kind";
+use super::declare::{Field, Mismatch, Value};
 
 /// A field that a whole number fills.
 trait Number: Sized {
@@ -25,9 +22,9 @@ impl<T: Number> Field for T {
         Value::Integer(self.to_integer())
     }
 
-    fn set(&mut self, value: Value) -> Result<(), String> {
-        let Value::Integer(number) = value else { return Err(WRONG_KIND.to_owned()) };
-        *self = Self::of_integer(number).ok_or("a smaller number")?;
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Integer(number) = value else { return Err(Mismatch::Kind) };
+        *self = Self::of_integer(number).ok_or(Mismatch::Kind)?;
         Ok(())
     }
 }
@@ -100,23 +97,23 @@ impl Field for bool {
         Value::Flag(*self)
     }
 
-    fn set(&mut self, value: Value) -> Result<(), String> {
-        let Value::Flag(flag) = value else { return Err(WRONG_KIND.to_owned()) };
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Flag(flag) = value else { return Err(Mismatch::Kind) };
         *self = flag;
         Ok(())
     }
 }
 
-/// A field that text fills, read by `parse`, whose error says what was expected.
+/// A field that text fills, read by `parse`.
 pub(super) struct Parsed<'a, T> {
     field: &'a mut T,
-    parse: fn(&str) -> Result<T, String>,
+    parse: fn(&str) -> Result<T, Mismatch>,
     show: fn(&T) -> String,
 }
 
 impl<'a, T: ToString> Parsed<'a, T> {
     /// `field`, written as it displays itself.
-    pub(super) fn new(field: &'a mut T, parse: fn(&str) -> Result<T, String>) -> Self {
+    pub(super) fn new(field: &'a mut T, parse: fn(&str) -> Result<T, Mismatch>) -> Self {
         Self { field, parse, show: T::to_string }
     }
 }
@@ -125,7 +122,7 @@ impl<'a> Parsed<'a, PathBuf> {
     /// A path to a file.
     pub(super) fn path(field: &'a mut PathBuf) -> Self {
         let parse = |text: &str| match text {
-            "" => Err("the path of a file".to_owned()),
+            "" => Err(Mismatch::Kind),
             path => Ok(PathBuf::from(path)),
         };
         Self { field, parse, show: |path| path.to_string_lossy().into_owned() }
@@ -137,16 +134,37 @@ impl<T> Field for Parsed<'_, T> {
         Value::Text((self.show)(self.field))
     }
 
-    fn set(&mut self, value: Value) -> Result<(), String> {
-        let Value::Text(text) = value else { return Err(WRONG_KIND.to_owned()) };
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Text(text) = value else { return Err(Mismatch::Kind) };
         *self.field = (self.parse)(&text)?;
         Ok(())
     }
 }
 
+/// A field that one of a few words fills.
+pub(super) struct Choice<'a, T: 'static> {
+    pub(super) field: &'a mut T,
+    /// Each word and what it stands for; holds every value the field can have.
+    pub(super) choices: &'static [(&'static str, T)],
+}
+
+impl<T: Copy + PartialEq> Field for Choice<'_, T> {
+    fn value(&self) -> Value {
+        let word = self.choices.iter().find(|(_, value)| value == self.field);
+        Value::Text(word.map_or_else(String::new, |(word, _)| (*word).to_owned()))
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Text(text) = value else { return Err(Mismatch::Kind) };
+        let choice = self.choices.iter().find(|(word, _)| *word == text);
+        *self.field = choice.ok_or(Mismatch::Kind)?.1;
+        Ok(())
+    }
+}
+
 /// Reads an IP address and port.
-pub(super) fn parse_addr(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| ADDR_FORM.to_owned())
+pub(super) fn parse_addr(text: &str) -> Result<SocketAddr, Mismatch> {
+    text.parse().map_err(|_| Mismatch::Kind)
 }
 
 /// What [`parse_addr`] expects.
@@ -167,6 +185,16 @@ mod tests {
             assert_eq!(field.value(), value);
         }
         assert!((near - 0.05).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_word_that_is_no_choice_is_refused() {
+        let mut number = 2;
+        let mut field = Choice { field: &mut number, choices: &[("one", 1), ("two", 2)] };
+        assert_eq!(field.value(), Value::Text("two".to_owned()));
+        assert_eq!(field.set(Value::Text("three".to_owned())), Err(Mismatch::Kind));
+        assert_eq!(field.set(Value::Text("one".to_owned())), Ok(()));
+        assert_eq!(number, 1);
     }
 
     #[test]

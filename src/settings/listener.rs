@@ -1,10 +1,9 @@
 //! `[[listeners]]`: where clients connect.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::declare::{Keys, Kind, Section};
+use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{ADDR_FORM, Parsed, parse_addr};
 
 /// Longest listener path, in bytes.
@@ -65,10 +64,10 @@ impl Section for ListenerSettings {
             "Path of the WebSocket URL. Clients may add the name of a meeting: /kurento/standup. \
              Any other path is answered with HTTP 404.",
         );
-        keys.value(
+        keys.choice(
             "dialect",
-            &mut Parsed::new(&mut self.dialect, Dialect::parse),
-            Kind::Choice(&["kurento"]),
+            &mut self.dialect,
+            &[("kurento", Dialect::Kurento)],
             "The protocol that clients speak here.",
         );
         keys.optional(
@@ -86,40 +85,23 @@ impl Section for TlsFiles {
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
-        let form = Kind::Text("the path of a PEM file");
+        let form = || Kind::Text("the path of a PEM file");
         let cert = &mut Parsed::path(&mut self.cert);
-        keys.required("cert", cert, form, "Certificate chain in PEM, the server's own first.");
+        keys.required("cert", cert, form(), "Certificate chain in PEM, the server's own first.");
         let key = &mut Parsed::path(&mut self.key);
-        keys.required("key", key, form, "Private key of the first certificate, in PEM.");
-    }
-}
-
-impl Dialect {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "kurento" => Ok(Self::Kurento),
-            _ => Err("\"kurento\"".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for Dialect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Kurento => "kurento",
-        })
+        keys.required("key", key, form(), "Private key of the first certificate, in PEM.");
     }
 }
 
 /// Reads a URL path that can be compared with a request's, byte by byte.
-fn parse_path(text: &str) -> Result<String, String> {
+fn parse_path(text: &str) -> Result<String, Mismatch> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%');
     let is_path = text.starts_with('/')
         && !text.ends_with('/')
         && !text.contains("//")
         && text.len() <= PATH_MAX_LEN
         && text.bytes().all(is_plain);
-    if is_path { Ok(text.to_owned()) } else { Err(PATH_FORM.to_owned()) }
+    if is_path { Ok(text.to_owned()) } else { Err(Mismatch::Kind) }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! `[admin]`, `[shutdown]` and `[log]`: what operators see of the process.
 
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-use super::declare::{Keys, Kind, Section};
+use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{ADDR_FORM, Parsed, parse_addr};
 
 const FILTER_FORM: &str = "a filter like \"info\" or \"warn,pinfold::fleet=debug\"";
@@ -97,10 +96,10 @@ impl Section for LogSettings {
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
-        keys.value(
+        keys.choice(
             "format",
-            &mut Parsed::new(&mut self.format, LogFormat::parse),
-            Kind::Choice(&["pretty", "json"]),
+            &mut self.format,
+            &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)],
             "Form of a log line on standard error: for people, or one JSON object each.",
         );
         keys.value(
@@ -113,29 +112,10 @@ impl Section for LogSettings {
     }
 }
 
-impl LogFormat {
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "pretty" => Ok(Self::Pretty),
-            "json" => Ok(Self::Json),
-            _ => Err("\"pretty\" or \"json\"".to_owned()),
-        }
-    }
-}
-
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Pretty => "pretty",
-            Self::Json => "json",
-        })
-    }
-}
-
-fn parse_filter(text: &str) -> Result<String, String> {
+fn parse_filter(text: &str) -> Result<String, Mismatch> {
     match EnvFilter::builder().parse(text) {
         Ok(_) if !text.trim().is_empty() => Ok(text.to_owned()),
-        Ok(_) => Err(FILTER_FORM.to_owned()),
-        Err(error) => Err(format!("{FILTER_FORM} ({error})")),
+        Ok(_) => Err(Mismatch::Kind),
+        Err(error) => Err(Mismatch::Because(error.to_string())),
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::declare::{Field, Key, Keys, Kind, Section, Value};
+use super::declare::{Field, Key, Keys, Kind, Mismatch, Section, Value};
 use super::error::{SettingsError, Source};
 use super::nearest::nearest;
 
@@ -20,7 +20,7 @@ pub(super) struct Findings<'t> {
     pub(super) errors: Vec<SettingsError>,
     /// Where each key that was read stands, by its path: `backends[1].url`.
     spans: BTreeMap<String, Range<usize>>,
-    /// Not when the text was only partly TOML: then a key that is missing may just be unreadable.
+    /// Whether all of the text is TOML. If not, a key that is missing may just be unreadable.
     is_whole: bool,
 }
 
@@ -151,16 +151,17 @@ impl Keys for Reader<'_, '_> {
             }
             return;
         };
-        let result = read_value(value, key.kind).and_then(|value| field.set(value));
-        match result {
+        let result = read_value(value, &key.kind).ok_or(Mismatch::Kind);
+        let expected = match result.and_then(|value| field.set(value)) {
             Ok(()) => {
                 self.findings.spans.insert(path, span);
+                return;
             }
-            Err(expected) => {
-                let found = found(value);
-                self.findings.add(&span, path, found, expected);
-            }
-        }
+            Err(Mismatch::Kind) => key.kind.expected(),
+            Err(Mismatch::Because(reason)) => format!("{} ({reason})", key.kind.expected()),
+        };
+        let found = found(value);
+        self.findings.add(&span, path, found, expected);
     }
 
     fn section<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut S) {
@@ -209,13 +210,13 @@ impl Keys for Reader<'_, '_> {
     }
 }
 
-/// Takes `value` if it is of `kind` and in its range; else what was expected.
-fn read_value(value: &DeValue<'_>, kind: Kind) -> Result<Value, String> {
+/// Takes `value` if it is of `kind` and in its range.
+fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
     match (kind, value) {
         (Kind::Integer { min, max, .. }, DeValue::Integer(integer)) => {
             u64::from_str_radix(integer.as_str(), integer.radix())
                 .ok()
-                .filter(|number| (min..=max).contains(number))
+                .filter(|number| (min..=max).contains(&number))
                 .map(Value::Integer)
         }
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
@@ -224,7 +225,6 @@ fn read_value(value: &DeValue<'_>, kind: Kind) -> Result<Value, String> {
         }
         _ => None,
     }
-    .ok_or_else(|| kind.expected())
 }
 
 /// Shows `value` as a mistake: plain values as they stand, shortened; the others by their kind.

@@ -19,16 +19,16 @@ pub type TlsIdentity = Arc<CertifiedKey>;
 pub enum TlsError {
     /// The certificate file cannot be read or is not PEM.
     #[error("certificate: {0}")]
-    Cert(#[source] pem::Error),
+    Cert(pem::Error),
     /// There is no certificate in the certificate file.
     #[error("certificate: no certificate in the file")]
     NoCert,
     /// The key file cannot be read, is not PEM or holds no key.
     #[error("key: {0}")]
-    Key(#[source] pem::Error),
+    Key(pem::Error),
     /// The key is of no known kind, or not that of the certificate.
     #[error("key: {0}")]
-    Mismatch(#[source] rustls::Error),
+    Mismatch(rustls::Error),
 }
 
 impl TlsFiles {

@@ -77,13 +77,13 @@ fn missing_or_odd_params_echo_the_id() {
     assert_eq!(parse_request(text, 128).unwrap().method, Method::Connect);
 }
 
-fn create(params: serde_json::Value) -> String {
+fn create(params: &serde_json::Value) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "create", "params": params}).to_string()
 }
 
 #[test]
 fn a_created_pipeline_may_name_its_meeting() {
-    let text = create(json!({
+    let text = create(&json!({
         "type": "MediaPipeline",
         "properties": {"meeting": " standup ", "participants": 12, "colour": [1]}
     }));
@@ -104,22 +104,22 @@ fn a_hint_that_cannot_be_taken_is_an_error_of_the_client() {
         json!({"participants": "many"}),
         json!({"participants": 1.5}),
     ] {
-        let text = create(json!({"type": "MediaPipeline", "properties": properties}));
+        let text = create(&json!({"type": "MediaPipeline", "properties": properties}));
         assert_eq!(parse_request(&text, 128).unwrap().params.hints().unwrap_err().code, -32000);
     }
-    let text = create(json!({"type": "MediaPipeline", "properties": null}));
+    let text = create(&json!({"type": "MediaPipeline", "properties": null}));
     assert_eq!(parse_request(&text, 128).unwrap().params.hints(), Ok(Hints::default()));
 }
 
 #[test]
 fn an_element_is_created_where_its_pipeline_or_hub_lives() {
     let hub = format!("{PIPELINE}/42f11eab-5c0d-42c7-88c1-2dad584b2ae1_kurento.Composite");
-    let text = create(json!({"type": "HubPort", "constructorParams": {"a": 1, "hub": hub}}));
+    let text = create(&json!({"type": "HubPort", "constructorParams": {"a": 1, "hub": hub}}));
     let params = parse_request(&text, 128).unwrap().params;
     assert!(!params.creates_pipeline());
     let (pipeline, object) = params.constructor_object().unwrap();
     assert_eq!((pipeline.to_string().as_str(), object.as_ref()), (PIPELINE, hub.as_str()));
-    let text = create(json!({"type": "HubPort", "constructorParams": ["x"]}));
+    let text = create(&json!({"type": "HubPort", "constructorParams": ["x"]}));
     assert_eq!(parse_request(&text, 128).unwrap().params.constructor_object(), None);
 }
 

@@ -1,0 +1,16 @@
+//! The HTTP API for operators and machines: health, metrics, state.
+//!
+//! It asks for no password, so it listens on loopback unless told otherwise, and refuses what a
+//! browser sends on behalf of a web page. All bounds are constants of `server`.
+//! Not here: where the rows come from; whoever has them implements [`Views`].
+
+mod api;
+pub mod client;
+mod guard;
+mod readiness;
+mod server;
+mod views;
+
+pub use self::readiness::{NotReady, Readiness};
+pub use self::server::{Admin, serve};
+pub use self::views::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable, Views};

@@ -1,0 +1,201 @@
+//! Requests to answers.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Body;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::model::MeetingId;
+use crate::telemetry::METRICS_CONTENT_TYPE;
+
+use super::guard;
+use super::server::Admin;
+use super::views::{BackendRows, MeetingRows, Unavailable, Views};
+
+/// Meetings on a page unless the request says otherwise.
+const PAGE_LEN: usize = 100;
+
+/// Meetings on a page at most; asking for more is an error.
+const PAGE_MAX_LEN: usize = 1_000;
+
+const MEETINGS_PATH: &str = "/api/v1/meetings";
+
+/// Answer to a request.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Answers `request`; never fails, an error is an answer.
+pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Request<B>) -> Answer {
+    if let Err(refusal) = guard::check(request) {
+        return error(StatusCode::FORBIDDEN, &refusal.to_string());
+    }
+    let path = request.uri().path();
+    let Some(route) = Route::of(path) else {
+        return error(StatusCode::NOT_FOUND, &format!("no such path: {path}"));
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed");
+        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return answer;
+    }
+    if !request.body().is_end_stream() {
+        return error(StatusCode::BAD_REQUEST, "requests have no body here");
+    }
+    match route {
+        Route::Health => text(StatusCode::OK, "ok\n"),
+        Route::Readiness => match admin.readiness.check() {
+            Ok(()) => text(StatusCode::OK, "ready\n"),
+            Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, &format!("{reason}\n")),
+        },
+        Route::Metrics => {
+            with_type(StatusCode::OK, METRICS_CONTENT_TYPE, admin.metrics.encode().into())
+        }
+        Route::Backends => json(StatusCode::OK, &BackendRows { backends: admin.views.backends() }),
+        Route::Meetings => meetings(admin, request.uri().query().unwrap_or_default()).await,
+        Route::Meeting(id) => meeting(admin, id).await,
+    }
+}
+
+/// What a path asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Health,
+    Readiness,
+    Metrics,
+    Backends,
+    Meetings,
+    /// One meeting; its id as it stands in the path.
+    Meeting(&'a str),
+}
+
+impl<'a> Route<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        match path {
+            "/healthz" => Some(Self::Health),
+            "/readyz" => Some(Self::Readiness),
+            "/metrics" => Some(Self::Metrics),
+            "/api/v1/backends" => Some(Self::Backends),
+            MEETINGS_PATH => Some(Self::Meetings),
+            _ => {
+                let id = path.strip_prefix(MEETINGS_PATH)?.strip_prefix('/')?;
+                (!id.is_empty() && !id.contains('/')).then_some(Self::Meeting(id))
+            }
+        }
+    }
+}
+
+async fn meetings<V: Views>(admin: &Admin<V>, query: &str) -> Answer {
+    let page = match Page::parse(query) {
+        Ok(page) => page,
+        Err(reason) => return error(StatusCode::BAD_REQUEST, &reason),
+    };
+    // One more than asked for tells whether there is another page.
+    let mut meetings = match admin.views.meetings(page.after.as_deref(), page.limit + 1).await {
+        Ok(meetings) => meetings,
+        Err(reason) => return unavailable(&reason),
+    };
+    let has_next = meetings.len() > page.limit;
+    meetings.truncate(page.limit);
+    let next = meetings.last().filter(|_| has_next).map(|last| last.id.clone());
+    json(StatusCode::OK, &MeetingRows { meetings, next })
+}
+
+async fn meeting<V: Views>(admin: &Admin<V>, encoded: &str) -> Answer {
+    let id = match percent_decode_str(encoded).decode_utf8() {
+        Ok(text) => MeetingId::parse(&text).map_err(|reason| format!("the meeting {reason}")),
+        Err(_) => Err("the meeting is not UTF-8".to_owned()),
+    };
+    let id = match id {
+        Ok(id) => id,
+        Err(reason) => return error(StatusCode::BAD_REQUEST, &reason),
+    };
+    match admin.views.meeting(&id).await {
+        Ok(Some(row)) => json(StatusCode::OK, &row),
+        Ok(None) => error(StatusCode::NOT_FOUND, "no such meeting"),
+        Err(reason) => unavailable(&reason),
+    }
+}
+
+/// Which meetings are asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    after: Option<String>,
+    limit: usize,
+}
+
+impl Page {
+    /// Reads `after=TEXT&limit=NUMBER`, both optional, percent-encoded once.
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut page = Self { after: None, limit: PAGE_LEN };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| format!("{name} is not UTF-8"))?;
+            match name {
+                "after" => page.after = Some(value.into_owned()),
+                "limit" => {
+                    let limit =
+                        value.parse().ok().filter(|limit| (1..=PAGE_MAX_LEN).contains(limit));
+                    page.limit =
+                        limit.ok_or_else(|| format!("limit must be from 1 to {PAGE_MAX_LEN}"))?;
+                }
+                _ => return Err(format!("unknown parameter {name:?}: expected after or limit")),
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn unavailable(reason: &Unavailable) -> Answer {
+    error(StatusCode::SERVICE_UNAVAILABLE, &reason.to_string())
+}
+
+/// An error as everything under this API tells it.
+pub(super) fn error(status: StatusCode, reason: &str) -> Answer {
+    json(status, &json!({ "error": reason }))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let text = serde_json::to_vec(value).expect("rows are plain values with string keys");
+    with_type(status, "application/json", text.into())
+}
+
+fn text(status: StatusCode, text: &str) -> Answer {
+    with_type(status, "text/plain; charset=utf-8", text.to_owned().into())
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    let mut answer = Response::new(Full::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_a_route_or_nothing() {
+        assert_eq!(Route::of("/api/v1/meetings"), Some(Route::Meetings));
+        assert_eq!(Route::of("/api/v1/meetings/a%2Fb"), Some(Route::Meeting("a%2Fb")));
+        for path in ["/", "/healthz/", "/api/v1/meetings/", "/api/v1/meetings/a/b", "/api/v2/x"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_page_has_bounds() {
+        let page = |after: Option<&str>, limit| Ok(Page { after: after.map(str::to_owned), limit });
+        assert_eq!(Page::parse(""), page(None, 100));
+        assert_eq!(Page::parse("limit=1000&after=a%26b%2525"), page(Some("a&b%25"), 1_000));
+        for query in ["limit=0", "limit=1001", "limit=", "limit=-1", "page=2", "after=%ff"] {
+            assert!(Page::parse(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The admin API over real sockets.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+
+use super::*;
+use crate::admin::client::{FetchError, fetch_json};
+use crate::admin::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable};
+use crate::model::MeetingId;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Three meetings on one backend. The one called "lost" cannot be looked up; looking up "slow" takes
+/// until the gate lets it through.
+struct FixedViews {
+    gate: Semaphore,
+    /// Lookups of "slow": begun so far, and gone through the gate.
+    slow: watch::Sender<(usize, usize)>,
+}
+
+impl FixedViews {
+    fn new() -> Self {
+        Self { gate: Semaphore::new(0), slow: watch::Sender::new((0, 0)) }
+    }
+
+    async fn wait_at_gate(&self) {
+        self.slow.send_modify(|(begun, _)| *begun += 1);
+        self.gate.acquire().await.unwrap().forget();
+        self.slow.send_modify(|(_, through)| *through += 1);
+    }
+}
+
+fn meeting(id: &str) -> MeetingRow {
+    let (id, backend) = (id.to_owned(), "kms-a".to_owned());
+    MeetingRow { id, backend, epoch: 1, pipelines: 1, participants: 2, reserve_legs: 4 }
+}
+
+impl Views for FixedViews {
+    fn backends(&self) -> Vec<BackendRow> {
+        vec![BackendRow {
+            id: "kms-a".to_owned(),
+            url: "ws://127.0.0.1:9001/kurento".to_owned(),
+            health: "healthy".to_owned(),
+            takes_pins: true,
+            server_id: None,
+            version: Some("7.3.0".to_owned()),
+            capacity_legs: 400,
+            load_legs: 12,
+            meetings: 3,
+            participants: 6,
+            links: 2,
+            last_probe_ms: Some(1.5),
+            last_failure: None,
+        }]
+    }
+
+    async fn meetings(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<MeetingRow>, Unavailable> {
+        let all = ["a/b", "réunion", "standup"].into_iter();
+        Ok(all
+            .filter(|id| after.is_none_or(|after| *id > after))
+            .take(limit)
+            .map(meeting)
+            .collect())
+    }
+
+    async fn meeting(&self, id: &MeetingId) -> Result<Option<MeetingRow>, Unavailable> {
+        if id.to_string() == "lost" {
+            return Err(Unavailable("the store is away".to_owned()));
+        }
+        if id.to_string() == "slow" {
+            self.wait_at_gate().await;
+        }
+        let all = self.meetings(None, 3).await?;
+        Ok(all.into_iter().find(|row| row.id == id.to_string()))
+    }
+}
+
+/// A server on a port of its own, stopped when dropped.
+struct Running {
+    addr: SocketAddr,
+    admin: Arc<Admin<FixedViews>>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (readiness, metrics) = (Readiness::default(), Metrics::new());
+        let admin = Arc::new(Admin { views: FixedViews::new(), readiness, metrics });
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        tasks.spawn(serve(listener, Arc::clone(&admin), stop.clone()));
+        Self { addr, admin, tasks, stop }
+    }
+
+    async fn fetch<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, FetchError> {
+        fetch_json(&format!("http://{}", self.addr), path).await
+    }
+
+    /// Sends `request` as it stands and returns all that comes back.
+    async fn send(&self, request: &str) -> String {
+        let mut socket = TcpStream::connect(self.addr).await.unwrap();
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        time::timeout(PATIENCE, socket.read_to_string(&mut text)).await.unwrap().unwrap();
+        text
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.addr)).await
+    }
+}
+
+/// Asserts the status, and that the reason is told as JSON.
+fn assert_refused(answer: &str, status: u16) {
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert!(body["error"].is_string(), "{body}");
+}
+
+#[tokio::test]
+async fn health_is_told_always_and_readiness_when_there_is_a_backend() {
+    let running = Running::start().await;
+    assert!(running.get("/healthz").await.ends_with("\r\n\r\nok\n"));
+    let not_ready = running.get("/readyz").await;
+    assert!(not_ready.starts_with("HTTP/1.1 503 "), "{not_ready}");
+    assert!(not_ready.ends_with("no backend takes new meetings\n"));
+    running.admin.readiness.set_has_backend(true);
+    assert!(running.get("/readyz").await.starts_with("HTTP/1.1 200 "));
+    running.admin.readiness.stop();
+    assert!(running.get("/readyz").await.ends_with("shutting down\n"));
+    assert!(running.get("/healthz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn metrics_are_text_that_ends_where_it_should() {
+    let running = Running::start().await;
+    let _open = running.admin.metrics.on_connection();
+    let answer = running.get("/metrics").await;
+    assert!(answer.contains("content-type: application/openmetrics-text; version=1.0.0"));
+    assert!(answer.contains("\npinfold_connections_open 1\n"), "{answer}");
+    assert!(answer.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn backends_are_shown_as_rows() {
+    let running = Running::start().await;
+    let rows: BackendRows = running.fetch("/api/v1/backends").await.unwrap();
+    assert_eq!(rows.backends, running.admin.views.backends());
+    let raw: Value = running.fetch("/api/v1/backends").await.unwrap();
+    assert_eq!(raw["backends"][0]["load_legs"], json!(12));
+    assert_eq!(raw["backends"][0]["server_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn meetings_come_in_pages() {
+    let running = Running::start().await;
+    let page: MeetingRows = running.fetch("/api/v1/meetings?limit=2").await.unwrap();
+    assert_eq!(page.meetings, [meeting("a/b"), meeting("réunion")]);
+    assert_eq!(page.next.as_deref(), Some("réunion"));
+    let rest: MeetingRows =
+        running.fetch("/api/v1/meetings?limit=2&after=r%C3%A9union").await.unwrap();
+    assert_eq!(rest, MeetingRows { meetings: vec![meeting("standup")], next: None });
+    let whole: MeetingRows = running.fetch("/api/v1/meetings?limit=3").await.unwrap();
+    assert_eq!((whole.meetings.len(), whole.next), (3, None));
+    assert_refused(&running.get("/api/v1/meetings?limit=1001").await, 400);
+}
+
+#[tokio::test]
+async fn a_meeting_is_found_by_its_id_decoded_once() {
+    let running = Running::start().await;
+    let found: MeetingRow = running.fetch("/api/v1/meetings/a%2Fb").await.unwrap();
+    assert_eq!(found, meeting("a/b"));
+    for (path, status) in
+        [("a%252Fb", 404), ("a/b", 404), ("%ff", 400), ("%00", 400), ("lost", 503)]
+    {
+        assert_refused(&running.get(&format!("/api/v1/meetings/{path}")).await, status);
+    }
+    let error = running.fetch::<MeetingRow>("/api/v1/meetings/none").await.unwrap_err();
+    assert_eq!(error.to_string(), "refused with status 404: no such meeting");
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_refused_with_a_reason() {
+    let running = Running::start().await;
+    let cases = [
+        ("GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
+        ("DELETE /api/v1/meetings HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 405),
+        ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\nhi", 400),
+        ("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
+        ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil\r\n\r\n", 403),
+    ];
+    for (request, status) in cases {
+        assert_refused(&running.send(request).await, status);
+    }
+    let too_long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(HEAD_MAX_BYTES * 2));
+    let answer = running.send(&too_long).await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let head = running.send("HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_a_place() {
+    let running = Running::start().await;
+    let views = &running.admin.views;
+    let mut slow = views.slow.subscribe();
+    let get = b"GET /api/v1/meetings/slow HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let mut sockets = Vec::new();
+    for _ in 0..=CONNECTIONS_MAX {
+        let mut socket = TcpStream::connect(running.addr).await.unwrap();
+        socket.write_all(get).await.unwrap();
+        sockets.push(socket);
+    }
+    let full = slow.wait_for(|(begun, _)| *begun == CONNECTIONS_MAX);
+    time::timeout(PATIENCE, full).await.unwrap().unwrap();
+    views.gate.add_permits(1);
+    let last = slow.wait_for(|(begun, _)| *begun > CONNECTIONS_MAX);
+    let (_, through) = *time::timeout(PATIENCE, last).await.unwrap().unwrap();
+    assert_eq!(through, 1, "the last began only when another was done");
+    views.gate.add_permits(CONNECTIONS_MAX);
+    for mut socket in sockets {
+        let mut answer = String::new();
+        time::timeout(PATIENCE, socket.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert_refused(&answer, 404);
+    }
+}
+
+#[tokio::test]
+async fn a_stop_cuts_idle_connections_answers_the_others_and_frees_the_port() {
+    let mut running = Running::start().await;
+    let mut silent = TcpStream::connect(running.addr).await.unwrap();
+    let mut busy = TcpStream::connect(running.addr).await.unwrap();
+    busy.write_all(b"GET /api/v1/meetings/slow HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut slow = running.admin.views.slow.subscribe();
+    let begun = slow.wait_for(|(begun, _)| *begun == 1);
+    time::timeout(PATIENCE, begun).await.unwrap().unwrap();
+
+    running.stop.cancel();
+    let ended = time::timeout(PATIENCE, silent.read(&mut [0])).await.unwrap();
+    assert!(matches!(ended, Ok(0) | Err(_)), "a connection left idle is cut");
+    running.admin.views.gate.add_permits(1);
+    let mut answer = String::new();
+    time::timeout(PATIENCE, busy.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert_refused(&answer, 404);
+
+    time::timeout(PATIENCE, running.tasks.join_next()).await.unwrap().unwrap().unwrap();
+    let error = running.fetch::<Value>("/api/v1/backends").await.unwrap_err();
+    assert!(matches!(error, FetchError::Connect(..)), "{error}");
+}

@@ -1,0 +1,177 @@
+//! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
+
+mod upkeep;
+mod views;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Admin, Readiness};
+use crate::fleet::{Fleet, FleetHandle};
+use crate::model::{Draws, SessionId};
+use crate::pins::{MemoryStore, PinStore, Registry};
+use crate::proxy::{Edge, ListenError, Listener, Placement};
+use crate::runtime::{Clock, Tasks, random};
+use crate::settings::{Settings, ShutdownSettings};
+use crate::telemetry::Metrics;
+use upkeep::Upkeep;
+use views::EdgeViews;
+
+/// How long tasks other than clients may take to end after they were told to.
+const JOIN_MAX: Duration = Duration::from_secs(5);
+
+/// Why the edge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin API cannot be bound.
+    #[error("cannot listen on {addr} for the admin API: {source}")]
+    Admin {
+        /// As configured.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A bound address cannot be read back.
+    #[error("cannot read a bound address: {0}")]
+    Addr(#[from] io::Error),
+}
+
+/// An edge at work.
+pub struct App {
+    /// Where clients connect, a URL for each listener.
+    pub urls: Vec<String>,
+    /// Where the admin API is.
+    pub admin_url: String,
+    /// The backends.
+    pub fleet: FleetHandle,
+    shutdown: ShutdownSettings,
+    readiness: Readiness,
+    accepting: CancellationToken,
+    closing: CancellationToken,
+    /// Listeners and clients.
+    clients: Tasks,
+    /// All other tasks.
+    inner: Tasks,
+}
+
+impl App {
+    /// Binds every address of `settings` and starts all tasks.
+    ///
+    /// # Errors
+    /// An address or a TLS file cannot be used; nothing runs then.
+    pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
+        let bound: Result<Vec<_>, _> = settings.listeners.iter().map(Listener::bind).collect();
+        let listeners = bound?;
+        let urls = listeners.iter().map(Listener::url).collect::<Result<_, _>>()?;
+        let addr = settings.admin.addr;
+        let admin =
+            TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?;
+        let admin_url = format!("http://{}", admin.local_addr()?);
+
+        let metrics = Metrics::new();
+        let inner = Tasks::new();
+        let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
+        let handle = fleet.handle.clone();
+        let pins: Arc<dyn PinStore> = Arc::new(MemoryStore::new(settings.pins.pins_max));
+        let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let readiness = Readiness::default();
+        let losses = fleet.start(&inner, &metrics);
+        let upkeep = Upkeep {
+            fleet: handle.clone(),
+            pins: pins.clone(),
+            registry: registry.clone(),
+            readiness: readiness.clone(),
+            metrics: metrics.clone(),
+            clock,
+        };
+        inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
+        let views = EdgeViews { fleet: handle.clone(), registry: registry.clone() };
+        let shown = Admin { views, readiness: readiness.clone(), metrics: metrics.clone() };
+        inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
+
+        let app = Self {
+            urls,
+            admin_url,
+            fleet: handle,
+            shutdown: settings.shutdown.clone(),
+            readiness,
+            accepting: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            clients: Tasks::new(),
+            inner,
+        };
+        let edge = Arc::new(app.edge(settings, clock, (pins, registry, metrics)));
+        app.accept(listeners, &edge, settings.limits.connections_max);
+        Ok(app)
+    }
+
+    fn edge(
+        &self,
+        settings: &Settings,
+        clock: Clock,
+        (pins, registry, metrics): (Arc<dyn PinStore>, Arc<Registry>, Metrics),
+    ) -> Edge {
+        let placement = Placement {
+            fleet: self.fleet.clone(),
+            pins,
+            registry: registry.clone(),
+            settings: settings.placement.clone(),
+            clock,
+            metrics: metrics.clone(),
+            draws: Mutex::new(Draws::seeded(random::seed())),
+        };
+        Edge {
+            server_id: SessionId::from_random(random::secret()).to_string(),
+            limits: settings.limits.clone(),
+            clock,
+            metrics,
+            fleet: self.fleet.clone(),
+            registry,
+            placement,
+            closing: self.closing.clone(),
+            close_window: self.shutdown.close_window,
+            draws: Mutex::new(Draws::seeded(random::seed())),
+        }
+    }
+
+    fn accept(&self, listeners: Vec<Listener>, edge: &Arc<Edge>, connections_max: usize) {
+        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        for listener in listeners {
+            let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
+            let run = listener.run(edge.clone(), permits.clone(), tasks, stop);
+            self.clients.spawn("listener", run);
+        }
+    }
+
+    /// Waits until a task that the edge cannot do without has ended; returns its name.
+    pub async fn failed(&self) -> &'static str {
+        self.inner.stop_token().cancelled().await;
+        self.inner.ended_unasked().unwrap_or("unknown")
+    }
+
+    /// Stops in order: readiness off, no more accepts, client connections closed one after another
+    /// within the window, whatever is left at the deadline cut, then all else.
+    pub async fn stop(self) {
+        tracing::info!("stopping: not ready, accepting no more");
+        self.readiness.stop();
+        self.accepting.cancel();
+        self.closing.cancel();
+        if !self.clients.join(self.shutdown.deadline).await {
+            tracing::warn!("deadline reached, cutting what is left");
+        }
+        self.inner.stop();
+        if !self.inner.join(JOIN_MAX).await {
+            tracing::warn!("some tasks did not end in time");
+        }
+        tracing::info!("stopped");
+    }
+}

@@ -1,0 +1,78 @@
+//! `pinfold serve`: runs the edge until a signal ends it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::App;
+use crate::runtime::Clock;
+use crate::settings::{self, Settings};
+use crate::telemetry::log;
+
+use super::{check, print};
+
+/// Arguments of `pinfold serve`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// The config file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Serves until SIGTERM or SIGINT; a second one ends at once.
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let settings = match settings::read(&args.config) {
+        Ok(settings) => settings,
+        Err(errors) => bail!("the config cannot be used\n{}", check::report(&errors).trim_end()),
+    };
+    log::init(&settings.log)?;
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(&settings))?;
+    // What is left at the deadline is cut, not waited for.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let app = App::start(settings, Clock::start()).await?;
+    for url in &app.urls {
+        print(format!("listening on {url}\n"))?;
+    }
+    print(format!("admin on {}\n", app.admin_url))?;
+    tokio::select! {
+        () = signals.next() => {}
+        task = app.failed() => bail!("the task \"{task}\" ended unasked; see the log, and report this"),
+    }
+    tokio::select! {
+        () = app.stop() => Ok(()),
+        () = signals.next() => bail!("stopped at once by a second signal"),
+    }
+}
+
+/// SIGTERM and SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next of either.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The owner of the backend table: probes each backend, publishes what is known, tells who is lost.
+//!
+//! One task writes the table; everybody else reads a snapshot or sends a report.
+
+mod probe;
+mod snapshot;
+mod table;
+mod task;
+
+pub use probe::ServerFacts;
+pub use snapshot::{BackendView, FleetSnapshot};
+pub use task::{Fleet, FleetHandle, Loss};

@@ -1,0 +1,199 @@
+//! The backend table: what each probe changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::probe::ServerFacts;
+use super::snapshot::{BackendView, FleetSnapshot};
+use super::task::Loss;
+use crate::model::Incarnation;
+use crate::pins::BackendLoad;
+use crate::policy::health::{Change, HealthMachine, Probe, ProbeFailure, Thresholds};
+use crate::settings::BackendSettings;
+
+/// How a probe ended, with all that was learned.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// It was answered within `took`; `facts` if they were asked for again.
+    Answered { incarnation: Incarnation, facts: Option<ServerFacts>, took: Duration },
+    /// It failed.
+    Failed(ProbeFailure),
+    /// A client's link to that process failed.
+    LinkFailed(Option<Incarnation>),
+}
+
+/// All backends with their health.
+#[derive(Debug)]
+pub(super) struct FleetTable {
+    rows: Vec<Row>,
+    generation: u64,
+    server_info: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Row {
+    view: BackendView,
+    health: HealthMachine,
+    info: Option<Arc<str>>,
+}
+
+impl FleetTable {
+    pub(super) fn new(backends: &[BackendSettings], thresholds: Thresholds) -> Self {
+        let row = |settings: &BackendSettings| {
+            let health = HealthMachine::new(thresholds);
+            let view = BackendView {
+                id: settings.id.clone(),
+                url: settings.url.clone(),
+                capacity: settings.capacity,
+                health: health.health(),
+                incarnation: None,
+                server_id: None,
+                version: None,
+                last_probe: None,
+                last_failure: None,
+                load: Arc::new(BackendLoad::default()),
+                lost: CancellationToken::new(),
+            };
+            Row { view, health, info: None }
+        };
+        Self { rows: backends.iter().map(row).collect(), generation: 0, server_info: None }
+    }
+
+    pub(super) fn snapshot(&self) -> FleetSnapshot {
+        FleetSnapshot {
+            generation: self.generation,
+            backends: self.rows.iter().map(|row| Arc::new(row.view.clone())).collect(),
+            server_info: self.server_info.clone(),
+        }
+    }
+
+    /// Takes in a report on the backend with that index. Says what was lost, and whether there is
+    /// news worth a snapshot.
+    pub(super) fn apply(&mut self, index: usize, report: Report) -> (Option<Loss>, bool) {
+        let row = &mut self.rows[index];
+        let failure = row.view.last_failure;
+        let change = row.apply(report);
+        let loss = change.lost.map(|incarnation| {
+            row.view.lost.cancel();
+            row.view.lost = CancellationToken::new();
+            Loss { backend: row.view.id.clone(), incarnation }
+        });
+        row.view.health = row.health.health();
+        row.view.incarnation = row.health.incarnation();
+        let is_news = change.is_change || loss.is_some() || row.view.last_failure != failure;
+        if is_news {
+            self.generation += 1;
+            let healthy = self.rows.iter().find(|row| row.view.takes_pins());
+            if let Some(info) = healthy.and_then(|row| row.info.clone()) {
+                self.server_info = Some(info);
+            }
+        }
+        (loss, is_news)
+    }
+}
+
+impl Row {
+    fn apply(&mut self, report: Report) -> Change {
+        match report {
+            Report::Answered { incarnation, facts, took } => {
+                self.view.last_probe = Some(took);
+                self.view.last_failure = None;
+                if let Some(facts) = facts {
+                    self.view.server_id = Some(facts.server_id);
+                    self.view.version = facts.version;
+                    self.info = Some(facts.info);
+                }
+                self.health.on_probe(Probe::Answered(incarnation))
+            }
+            Report::Failed(failure) => {
+                self.view.last_failure = Some(failure);
+                self.health.on_probe(Probe::Failed(failure))
+            }
+            // News of a process that is gone already says nothing about this one.
+            Report::LinkFailed(process) if process != self.health.incarnation() => {
+                Change::default()
+            }
+            Report::LinkFailed(_) => self.health.on_link_failure(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::model::{BackendId, Legs};
+    use crate::policy::health::Health;
+    use crate::settings::BackendUrl;
+
+    fn table() -> FleetTable {
+        let backend = |id: &str| BackendSettings {
+            id: BackendId::parse(id).unwrap(),
+            url: BackendUrl::parse(&format!("ws://{id}:8888/kurento")).unwrap(),
+            capacity: Legs(10),
+        };
+        let nz = |n| NonZeroU32::new(n).unwrap();
+        let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };
+        FleetTable::new(&[backend("a"), backend("b")], thresholds)
+    }
+
+    fn answered(process: u64) -> Report {
+        let facts = ServerFacts {
+            server_id: "s".into(),
+            version: Some("7".into()),
+            info: format!("{{\"process\":{process}}}").into(),
+        };
+        Report::Answered {
+            incarnation: Incarnation(process),
+            facts: Some(facts),
+            took: Duration::from_millis(1),
+        }
+    }
+
+    #[test]
+    fn what_the_servers_say_of_themselves_comes_from_the_first_healthy_one_and_stays() {
+        let mut table = table();
+        table.apply(1, answered(2));
+        assert_eq!(table.snapshot().server_info.as_deref(), Some("{\"process\":2}"));
+        table.apply(0, answered(1));
+        assert_eq!(table.snapshot().server_info.as_deref(), Some("{\"process\":1}"));
+        for _ in 0..3 {
+            table.apply(0, Report::Failed(ProbeFailure::Refused));
+            table.apply(1, Report::Failed(ProbeFailure::Refused));
+        }
+        assert!(table.snapshot().server_info.is_some());
+    }
+
+    #[test]
+    fn a_loss_is_told_once_and_cancels_the_token_of_that_process_only() {
+        let mut table = table();
+        table.apply(0, answered(1));
+        let old = table.snapshot().backends[0].lost.clone();
+        let (loss, is_news) = table.apply(0, answered(2));
+        assert_eq!(loss.unwrap().incarnation, Incarnation(1));
+        assert!(is_news && old.is_cancelled());
+        assert!(!table.snapshot().backends[0].lost.is_cancelled());
+        assert!(table.apply(0, answered(2)).0.is_none());
+    }
+
+    #[test]
+    fn a_failed_link_makes_its_own_process_suspect() {
+        let mut table = table();
+        table.apply(0, answered(1));
+        table.apply(0, Report::LinkFailed(Some(Incarnation(9))));
+        assert_eq!(table.snapshot().backends[0].health, Health::Healthy);
+        table.apply(0, Report::LinkFailed(Some(Incarnation(1))));
+        assert_eq!(table.snapshot().backends[0].health, Health::Suspect);
+    }
+
+    #[test]
+    fn a_probe_that_changes_nothing_is_no_news() {
+        let mut table = table();
+        assert!(table.apply(0, answered(1)).1);
+        assert!(!table.apply(0, answered(1)).1);
+        assert!(table.apply(0, Report::Failed(ProbeFailure::Timeout)).1);
+    }
+}

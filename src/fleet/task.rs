@@ -1,0 +1,192 @@
+//! The fleet task and the handle others have on it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::probe::Prober;
+use super::snapshot::{BackendView, FleetSnapshot};
+use super::table::{FleetTable, Report};
+use crate::model::{BackendId, Draws, Incarnation};
+use crate::policy::health::{Health, Thresholds};
+use crate::runtime::{Clock, Tasks};
+use crate::settings::{BackendSettings, ProbeSettings};
+use crate::telemetry::{HealthLabel, Metrics};
+
+/// Reports that may wait. When full, probes wait, and news of failed links are dropped: the next
+/// probe tells the same.
+const REPORTS_MAX: usize = 256;
+
+/// Losses that may wait to be handled. When full, the fleet task waits.
+const LOSSES_MAX: usize = 64;
+
+/// A process that is gone, with all that it held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The backend.
+    pub backend: BackendId,
+    /// Its process.
+    pub incarnation: Incarnation,
+}
+
+/// What others see of the fleet. Clones share it.
+#[derive(Clone, Debug)]
+pub struct FleetHandle {
+    published: watch::Receiver<Arc<FleetSnapshot>>,
+    reports: mpsc::Sender<(usize, Report)>,
+    /// Wakes the probe of each backend, in the order of the config.
+    kicks: Arc<[Notify]>,
+}
+
+/// The fleet before it runs.
+pub struct Fleet {
+    /// To be given to those who read the fleet.
+    pub handle: FleetHandle,
+    /// Each loss, to be handled in order.
+    pub losses: mpsc::Receiver<Loss>,
+    table: FleetTable,
+    probers: Vec<Prober>,
+    reports: mpsc::Receiver<(usize, Report)>,
+    published: watch::Sender<Arc<FleetSnapshot>>,
+    lost: mpsc::Sender<Loss>,
+}
+
+impl Fleet {
+    /// The fleet of the config. Nothing is probed yet; `seed` draws the jitter.
+    #[must_use]
+    pub fn new(
+        backends: &[BackendSettings],
+        probe: &ProbeSettings,
+        clock: Clock,
+        seed: u64,
+    ) -> Self {
+        let thresholds =
+            Thresholds { eject_after: probe.eject_after, readmit_after: probe.readmit_after };
+        let table = FleetTable::new(backends, thresholds);
+        let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
+        let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
+        let (lost, losses) = mpsc::channel(LOSSES_MAX);
+        let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
+        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks };
+        let mut draws = Draws::seeded(seed);
+        let prober = |(index, settings): (usize, &BackendSettings)| Prober {
+            index,
+            url: settings.url.clone(),
+            settings: probe.clone(),
+            clock,
+            draws: Draws::seeded(draws.next()),
+            handle: handle.clone(),
+        };
+        let probers = backends.iter().enumerate().map(prober).collect();
+        Self { handle, losses, table, probers, reports, published, lost }
+    }
+
+    /// Starts the probes and the task that owns the table; returns where losses come out.
+    pub fn start(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        for prober in self.probers {
+            tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
+        }
+        let task = FleetTask {
+            table: self.table,
+            published: self.published,
+            lost: self.lost,
+            metrics: metrics.clone(),
+        };
+        tasks.spawn_vital("fleet", task.run(self.reports, tasks.stop_token()));
+        self.losses
+    }
+}
+
+struct FleetTask {
+    table: FleetTable,
+    published: watch::Sender<Arc<FleetSnapshot>>,
+    lost: mpsc::Sender<Loss>,
+    metrics: Metrics,
+}
+
+impl FleetTask {
+    /// Applies reports and publishes a snapshot after each that changes something, until `stop`.
+    async fn run(mut self, mut reports: mpsc::Receiver<(usize, Report)>, stop: CancellationToken) {
+        while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
+            let before = self.published.borrow().backends[index].health;
+            let (loss, is_news) = self.table.apply(index, report);
+            if !is_news {
+                continue;
+            }
+            let snapshot = self.table.snapshot();
+            self.tell(before, &snapshot.backends[index]);
+            self.count(&snapshot);
+            // First the news, so that nobody chooses the lost backend for what its loss sets free.
+            self.published.send_replace(Arc::new(snapshot));
+            if let Some(loss) = loss
+                && self.lost.send(loss).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, before: Health, backend: &BackendView) {
+        let (id, health) = (&backend.id, backend.health);
+        if before == health {
+            return;
+        }
+        let (health, before) = (health.as_str(), before.as_str());
+        match (backend.health, backend.last_failure) {
+            (Health::Suspect | Health::Ejected, Some(failure)) => {
+                tracing::warn!(backend = %id, health, before, %failure, "backend is in trouble");
+            }
+            _ => tracing::info!(backend = %id, health, before, "backend has changed"),
+        }
+    }
+
+    fn count(&self, snapshot: &FleetSnapshot) {
+        for (health, label) in [
+            (Health::Unknown, HealthLabel::Unknown),
+            (Health::Healthy, HealthLabel::Healthy),
+            (Health::Suspect, HealthLabel::Suspect),
+            (Health::Ejected, HealthLabel::Ejected),
+            (Health::Trial, HealthLabel::Trial),
+        ] {
+            let count = snapshot.backends.iter().filter(|b| b.health == health).count();
+            self.metrics.set_backends(label, count);
+        }
+    }
+}
+
+impl FleetHandle {
+    /// What is known now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<FleetSnapshot> {
+        self.published.borrow().clone()
+    }
+
+    /// A receiver of further snapshots.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
+        self.published.clone()
+    }
+
+    /// A link to this process of `backend` failed: it takes no new meetings until a probe, which is
+    /// made at once, is answered.
+    pub fn report_link_failure(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
+        let found = self.published.borrow().backends.iter().position(|view| view.id == *backend);
+        if let Some(index) = found {
+            // Full: the probes have more to tell than this.
+            let _ = self.reports.try_send((index, Report::LinkFailed(incarnation)));
+            self.kicks[index].notify_one();
+        }
+    }
+
+    /// Waits until somebody wants the backend with that index to be probed at once.
+    pub(super) async fn kicked(&self, index: usize) {
+        self.kicks[index].notified().await;
+    }
+
+    /// Reports on the backend with that index.
+    pub(super) async fn report(&self, index: usize, report: Report) {
+        // Fails only when the fleet task has ended, and then everything does.
+        let _ = self.reports.send((index, report)).await;
+    }
+}

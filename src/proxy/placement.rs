@@ -1,0 +1,293 @@
+//! Finds the backend of a pipeline that is about to be made.
+//!
+//! A meeting that has a pin goes where it is; else a backend is chosen, charged with the reserve in
+//! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
+//! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
+use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
+use crate::pins::{Begun, Charge, Claim, Home, Pin, PinError, PinStore, Registry};
+use crate::policy::choose::{Candidate, NoBackend, choose};
+use crate::policy::pin::{Verdict, judge};
+use crate::protocol::error::Failure;
+use crate::protocol::request::Hints;
+use crate::runtime::Clock;
+use crate::settings::PlacementSettings;
+use crate::telemetry::{ChoiceReason, Metrics};
+
+/// Pause before a meeting whose pin is just being removed is looked up again.
+const ENDING_PAUSE: Duration = Duration::from_millis(1);
+
+/// Places meetings.
+pub struct Placement {
+    /// Where the backends are read from.
+    pub fleet: FleetHandle,
+    /// Which meeting is pinned where.
+    pub pins: Arc<dyn PinStore>,
+    /// What this process knows of its meetings.
+    pub registry: Arc<Registry>,
+    /// How a new meeting gets its backend.
+    pub settings: PlacementSettings,
+    /// The clock.
+    pub clock: Clock,
+    /// Where choices are counted.
+    pub metrics: Metrics,
+    /// Draws of choices. Locked while one is made, so that each sees what the one before charged.
+    pub draws: Mutex<Draws>,
+}
+
+/// A place that was found.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) backend: BackendId,
+    /// Kept until the pipeline is made; `None` if none will be.
+    pub(super) claim: Option<Claimed>,
+}
+
+/// A place taken for a pipeline that is about to be made. Dropped, it is given back.
+#[derive(Debug)]
+pub(super) struct Claimed {
+    registry: Arc<Registry>,
+    clock: Clock,
+    what: Option<Taken>,
+}
+
+#[derive(Debug)]
+enum Taken {
+    Named { meeting: MeetingName, epoch: u64 },
+    Unnamed { home: Home, charge: Charge },
+}
+
+/// Why there is no place. All but `Elsewhere` are told as 40009.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error(transparent)]
+    NoBackend(#[from] NoBackend),
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    #[error("the media server of this meeting does not answer at the moment; try again")]
+    Waiting,
+    #[error("the meeting is on another media server than what the transaction touches")]
+    Elsewhere,
+}
+
+impl PlaceError {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Elsewhere => Failure::malformed_transaction(self.to_string()),
+            Self::NoBackend(_) | Self::Pins(_) | Self::Waiting => {
+                Failure::not_enough_resources(self.to_string())
+            }
+        }
+    }
+
+    fn reason(&self) -> ChoiceReason {
+        match self {
+            Self::NoBackend(NoBackend::NoneHealthy) => ChoiceReason::NoneHealthy,
+            Self::NoBackend(NoBackend::AllFull) => ChoiceReason::AllFull,
+            Self::Pins(_) => ChoiceReason::Pins,
+            Self::Waiting => ChoiceReason::Timeout,
+            Self::Elsewhere => ChoiceReason::Elsewhere,
+        }
+    }
+}
+
+impl Claimed {
+    /// The pipeline exists. When this returns, every other session can find it.
+    pub(super) fn created(mut self, pipeline: PipelineId) {
+        match self.what.take() {
+            None => {}
+            Some(Taken::Named { meeting, epoch }) => {
+                self.registry.created(&meeting, epoch, pipeline);
+            }
+            Some(Taken::Unnamed { home, charge }) => {
+                self.registry.created_unnamed(home, charge, pipeline);
+            }
+        }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
+            self.registry.not_created(&meeting, epoch, self.clock.now());
+        }
+    }
+}
+
+impl Placement {
+    /// Finds the place of a new pipeline; `on` is where it must be, because a transaction touches
+    /// something there.
+    pub(super) async fn place(
+        &self,
+        hints: Hints,
+        on: Option<BackendId>,
+    ) -> Result<Placed, PlaceError> {
+        let started = self.clock.now();
+        let reserve = self.reserve(hints.participants);
+        let found = match &hints.meeting {
+            None => self.place_unnamed(reserve, on.as_ref()),
+            Some(meeting) => {
+                let found = self.place_named(meeting, reserve, on.as_ref());
+                timeout(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
+            }
+        };
+        let reason = found.as_ref().map_or_else(PlaceError::reason, |(_, reason)| *reason);
+        self.metrics.on_choice(reason, self.clock.now().since(started));
+        found.map(|(placed, _)| placed)
+    }
+
+    /// Any backend that takes pins, for a call that any can answer.
+    pub(super) fn anywhere(&self) -> Result<Placed, PlaceError> {
+        let backend = self.choose(Legs(0), None)?.0.id.clone();
+        Ok(Placed { backend, claim: None })
+    }
+
+    /// Legs to reserve for a meeting of that many people: n x n, within the settings' bound.
+    fn reserve(&self, participants: Option<u32>) -> Legs {
+        participants.map_or(self.settings.reserve, |count| {
+            Legs::of_meeting(count).min(self.settings.reserve_max)
+        })
+    }
+
+    fn place_unnamed(
+        &self,
+        reserve: Legs,
+        on: Option<&BackendId>,
+    ) -> Result<(Placed, ChoiceReason), PlaceError> {
+        if !self.registry.has_room() {
+            return Err(PinError::Full.into());
+        }
+        let (backend, home, charge) = self.choose(reserve, on)?;
+        let claim = self.claimed(Taken::Unnamed { home, charge });
+        let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
+        Ok((placed, ChoiceReason::Unnamed))
+    }
+
+    async fn place_named(
+        &self,
+        meeting: &MeetingName,
+        reserve: Legs,
+        on: Option<&BackendId>,
+    ) -> Result<(Placed, ChoiceReason), PlaceError> {
+        let mut fleet = self.fleet.watch();
+        loop {
+            let snapshot = fleet.borrow_and_update().clone();
+            let Some(pin) = self.lookup(meeting).await? else {
+                if let Some(placed) = self.claim(meeting, reserve, on).await? {
+                    return Ok((placed, ChoiceReason::New));
+                }
+                continue;
+            };
+            let backend = snapshot.backend(&pin.backend);
+            match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
+                Verdict::Use if on.is_some_and(|on| *on != pin.backend) => {
+                    return Err(PlaceError::Elsewhere);
+                }
+                Verdict::Use => {
+                    let backend = backend.expect("judge wants one that is there");
+                    if let Some(placed) = self.join(meeting, &pin, backend, reserve).await? {
+                        return Ok((placed, ChoiceReason::Joined));
+                    }
+                }
+                Verdict::Wait => {
+                    // The sender lives as long as the fleet; without it the wait is bounded too.
+                    let _ = fleet.changed().await;
+                }
+                Verdict::Replace => {
+                    self.pins.unpin(meeting, pin.epoch).await?;
+                }
+            }
+        }
+    }
+
+    /// The pin of `meeting`. While the store is away, that of a meeting in use here still counts.
+    async fn lookup(&self, meeting: &MeetingName) -> Result<Option<Pin>, PlaceError> {
+        match self.pins.lookup(meeting).await {
+            Ok(pin) => Ok(pin),
+            Err(error) => self.registry.pin(meeting).map(Some).ok_or(error.into()),
+        }
+    }
+
+    /// Pins `meeting` to a chosen backend; `None` if somebody else was faster.
+    async fn claim(
+        &self,
+        meeting: &MeetingName,
+        reserve: Legs,
+        on: Option<&BackendId>,
+    ) -> Result<Option<Placed>, PlaceError> {
+        let (backend, home, charge) = self.choose(reserve, on)?;
+        match self.pins.claim(meeting, &home.backend, home.incarnation).await? {
+            Claim::Held(_) => Ok(None),
+            Claim::Made(pin) => self.begin(meeting, &pin, &backend, charge).await,
+        }
+    }
+
+    async fn join(
+        &self,
+        meeting: &MeetingName,
+        pin: &Pin,
+        backend: &BackendView,
+        reserve: Legs,
+    ) -> Result<Option<Placed>, PlaceError> {
+        let charge = Charge::new(backend.load.clone(), reserve);
+        self.begin(meeting, pin, backend, charge).await
+    }
+
+    /// Takes part in `meeting` at `pin`; `None` if that pin turns out to be no more.
+    async fn begin(
+        &self,
+        meeting: &MeetingName,
+        pin: &Pin,
+        backend: &BackendView,
+        charge: Charge,
+    ) -> Result<Option<Placed>, PlaceError> {
+        let begun = self.registry.begin(meeting, pin, charge);
+        if begun == Begun::Ending {
+            tokio::time::sleep(ENDING_PAUSE).await;
+            return Ok(None);
+        }
+        let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
+        let claim = self.claimed(taken);
+        // The backend may have been lost, or the pin removed, before the registry knew of us.
+        if backend.lost.is_cancelled() {
+            self.registry.drop_backend(&pin.backend, pin.incarnation);
+            self.pins.unpin(meeting, pin.epoch).await?;
+            return Ok(None);
+        }
+        if begun == Begun::Adopted && self.lookup(meeting).await?.as_ref() != Some(pin) {
+            return Ok(None);
+        }
+        Ok(Some(Placed { backend: pin.backend.clone(), claim: Some(claim) }))
+    }
+
+    fn claimed(&self, what: Taken) -> Claimed {
+        Claimed { registry: self.registry.clone(), clock: self.clock, what: Some(what) }
+    }
+
+    /// Chooses a backend and charges it with `reserve`, in one step.
+    fn choose(
+        &self,
+        reserve: Legs,
+        on: Option<&BackendId>,
+    ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
+        let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
+        let candidate = |backend: &Arc<BackendView>| Candidate {
+            takes_pins: backend.takes_pins() && on.is_none_or(|on| *on == backend.id),
+            ..backend.candidate()
+        };
+        let candidates: Vec<Candidate> = snapshot.backends.iter().map(candidate).collect();
+        let mut draws = self.draws.lock().expect("nothing panics while holding it");
+        let chosen = choose(&candidates, reserve, self.settings.near, draws.next())?;
+        let backend = snapshot.backends[chosen].clone();
+        let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
+        let home = Home { backend: backend.id.clone(), incarnation };
+        let charge = Charge::new(backend.load.clone(), reserve);
+        Ok((backend, home, charge))
+    }
+}

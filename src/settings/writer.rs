@@ -1,0 +1,179 @@
+//! Writes settings as a config file: plain, or as the commented example.
+
+use std::fmt::Write;
+
+use super::Settings;
+use super::declare::{Field, Key, Keys, Kind, Section, Value};
+
+/// Longest line of a comment, in characters.
+const COMMENT_MAX_LEN: usize = 98;
+
+/// Stands above the example.
+const EXAMPLE_HEAD: &str = "\
+# Example configuration of Pinfold: every key with its meaning, unit, default and range.
+# Generated from the declarations in src/settings; valid as it stands. Keys marked \"required\" show
+# an example, all others their default and can be left out.
+";
+
+/// The effective settings as a config file: every key; one that is not set stands in a comment.
+#[must_use]
+pub fn dump(settings: &Settings) -> String {
+    write(settings.clone(), false, String::new())
+}
+
+/// The commented example file.
+#[must_use]
+pub fn example() -> String {
+    write(Settings::example(), true, EXAMPLE_HEAD.to_owned())
+}
+
+fn write(mut settings: Settings, has_comments: bool, head: String) -> String {
+    let mut writer = Writer { text: head, has_comments, is_inline: false };
+    settings.keys(&mut writer);
+    writer.text.trim_start().to_owned()
+}
+
+/// Visits keys and appends each to a TOML text.
+struct Writer {
+    text: String,
+    has_comments: bool,
+    /// Whether the table at hand is written on one line.
+    is_inline: bool,
+}
+
+impl Writer {
+    fn header(&mut self, header: &str, doc: &str) {
+        self.text.push('\n');
+        if self.has_comments {
+            self.comment(doc);
+        }
+        self.line(header);
+    }
+
+    fn comment(&mut self, text: &str) {
+        for line in wrap(text, COMMENT_MAX_LEN - "# ".len()) {
+            self.line(&format!("# {line}"));
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// `section` as an inline table.
+    fn inline<S: Section>(&mut self, section: &mut S) -> String {
+        let mut inner = Self { text: String::new(), has_comments: false, is_inline: true };
+        section.keys(&mut inner);
+        format!("{{ {} }}", inner.text)
+    }
+}
+
+impl Keys for Writer {
+    fn key(&mut self, key: Key, field: &mut dyn Field) {
+        let value = to_toml(&field.value());
+        if self.is_inline {
+            let comma = if self.text.is_empty() { "" } else { ", " };
+            write!(self.text, "{comma}{} = {value}", key.name).expect("a String takes all text");
+            return;
+        }
+        if self.has_comments {
+            self.text.push('\n');
+            self.comment(key.doc);
+            self.comment(&describe(&key, &value));
+        }
+        self.line(&format!("{} = {value}", key.name));
+    }
+
+    fn section<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut S) {
+        self.header(&format!("[{name}]"), doc);
+        field.keys(self);
+    }
+
+    fn optional<S: Section>(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        field: &mut Option<S>,
+    ) {
+        if self.has_comments {
+            self.text.push('\n');
+            self.comment(&format!("{doc} Not set by default."));
+        }
+        match field {
+            Some(section) => {
+                let value = self.inline(section);
+                self.line(&format!("{name} = {value}"));
+            }
+            None => {
+                let value = self.inline(&mut S::example());
+                self.line(&format!("# {name} = {value}"));
+            }
+        }
+    }
+
+    fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        for section in field {
+            self.header(&format!("[[{name}]]"), &format!("{doc} At least one."));
+            section.keys(self);
+        }
+    }
+}
+
+/// Default, unit and range of `key`, as a comment says them.
+fn describe(key: &Key, value: &str) -> String {
+    let default =
+        if key.is_required { "Required.".to_owned() } else { format!("Default {value}.") };
+    match key.kind {
+        Kind::Integer { unit, min, max } => {
+            format!("{default} Unit: {unit}. Range {min} to {max}.")
+        }
+        Kind::Flag => default,
+        Kind::Choice(_) | Kind::Text(_) => format!("{default} Expects {}.", key.kind.expected()),
+    }
+}
+
+/// Writes `value` as TOML.
+fn to_toml(value: &Value) -> String {
+    match value {
+        Value::Integer(number) => number.to_string(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Text(text) => toml::Value::String(text.clone()).to_string(),
+    }
+}
+
+/// Breaks `text` at spaces into lines of at most `len` characters, longer only for a longer word.
+fn wrap(text: &str, len: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= len => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_quoted_as_toml_wants_it() {
+        for text in ["plain", "a \"b\"", "C:\\keys", "it's", "line\nbreak", "\u{7f}"] {
+            let toml = format!("x = {}", to_toml(&Value::Text(text.to_owned())));
+            let table: toml::Table = toml.parse().unwrap();
+            assert_eq!(table["x"].as_str(), Some(text));
+        }
+    }
+
+    #[test]
+    fn lines_break_at_spaces() {
+        assert_eq!(wrap("ab cd  ef", 5), ["ab cd", "ef"]);
+        assert_eq!(wrap("abcdefgh i", 5), ["abcdefgh", "i"]);
+        assert!(wrap("", 5).is_empty());
+    }
+}

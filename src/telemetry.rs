@@ -1,0 +1,19 @@
+//! What operators see of the process: log lines and metrics.
+//!
+//! Not here: who logs or counts what, and the HTTP path that metrics are read from (`admin`).
+
+pub mod log;
+pub mod redact;
+
+mod histogram;
+mod labels;
+mod local;
+mod metrics;
+mod per_label;
+
+pub use self::labels::{
+    ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, LinkFailure, LocalAnswer,
+    ProbeOutcome, RoutingKind,
+};
+pub use self::local::LocalCounts;
+pub use self::metrics::{METRICS_CONTENT_TYPE, Metrics, OpenCount};

@@ -1,0 +1,219 @@
+//! The labels of metrics: enums, so that their number is bounded and a counter is one array index.
+
+use std::fmt;
+
+/// An enum whose variants are the values of one metric label.
+pub(super) trait Label: Copy + fmt::Debug + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// Every variant with its value, in the order of declaration.
+    const ALL: &'static [(Self, &'static str)];
+
+    /// The position in [`Self::ALL`].
+    fn index(self) -> usize;
+}
+
+/// Declares label enums: the name of the label, then each variant with its doc and value.
+macro_rules! labels {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident = $label:literal {
+            $($(#[$variant_doc:meta])* $variant:ident = $value:literal,)+
+        }
+    )+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [(Self, &'static str)] = &[$((Self::$variant, $value),)+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// Between whom a frame passed, seen from the edge.
+    Direction = "direction" {
+        /// From a client.
+        ClientIn = "client_in",
+        /// To a client.
+        ClientOut = "client_out",
+        /// From a backend.
+        BackendIn = "backend_in",
+        /// To a backend.
+        BackendOut = "backend_out",
+    }
+
+    /// Why a connection did not become a session.
+    HandshakeRejection = "reason" {
+        /// No such path: HTTP 404.
+        Path = "path",
+        /// A plain HTTP request: 426, or a method that is none for WebSockets: 405.
+        NotUpgrade = "not_upgrade",
+        /// An upgrade that is malformed or of another version: 400.
+        Malformed = "malformed",
+        /// A meeting or hint in the URL that is none: 400.
+        Meeting = "meeting",
+        /// TLS failed.
+        Tls = "tls",
+        /// Too slow.
+        Timeout = "timeout",
+        /// The socket broke.
+        Io = "io",
+        /// The process is ending: 503.
+        Stopping = "stopping",
+    }
+
+    /// Why a link could not be opened, or ended other than by us.
+    LinkFailure = "reason" {
+        /// No connection: refused, unreachable, no such host.
+        Dial = "dial",
+        /// Connected, but no WebSocket handshake.
+        Handshake = "handshake",
+        /// Too slow.
+        Timeout = "timeout",
+        /// The backend closed it.
+        Closed = "closed",
+        /// The socket broke.
+        Io = "io",
+        /// The backend broke the WebSocket protocol, or sent a message too long.
+        Protocol = "protocol",
+    }
+
+    /// Which requests the edge answered without a backend.
+    LocalAnswer = "reason" {
+        /// `ping`.
+        Ping = "ping",
+        /// `connect` without a session, or with that of the same client.
+        Connect = "connect",
+        /// `describe` of the manager.
+        Describe = "describe",
+        /// `getInfo` and other properties of the manager.
+        Info = "info",
+        /// `closeSession`.
+        CloseSession = "close_session",
+        /// An error, counted by class in another metric.
+        Error = "error",
+        /// Anything else.
+        Other = "other",
+    }
+
+    /// The kind of an error that the edge itself sent to a client.
+    ErrorClass = "class" {
+        /// -32700: not JSON.
+        Parse = "parse",
+        /// -32600: no request that can be routed, or too long.
+        Request = "request",
+        /// -32601: no such method.
+        Method = "method",
+        /// -32602: parameters that do not make sense.
+        Params = "params",
+        /// 40007: no such session.
+        Session = "session",
+        /// 40009: no backend has a place.
+        Resources = "resources",
+        /// 40101: no such object.
+        Object = "object",
+        /// Any other code.
+        Other = "other",
+    }
+
+    /// How a meeting got its backend, or why not.
+    ChoiceReason = "reason" {
+        /// A new meeting with a name was placed.
+        New = "new",
+        /// The meeting was there already.
+        Joined = "joined",
+        /// A pipeline without a meeting was placed.
+        Unnamed = "unnamed",
+        /// Refused: no backend is healthy.
+        NoneHealthy = "none_healthy",
+        /// Refused: every healthy backend is full.
+        AllFull = "all_full",
+        /// Refused: the pin store is full or away.
+        Pins = "pins",
+        /// Refused: the backend of the meeting did not answer for too long.
+        Timeout = "timeout",
+        /// Refused: a transaction touches another backend than that of its meeting.
+        Elsewhere = "elsewhere",
+    }
+
+    /// How a probe ended.
+    ProbeOutcome = "outcome" {
+        /// The backend answered in time.
+        Ok = "ok",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It refused the connection or the handshake.
+        Refused = "refused",
+        /// It answered with an error, or nonsense.
+        Error = "error",
+    }
+
+    /// What probes add up to.
+    HealthLabel = "health" {
+        /// Not yet heard from.
+        Unknown = "unknown",
+        /// Takes new meetings.
+        Healthy = "healthy",
+        /// Failed some probes in a row.
+        Suspect = "suspect",
+        /// Takes no new meetings.
+        Ejected = "ejected",
+        /// Ejected, and passed some probes in a row.
+        Trial = "trial",
+    }
+
+    /// How a message of a client was routed.
+    RoutingKind = "kind" {
+        /// Its pipeline was known.
+        TableHit = "table_hit",
+        /// It had to be placed; the wait for the pin is not counted.
+        NewPin = "new_pin",
+        /// The edge answered it.
+        LocalAnswer = "local_answer",
+    }
+}
+
+impl ErrorClass {
+    /// The class of a JSON-RPC error code.
+    #[must_use]
+    pub const fn of_code(code: i32) -> Self {
+        match code {
+            -32700 => Self::Parse,
+            -32600 => Self::Request,
+            -32601 => Self::Method,
+            -32602 => Self::Params,
+            40007 => Self::Session,
+            40009 => Self::Resources,
+            40101 => Self::Object,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_the_position_among_all() {
+        for (position, (direction, _)) in Direction::ALL.iter().enumerate() {
+            assert_eq!(direction.index(), position);
+        }
+        assert_eq!(Direction::ALL.len(), 4);
+    }
+
+    #[test]
+    fn error_codes_fall_into_classes() {
+        assert_eq!(ErrorClass::of_code(40009), ErrorClass::Resources);
+        assert_eq!(ErrorClass::of_code(-32603), ErrorClass::Other);
+    }
+}

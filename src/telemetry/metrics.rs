@@ -1,0 +1,377 @@
+//! The metrics of the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::model::{BackendId, Legs};
+
+use super::histogram::Histogram;
+use super::labels::{
+    ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, Label, LinkFailure,
+    LocalAnswer, ProbeOutcome, RoutingKind,
+};
+use super::local::LocalCounts;
+use super::per_label::PerLabel;
+
+/// `Content-Type` of [`Metrics::encode`]'s text.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of the placement buckets, in seconds.
+const PLACEMENT_BOUNDS_SECONDS: [f64; 13] =
+    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+/// Every counter, gauge and histogram of the process; clones share them.
+///
+/// Nothing here waits for a lock but what concerns a backend's load or a placement.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    values: Values,
+}
+
+/// The values behind the registry, which holds clones that share them.
+#[derive(Debug)]
+struct Values {
+    connections_open: Gauge,
+    connections: Counter,
+    handshakes_rejected: PerLabel<HandshakeRejection, Counter>,
+    links_open: Gauge,
+    links: Counter,
+    link_failures: PerLabel<LinkFailure, Counter>,
+    frames: PerLabel<Direction, Counter>,
+    bytes: PerLabel<Direction, Counter>,
+    local_answers: PerLabel<LocalAnswer, Counter>,
+    strays: Counter,
+    errors_sent: PerLabel<ErrorClass, Counter>,
+    pins: Gauge,
+    choices: PerLabel<ChoiceReason, Counter>,
+    probes: PerLabel<ProbeOutcome, Counter>,
+    backends: PerLabel<HealthLabel, Gauge>,
+    backend_load: Family<BackendLabel, Gauge>,
+    backend_capacity: Family<BackendLabel, Gauge>,
+    placement: LockedHistogram,
+    routing: PerLabel<RoutingKind, Histogram>,
+}
+
+/// The one label that is text: bounded, because backends come from the config file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: String,
+}
+
+impl BackendLabel {
+    fn of(backend: &BackendId) -> Self {
+        Self { backend: backend.as_str().to_owned() }
+    }
+}
+
+/// Something open that a gauge counts until this is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it ends what it counts"]
+pub struct OpenCount(Gauge);
+
+impl OpenCount {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for OpenCount {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("pinfold");
+        let values = Values::register(&mut registry);
+        Self(Arc::new(Inner { registry, values }))
+    }
+
+    /// Every metric in the `OpenMetrics` text format; see [`METRICS_CONTENT_TYPE`].
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.0.registry).expect("a String takes all text");
+        text
+    }
+
+    /// Adds what a task counted for itself, and empties `local`.
+    pub fn flush(&self, local: &mut LocalCounts) {
+        let values = &self.0.values;
+        add_all(&values.frames, local.frames.map(u64::from));
+        add_all(&values.bytes, local.bytes);
+        for (shared, local) in values.routing.iter().zip(&mut local.routing) {
+            shared.flush(local);
+        }
+        (local.frames, local.bytes) = Default::default();
+    }
+
+    /// Counts a client connection that became a session; keep the count as long as it lives.
+    pub fn on_connection(&self) -> OpenCount {
+        self.0.values.connections.inc();
+        OpenCount::new(&self.0.values.connections_open)
+    }
+
+    /// Counts a connection that did not become a session.
+    pub fn on_handshake_rejected(&self, reason: HandshakeRejection) {
+        self.0.values.handshakes_rejected.of(reason).inc();
+    }
+
+    /// Counts a link that was opened; keep the count as long as it lives.
+    pub fn on_link(&self) -> OpenCount {
+        self.0.values.links.inc();
+        OpenCount::new(&self.0.values.links_open)
+    }
+
+    /// Counts a link that failed.
+    pub fn on_link_failure(&self, reason: LinkFailure) {
+        self.0.values.link_failures.of(reason).inc();
+    }
+
+    /// Counts a request that the edge answered itself.
+    pub fn on_local_answer(&self, reason: LocalAnswer) {
+        self.0.values.local_answers.of(reason).inc();
+    }
+
+    /// Counts an error with this JSON-RPC code that the edge sent to a client.
+    pub fn on_error_sent(&self, code: i32) {
+        self.0.values.errors_sent.of(ErrorClass::of_code(code)).inc();
+    }
+
+    /// Counts a message of a backend that answered no call and was dropped.
+    pub fn on_stray(&self) {
+        self.0.values.strays.inc();
+    }
+
+    /// Shows the number of pins.
+    pub fn set_pins(&self, count: usize) {
+        self.0.values.pins.set(signed(count));
+    }
+
+    /// Counts a choice of a backend, and the time from asking to knowing.
+    pub fn on_choice(&self, reason: ChoiceReason, took: Duration) {
+        self.0.values.choices.of(reason).inc();
+        self.0.values.placement.observe(took.as_secs_f64());
+    }
+
+    /// Counts a probe.
+    pub fn on_probe(&self, outcome: ProbeOutcome) {
+        self.0.values.probes.of(outcome).inc();
+    }
+
+    /// Shows the number of backends of one health.
+    pub fn set_backends(&self, health: HealthLabel, count: usize) {
+        self.0.values.backends.of(health).set(signed(count));
+    }
+
+    /// Shows load and capacity of a backend of the config file.
+    pub fn set_backend_load(&self, backend: &BackendId, load: Legs, capacity: Legs) {
+        let label = BackendLabel::of(backend);
+        self.0.values.backend_load.get_or_create(&label).set(load.0.into());
+        self.0.values.backend_capacity.get_or_create(&label).set(capacity.0.into());
+    }
+
+    /// Forgets a backend that is no longer in the config file.
+    pub fn forget_backend(&self, backend: &BackendId) {
+        let label = BackendLabel::of(backend);
+        self.0.values.backend_load.remove(&label);
+        self.0.values.backend_capacity.remove(&label);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Values {
+    /// Makes every metric and registers it under its name; `_total` is added to counters.
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            connections_open: gauge(r, "connections_open", "Client connections open now"),
+            connections: counter(r, "connections", "Client connections that became a session"),
+            handshakes_rejected: counters(r, "handshakes_rejected", "Connections turned away"),
+            links_open: gauge(r, "links_open", "Links to backends open now"),
+            links: counter(r, "links", "Links to backends opened"),
+            link_failures: counters(r, "link_failures", "Links that failed"),
+            frames: counters(r, "frames", "WebSocket frames that carry messages"),
+            bytes: counters(r, "bytes", "Payload of the frames in bytes"),
+            local_answers: counters(r, "local_answers", "Requests answered without a backend"),
+            strays: counter(r, "strays", "Messages of backends that answered no call"),
+            errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
+            pins: gauge(r, "pins", "Meetings pinned to a backend now"),
+            choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
+            probes: counters(r, "probes", "Probes of backends"),
+            backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
+            backend_load: register(
+                r,
+                "backend_load_legs",
+                "Load of a backend, measured and promised",
+                Family::default(),
+            ),
+            backend_capacity: register(
+                r,
+                "backend_capacity_legs",
+                "Load a backend can bear",
+                Family::default(),
+            ),
+            placement: register(
+                r,
+                "placement_seconds",
+                "Time from asking for a backend to knowing it",
+                LockedHistogram::new(PLACEMENT_BOUNDS_SECONDS),
+            ),
+            routing: register(
+                r,
+                "routing_seconds",
+                "Time from a message read to its route decided",
+                PerLabel::new(Histogram::default),
+            ),
+        }
+    }
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
+    register(registry, name, help, Gauge::default())
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    register(registry, name, help, Counter::default())
+}
+
+fn counters<L: Label>(registry: &mut Registry, name: &str, help: &str) -> PerLabel<L, Counter> {
+    register(registry, name, help, PerLabel::new(Counter::default))
+}
+
+/// Adds to each counter what stands at its position.
+fn add_all<L: Label, const N: usize>(counters: &PerLabel<L, Counter>, counts: [u64; N]) {
+    for (counter, count) in counters.iter().zip(counts) {
+        if count > 0 {
+            counter.inc_by(count);
+        }
+    }
+}
+
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_shows(metrics: &Metrics, lines: &[&str]) {
+        let text = metrics.encode();
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_is_counted_until_it_is_dropped() {
+        let metrics = Metrics::new();
+        let (first, second) = (metrics.on_connection(), metrics.on_connection());
+        let link = metrics.on_link();
+        drop(first);
+        assert_shows(&metrics, &["pinfold_connections_open 1", "pinfold_links_open 1"]);
+        drop((second, link));
+        assert_shows(
+            &metrics,
+            &[
+                "pinfold_connections_open 0",
+                "pinfold_connections_total 2",
+                "pinfold_links_open 0",
+                "pinfold_links_total 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn what_a_task_counted_for_itself_arrives_once() {
+        let metrics = Metrics::new();
+        let mut local = LocalCounts::default();
+        local.on_frame(Direction::ClientIn, 441);
+        local.on_frame(Direction::ClientIn, 9);
+        local.on_frame(Direction::BackendOut, 9);
+        local.on_routed(RoutingKind::TableHit, Duration::from_nanos(300));
+        metrics.flush(&mut local);
+        metrics.flush(&mut local);
+        assert_shows(
+            &metrics,
+            &[
+                "pinfold_frames_total{direction=\"client_in\"} 2",
+                "pinfold_bytes_total{direction=\"client_in\"} 450",
+                "pinfold_frames_total{direction=\"client_out\"} 0",
+                "pinfold_bytes_total{direction=\"backend_out\"} 9",
+                "pinfold_routing_seconds_count{kind=\"table_hit\"} 1",
+                "pinfold_routing_seconds_bucket{le=\"5e-7\",kind=\"table_hit\"} 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn events_are_counted_by_their_reason() {
+        let metrics = Metrics::new();
+        metrics.on_choice(ChoiceReason::Joined, Duration::from_millis(2));
+        metrics.on_error_sent(40009);
+        metrics.on_probe(ProbeOutcome::Timeout);
+        metrics.on_handshake_rejected(HandshakeRejection::Path);
+        metrics.on_link_failure(LinkFailure::Dial);
+        metrics.on_local_answer(LocalAnswer::Ping);
+        assert_shows(
+            &metrics,
+            &[
+                "pinfold_choices_total{reason=\"joined\"} 1",
+                "pinfold_choices_total{reason=\"all_full\"} 0",
+                "pinfold_placement_seconds_bucket{le=\"0.0025\"} 1",
+                "pinfold_errors_sent_total{class=\"resources\"} 1",
+                "pinfold_probes_total{outcome=\"timeout\"} 1",
+                "pinfold_handshakes_rejected_total{reason=\"path\"} 1",
+                "pinfold_link_failures_total{reason=\"dial\"} 1",
+                "pinfold_local_answers_total{reason=\"ping\"} 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_backend_is_shown_until_it_is_forgotten() {
+        let metrics = Metrics::new();
+        let backend = BackendId::parse("kms-a").unwrap();
+        metrics.set_backend_load(&backend, Legs(12), Legs(400));
+        metrics.set_backends(HealthLabel::Healthy, 3);
+        metrics.set_pins(7);
+        assert_shows(
+            &metrics,
+            &[
+                "pinfold_backend_load_legs{backend=\"kms-a\"} 12",
+                "pinfold_backend_capacity_legs{backend=\"kms-a\"} 400",
+                "pinfold_backends{health=\"healthy\"} 3",
+                "pinfold_pins 7",
+            ],
+        );
+        metrics.forget_backend(&backend);
+        assert!(!metrics.encode().contains("kms-a"));
+    }
+}
