@@ -54,8 +54,9 @@ pub(super) async fn shake_hands(
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let parts = connection.without_shutdown().await.map_err(|_| HandshakeRejection::Malformed)?;
+    let (stream, first) = (parts.io.into_inner(), parts.read_buf);
     let hints = agreed.into_inner().expect("nothing panics while holding it")?;
-    Ok(Accepted { stream: parts.io.into_inner(), first: parts.read_buf, hints })
+    Ok(Accepted { stream, first, hints })
 }
 
 /// The response to `request`, and the hints of its URL if it becomes a WebSocket or the reason why
