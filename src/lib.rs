@@ -9,3 +9,4 @@ pub mod model;
 pub mod protocol;
 
 // Shell: sockets, files, clocks, tasks.
+pub mod load;
