@@ -1,1 +1,7 @@
 //! All integration tests, one binary.
+
+// `cfg(test)` holds here anyway; said, it lets Clippy see the helpers as test code too.
+#[cfg(test)]
+mod e2e;
+#[cfg(test)]
+mod layers;
