@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::e2e::harness::{Edge, KmsSim, raw_socket, send_text, wait_for, within_bound};
 
@@ -30,7 +30,7 @@ async fn a_message_in_fragments_is_one_message() {
     let fragments = [
         Frame::message(head.to_vec(), OpCode::Data(Data::Text), false),
         // A control frame may stand between fragments.
-        Frame::message(b"between".to_vec(), OpCode::Control(Control::Ping), true),
+        Frame::ping(b"between".as_slice()),
         Frame::message(tail.to_vec(), OpCode::Data(Data::Continue), true),
     ];
     for fragment in fragments {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::{wait_for, within_bound};
+use super::wait_for;
 
 /// Lines that a child has written so far, in order.
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -72,12 +72,12 @@ impl Process {
 
     /// Waits for the end.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
-        let name = self.name.clone();
-        let waiting = wait_for("the end", || {
+        let what = format!("the end of {}", self.name);
+        let waiting = wait_for(&what, || {
             let status = self.child.try_wait().unwrap();
             async move { status }
         });
-        within_bound(&format!("{name} ends"), waiting).await
+        waiting.await
     }
 }
 

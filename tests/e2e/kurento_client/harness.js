@@ -56,14 +56,26 @@ function once(object, kind) {
   return new Promise((resolve) => object.once(kind, resolve));
 }
 
-/** The error a promise is rejected with. */
-async function errorOf(promise) {
+/**
+ * Calls a method of a library object; rejects with the server's error.
+ *
+ * By callback, because the library's promises are fulfilled with nothing where a call has failed.
+ */
+function call(object, method, ...parameters) {
+  return new Promise((resolve, reject) => {
+    const done = (error, value) => (error ? reject(error) : resolve(value));
+    object[method](...parameters, done);
+  });
+}
+
+/** The error that the same call fails with. */
+async function errorOf(object, method, ...parameters) {
   try {
-    await promise;
+    await call(object, method, ...parameters);
   } catch (error) {
     return error;
   }
-  return assert.fail('succeeded, where an error was expected');
+  return assert.fail(`${method} succeeded, where an error was expected`);
 }
 
 /** Runs a scenario with the URL from the command line. */
@@ -80,4 +92,4 @@ function run(scenario) {
   );
 }
 
-module.exports = { OFFER, assert, connect, errorOf, once, report, run, told };
+module.exports = { OFFER, assert, call, connect, errorOf, once, report, run, told };

@@ -1,7 +1,7 @@
 // One client holds twenty meetings at once.
 'use strict';
 
-const { OFFER, assert, connect, report, run, told } = require('./harness');
+const { OFFER, assert, call, connect, report, run, told } = require('./harness');
 
 const MEETINGS = 20;
 
@@ -13,9 +13,9 @@ run(async (url) => {
   const meetings = names.map((name, index) => ({ name, pipeline: pipelines[index].id }));
   report('open', { meetings });
   await told();
-  const tags = await Promise.all(pipelines.map((pipeline) => pipeline.getTag('meeting')));
+  const tags = await Promise.all(pipelines.map((pipeline) => call(pipeline, 'getTag', 'meeting')));
   assert.deepEqual(tags, names, 'each answer came from its own meeting');
-  await Promise.all(pipelines.map((pipeline) => pipeline.release()));
+  await Promise.all(pipelines.map((pipeline) => call(pipeline, 'release')));
   report('released');
   await told();
   client.close();
@@ -23,11 +23,11 @@ run(async (url) => {
 
 /** Opens one meeting with two people who hear each other. */
 async function open(client, name) {
-  const pipeline = await client.create('MediaPipeline', { meeting: name });
-  await pipeline.addTag('meeting', name);
-  const ana = await pipeline.create('WebRtcEndpoint');
-  const ben = await pipeline.create('WebRtcEndpoint');
-  assert.match(await ana.processOffer(OFFER), /^v=0/);
-  await Promise.all([ana.connect(ben), ben.connect(ana)]);
+  const pipeline = await call(client, 'create', 'MediaPipeline', { meeting: name });
+  await call(pipeline, 'addTag', 'meeting', name);
+  const ana = await call(pipeline, 'create', 'WebRtcEndpoint');
+  const ben = await call(pipeline, 'create', 'WebRtcEndpoint');
+  assert.match(await call(ana, 'processOffer', OFFER), /^v=0/);
+  await Promise.all([call(ana, 'connect', ben), call(ben, 'connect', ana)]);
   return pipeline;
 }
