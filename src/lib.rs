@@ -18,5 +18,6 @@ pub mod pins;
 pub mod fleet;
 pub mod proxy;
 pub mod admin;
+pub mod load;
 pub mod app;
 pub mod cli;

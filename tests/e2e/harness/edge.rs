@@ -1,0 +1,154 @@
+//! The edge and the simulated backends, each the real binary.
+
+use std::fmt::Write as _;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper_util::rt::TokioIo;
+use pinfold::load::{Client, Events};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::process::Process;
+use super::{TempDir, wait_for, within_bound};
+
+/// One simulated backend.
+#[derive(Debug)]
+pub(crate) struct KmsSim {
+    /// Name and backend id.
+    pub(crate) id: String,
+    /// Its `ws://` address.
+    pub(crate) url: String,
+    pub(crate) process: Process,
+}
+
+impl KmsSim {
+    pub(crate) async fn start(id: &str) -> Self {
+        let arguments = ["kms-sim", "--listen", "127.0.0.1:0", "--name", id];
+        let mut process = Process::pinfold(id, &arguments);
+        let url = process.line_after("listening on ").await;
+        Self { id: id.to_owned(), url, process }
+    }
+
+    /// One for each of `ids`.
+    pub(crate) async fn start_all<const N: usize>(ids: [&str; N]) -> [Self; N] {
+        let starting = ids.map(Self::start);
+        futures_util::future::join_all(starting).await.try_into().unwrap()
+    }
+
+    /// Whether `object` lives here.
+    pub(crate) async fn has(&self, object: &str) -> bool {
+        let (client, _events) = Client::connect(&self.url).await.unwrap();
+        let found = client.call("describe", serde_json::json!({"object": object})).await;
+        assert!(found.is_ok() || found.as_ref().unwrap_err().code() == Some(40101), "{found:?}");
+        found.is_ok()
+    }
+}
+
+/// An edge, its address and its admin API.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// Address of its first listener.
+    pub(crate) url: String,
+    pub(crate) process: Process,
+    admin: String,
+    _dir: TempDir,
+}
+
+impl Edge {
+    /// An edge before `backends` with every other setting at its default, once all are eligible.
+    pub(crate) async fn start(backends: &[KmsSim]) -> Self {
+        Self::start_with(backends, "", TempDir::create()).await
+    }
+
+    /// The same with more settings: `more` starts with keys of the listener, tables may follow.
+    pub(crate) async fn start_with(backends: &[KmsSim], more: &str, dir: TempDir) -> Self {
+        let urls: Vec<_> = backends.iter().map(|one| (one.id.as_str(), one.url.as_str())).collect();
+        let edge = Self::start_unready(&urls, more, dir).await;
+        let all_healthy = || async {
+            let listed = edge.backends().await;
+            let healthy = listed.iter().filter(|one| one["takes_pins"] == true);
+            (healthy.count() == backends.len()).then_some(())
+        };
+        wait_for("all backends take pins", all_healthy).await;
+        let ready = || async { (edge.admin("/readyz").await.0 == 200).then_some(()) };
+        wait_for("readiness", ready).await;
+        edge
+    }
+
+    /// The same for backends `(id, url)` that need not be there.
+    pub(crate) async fn start_unready(backends: &[(&str, &str)], more: &str, dir: TempDir) -> Self {
+        let mut config = format!("[[listeners]]\naddr = \"127.0.0.1:0\"\n{more}\n");
+        config.push_str("[admin]\naddr = \"127.0.0.1:0\"\n");
+        for (id, url) in backends {
+            write!(config, "[[backends]]\nid = \"{id}\"\nurl = \"{url}\"\n").unwrap();
+        }
+        let path = dir.write("pinfold.toml", &config);
+        let mut process = Process::pinfold("edge", &["serve", "--config", path.to_str().unwrap()]);
+        let (mut url, mut admin) = (None, None);
+        while url.is_none() || admin.is_none() {
+            let line = process.next_line().await;
+            let after = |mark| line.strip_prefix(mark).map(str::to_owned);
+            url = url.or_else(|| after("listening on "));
+            admin = admin.or_else(|| after("admin on http://"));
+        }
+        Self { url: url.unwrap(), admin: admin.unwrap(), process, _dir: dir }
+    }
+
+    /// A client of the first listener.
+    pub(crate) async fn connect(&self) -> (Client, Events) {
+        Client::connect(&self.url).await.unwrap()
+    }
+
+    /// Host and port of the first listener.
+    pub(crate) fn addr(&self) -> &str {
+        let (_scheme, rest) = self.url.split_once("://").unwrap();
+        rest.split('/').next().unwrap()
+    }
+
+    /// `GET` of the admin API: status and body.
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
+        within_bound(path, get(&self.admin, path)).await
+    }
+
+    /// `GET /api/v1/…`, which must succeed.
+    pub(crate) async fn api(&self, path: &str) -> Value {
+        let (status, body) = self.admin(&format!("/api/v1/{path}")).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) async fn backends(&self) -> Vec<Value> {
+        self.api("backends").await.as_array().unwrap().clone()
+    }
+
+    /// All meetings; a test has less than one page of them.
+    pub(crate) async fn meetings(&self) -> Vec<Value> {
+        self.api("meetings").await["meetings"].as_array().unwrap().clone()
+    }
+
+    /// Id of the backend that `meeting` is pinned to.
+    pub(crate) async fn backend_of(&self, meeting: &str) -> String {
+        let meeting = self.api(&format!("meetings/{meeting}")).await;
+        meeting["backend"].as_str().unwrap().to_owned()
+    }
+}
+
+/// One `GET` over a connection of its own: status and body.
+pub(crate) async fn get(addr: &str, path: &str) -> (u16, String) {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let request = hyper::Request::get(path).header("host", addr).body(Empty::<Bytes>::new());
+    let exchange = async {
+        let response = sender.send_request(request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let mut exchange = std::pin::pin!(exchange);
+    tokio::select! {
+        answer = &mut exchange => answer,
+        _ended = connection => exchange.await,
+    }
+}
