@@ -2,12 +2,15 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http_body_util::Empty;
-use hyper::StatusCode;
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header;
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -54,27 +57,38 @@ async fn shake_hands(url: &BackendUrl, max: usize, masks: u64) -> Result<Socket,
     let (mut sender, mut connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let key = generate_key();
-    let response = tokio::select! {
-        response = sender.send_request(request(url, &key)) => response.map_err(broken)?,
-        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
-            return Err(ended.err().map_or(DialError::Handshake("closed".into()), broken));
+    let driven = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
+    let answered = pin!(sender.send_request(request(url, &key)));
+    // Either may be first: the connection is through as soon as it has read the response's head.
+    let response = match select(answered, driven).await {
+        Either::Left((response, driven)) => {
+            let response = check(response.map_err(broken)?)?;
+            driven.await.map_err(broken)?;
+            response
+        }
+        Either::Right((driven, answered)) => {
+            driven.map_err(broken)?;
+            check(answered.await.map_err(broken)?)?
         }
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(DialError::Handshake(format!("HTTP {}", response.status())));
-    }
     let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
     if accept.is_none_or(|accept| accept.as_bytes() != derive_accept_key(key.as_bytes()).as_bytes())
     {
         return Err(DialError::Handshake("wrong Sec-WebSocket-Accept".into()));
     }
-    poll_fn(|cx| connection.poll_without_shutdown(cx)).await.map_err(broken)?;
     let parts = connection.into_parts();
     Ok(Socket::client(Stream::Plain(parts.io.into_inner()), max, &parts.read_buf, masks))
 }
 
-fn request(url: &BackendUrl, key: &str) -> hyper::Request<Empty<Bytes>> {
-    hyper::Request::get(&url.path)
+fn check(response: Response<Incoming>) -> Result<Response<Incoming>, DialError> {
+    match response.status() {
+        StatusCode::SWITCHING_PROTOCOLS => Ok(response),
+        status => Err(DialError::Handshake(format!("HTTP {status}"))),
+    }
+}
+
+fn request(url: &BackendUrl, key: &str) -> Request<Empty<Bytes>> {
+    Request::get(&url.path)
         .header(header::HOST, format!("{}:{}", url.host, url.port))
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")

@@ -50,7 +50,6 @@ pub(super) async fn shake_hands(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .keep_alive(false)
         .max_buf_size(HEAD_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let parts = connection.without_shutdown().await.map_err(|_| HandshakeRejection::Malformed)?;
@@ -168,6 +167,7 @@ fn say(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     if status == StatusCode::UPGRADE_REQUIRED {
         let version = HeaderValue::from_static("13");
         response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);

@@ -60,6 +60,17 @@ enum Event {
     LinkFailed(LinkNo, LinkFailure),
 }
 
+/// What was taken out of what was read from a link.
+#[derive(Clone, Copy)]
+enum Taken {
+    /// A message, which is handled.
+    Message,
+    /// Nothing: more has to come.
+    Nothing,
+    /// Something after which the link is of no more use.
+    End,
+}
+
 /// The text that [`Output::Relay`] and [`Output::RelayToClient`] mean.
 #[derive(Clone, Copy)]
 struct AtHand<'a>(&'a str);
@@ -171,15 +182,17 @@ impl Relay {
     }
 
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
             if !self.everybody_has_room() {
-                return Ok(false);
+                return Ok(is_busy);
             }
             if self.take_from_client()? {
+                is_busy = true;
                 continue;
             }
             match self.client.poll_read(cx) {
-                Poll::Pending => return Ok(false),
+                Poll::Pending => return Ok(is_busy),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
                 Poll::Ready(Ok(_)) => {}
             }
@@ -249,26 +262,21 @@ impl Relay {
 
     /// Reads messages of a backend while the client has room for them.
     fn read_link(&mut self, cx: &mut Context<'_>, number: LinkNo) -> bool {
+        let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
             if !self.client_has_room() {
-                return false;
+                return is_busy;
             }
-            let Some(socket) = self.links[number.0].socket() else { return false };
-            let mut decoder = socket.lend_decoder();
-            let taken = match decoder.next() {
-                Ok(None) => None,
-                Ok(Some(message)) => Some(self.on_backend_message(number, message)),
-                Err(_) => Some(false),
-            };
-            let Some(socket) = self.links[number.0].socket() else { return true };
-            socket.return_decoder(decoder);
-            let is_alive = match taken {
-                Some(is_alive) => is_alive,
-                None => match socket.poll_read(cx) {
-                    Poll::Pending => return false,
+            let Some(taken) = self.take_from_link(number) else { return is_busy };
+            let is_alive = match (taken, self.links[number.0].socket()) {
+                (Taken::Message, _) => true,
+                (Taken::Nothing, Some(socket)) => match socket.poll_read(cx) {
+                    Poll::Pending => return is_busy,
                     Poll::Ready(read) => matches!(read, Ok(1..)),
                 },
+                (Taken::End, _) | (Taken::Nothing, None) => false,
             };
+            is_busy = true;
             if !is_alive {
                 self.links[number.0].cut(telemetry::LinkFailure::Closed);
                 self.on_link_event(number, LinkEvent::Failed(LinkFailure::Cut));
@@ -278,25 +286,35 @@ impl Relay {
         true
     }
 
-    /// Handles one message of a backend; `false` when the link is of no more use.
-    fn on_backend_message(&mut self, link: LinkNo, message: Message<'_>) -> bool {
+    /// Takes one message out of what was read from a link; `None` when it is not open.
+    fn take_from_link(&mut self, number: LinkNo) -> Option<Taken> {
+        let mut decoder = self.links[number.0].socket()?.lend_decoder();
+        let taken = match decoder.next() {
+            Ok(None) => Taken::Nothing,
+            Ok(Some(message)) => self.on_backend_message(number, message),
+            Err(_) => Taken::End,
+        };
+        self.links[number.0].socket()?.return_decoder(decoder);
+        Some(taken)
+    }
+
+    fn on_backend_message(&mut self, link: LinkNo, message: Message<'_>) -> Taken {
         match message {
             Message::Text(text) => {
                 self.counts.on_frame(Direction::BackendIn, text.len());
                 self.tell_session(Input::FromBackend(link, text), AtHand(text));
-                true
             }
             Message::Ping(payload) => {
                 let now = self.edge.clock.now();
                 if let Some(socket) = self.links[link.0].socket() {
                     socket.writer.send(Opcode::Pong, payload, now);
                 }
-                true
             }
-            Message::Pong(_) => true,
+            Message::Pong(_) => {}
             // Kurento sends no binary messages, and one over the limit cannot be passed on.
-            Message::Binary(_) | Message::TooLong(_) | Message::Close(..) => false,
+            Message::Binary(_) | Message::TooLong(_) | Message::Close(..) => return Taken::End,
         }
+        Taken::Message
     }
 
     fn on_event(&mut self, event: Event) {

@@ -119,7 +119,7 @@ impl Edge {
     }
 
     pub(crate) async fn backends(&self) -> Vec<Value> {
-        self.api("backends").await.as_array().unwrap().clone()
+        self.api("backends").await["backends"].as_array().unwrap().clone()
     }
 
     /// All meetings; a test has less than one page of them.
