@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
@@ -54,6 +55,8 @@ pub(super) struct Placed {
 pub(super) struct Claimed {
     registry: Arc<Registry>,
     clock: Clock,
+    /// Cancelled when the process that the place is on is lost.
+    lost: CancellationToken,
     what: Option<Taken>,
 }
 
@@ -108,6 +111,10 @@ impl Claimed {
             Some(Taken::Unnamed { home, charge }) => {
                 self.registry.created_unnamed(home, charge, pipeline);
             }
+        }
+        // Its backend may have been lost and forgotten before the registry knew of this pipeline.
+        if self.lost.is_cancelled() {
+            self.registry.released(pipeline, self.clock.now());
         }
     }
 }
@@ -164,7 +171,7 @@ impl Placement {
             return Err(PinError::Full.into());
         }
         let (backend, home, charge) = self.choose(reserve, on)?;
-        let claim = self.claimed(Taken::Unnamed { home, charge });
+        let claim = self.claimed(&backend, Taken::Unnamed { home, charge });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
     }
@@ -253,7 +260,7 @@ impl Placement {
             return Ok(None);
         }
         let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
-        let claim = self.claimed(taken);
+        let claim = self.claimed(backend, taken);
         // The backend may have been lost, or the pin removed, before the registry knew of us.
         if backend.lost.is_cancelled() {
             self.registry.drop_backend(&pin.backend, pin.incarnation);
@@ -266,8 +273,9 @@ impl Placement {
         Ok(Some(Placed { backend: pin.backend.clone(), claim: Some(claim) }))
     }
 
-    fn claimed(&self, what: Taken) -> Claimed {
-        Claimed { registry: self.registry.clone(), clock: self.clock, what: Some(what) }
+    fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
+        let (registry, lost) = (self.registry.clone(), backend.lost.clone());
+        Claimed { registry, clock: self.clock, lost, what: Some(what) }
     }
 
     /// Chooses a backend and charges it with `reserve`, in one step.

@@ -14,6 +14,9 @@ use super::stream::Stream;
 use crate::model::{Draws, Time};
 use crate::protocol::frame::{Decoder, Opcode, Role, encode, encode_close};
 
+/// Room for which a read is worth its system call.
+const READ_MIN: usize = BUFFER_LEN / 4;
+
 /// Bytes of a closing connection that are read and thrown away while waiting for its end.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 
@@ -22,7 +25,6 @@ pub(super) struct Socket {
     stream: Stream,
     decoder: Decoder,
     pub(super) writer: Writer,
-    message_max: usize,
 }
 
 /// What waits to be written.
@@ -42,35 +44,31 @@ impl Socket {
     /// The server's end: `message_max` bounds what it reads, `first` holds bytes that came together
     /// with the handshake.
     pub(super) fn server(stream: Stream, message_max: usize, first: &[u8]) -> Self {
-        Self::new(stream, Decoder::new(Role::Server, message_max), None, message_max, first)
+        Self::new(stream, Decoder::new(Role::Server, message_max), None, first)
     }
 
     /// The client's end. `masks` is the seed of its masks, which must not be predictable.
     pub(super) fn client(stream: Stream, message_max: usize, first: &[u8], masks: u64) -> Self {
         let decoder = Decoder::new(Role::Client, message_max);
-        Self::new(stream, decoder, Some(Draws::seeded(masks)), message_max, first)
+        Self::new(stream, decoder, Some(Draws::seeded(masks)), first)
     }
 
-    fn new(
-        stream: Stream,
-        mut decoder: Decoder,
-        masks: Option<Draws>,
-        message_max: usize,
-        first: &[u8],
-    ) -> Self {
+    fn new(stream: Stream, mut decoder: Decoder, masks: Option<Draws>, first: &[u8]) -> Self {
         if !first.is_empty() {
             decoder.buffer(buffers::take).extend_from_slice(first);
         }
         let writer =
             Writer { bytes: Vec::new(), written: 0, masks, since: Time::ZERO, is_dirty: false };
-        Self { stream, decoder, writer, message_max }
+        Self { stream, decoder, writer }
     }
 
     /// Reads what has come into the decoder. `Ready(Ok(0))` is the end of the stream.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let buffer = self.decoder.buffer(buffers::take);
         // Room doubles as data comes, so that a length which is only claimed costs nothing.
-        buffer.reserve(BUFFER_LEN.min(self.message_max).max(buffer.len()));
+        if buffer.capacity() - buffer.len() < READ_MIN {
+            buffer.reserve(buffer.len().max(BUFFER_LEN));
+        }
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, buffer);
         if !matches!(read, Poll::Ready(Ok(1..))) {
             self.release_buffer();
