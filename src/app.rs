@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{self, Admin, Readiness};
+use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{MemoryStore, PinStore, Registry};
@@ -51,8 +51,8 @@ pub struct App {
     pub urls: Vec<String>,
     /// Where the admin API is.
     pub admin_url: String,
-    /// The backends.
-    pub fleet: FleetHandle,
+    views: EdgeViews,
+    fleet: FleetHandle,
     shutdown: ShutdownSettings,
     readiness: Readiness,
     accepting: CancellationToken,
@@ -95,12 +95,14 @@ impl App {
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
         let views = EdgeViews { fleet: handle.clone(), registry: registry.clone() };
-        let shown = Admin { views, readiness: readiness.clone(), metrics: metrics.clone() };
+        let shown =
+            Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
 
         let app = Self {
             urls,
             admin_url,
+            views,
             fleet: handle,
             shutdown: settings.shutdown.clone(),
             readiness,
@@ -150,6 +152,12 @@ impl App {
             let run = listener.run(edge.clone(), permits.clone(), tasks, stop);
             self.clients.spawn("listener", run);
         }
+    }
+
+    /// Every backend as it is now, in the order of the config.
+    #[must_use]
+    pub fn backends(&self) -> Vec<BackendRow> {
+        self.views.backends()
     }
 
     /// Waits until a task that the edge cannot do without has ended; returns its name.

@@ -1,6 +1,8 @@
 //! The `pinfold` command: arguments to calls into the library, one file per subcommand.
 
 mod check;
+mod demo;
+mod kms_sim;
 mod serve;
 mod status;
 pub mod table;
@@ -26,6 +28,10 @@ struct Cli {
 enum Command {
     /// Run the edge
     Serve(serve::ServeArgs),
+    /// Show a whole fleet at work in one process: simulated servers, the edge, and meetings
+    Demo(demo::DemoArgs),
+    /// Run a simulated Kurento Media Server
+    KmsSim(kms_sim::KmsSimArgs),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge
@@ -44,6 +50,8 @@ enum Command {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::KmsSim(args) => kms_sim::run(args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions { shell } => print(completions(shell)),

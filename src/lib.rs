@@ -9,6 +9,7 @@ pub mod model;
 pub mod protocol;
 pub mod policy;
 pub mod session;
+pub mod sim;
 
 // Shell: sockets, files, clocks, tasks.
 pub mod settings;
@@ -19,5 +20,6 @@ pub mod fleet;
 pub mod proxy;
 pub mod admin;
 pub mod load;
+pub mod kms_sim;
 pub mod app;
 pub mod cli;

@@ -7,7 +7,7 @@ use crate::fleet::{BackendView, FleetHandle};
 use crate::model::MeetingId;
 use crate::pins::{MeetingView, Registry};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct EdgeViews {
     pub(super) fleet: FleetHandle,
     pub(super) registry: Arc<Registry>,
