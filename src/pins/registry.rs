@@ -1,19 +1,19 @@
 //! What this process sees of its meetings: pipelines, who uses them, since when nobody does.
 //!
 //! A meeting lives while one of its pipelines is in use or being made, and for `grace` after that; a
-//! meeting without a name goes with its pipeline. Each meeting holds its [`Charge`], so the load it
-//! reserves is given back exactly once, however it ends.
+//! meeting without a name goes with its pipeline. A meeting holds its [`Charge`] while a pipeline of
+//! it lives, so the load it reserves is given back exactly once, however it ends.
 //!
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
 
-use super::load::Charge;
+use super::load::{BackendLoad, Charge};
 use super::store::Pin;
 use crate::model::{BackendId, Incarnation, Legs, MeetingId, MeetingName, PipelineId, Time};
 
@@ -39,7 +39,9 @@ struct Pipeline {
 #[derive(Debug)]
 struct Meeting {
     pin: Pin,
-    charge: Charge,
+    load: Arc<BackendLoad>,
+    /// Held while something of the meeting lives on its backend.
+    charge: Option<Charge>,
     /// Pipelines, and claims that are about to become one.
     live: u32,
     pipelines: u32,
@@ -93,7 +95,7 @@ pub struct MeetingView {
     pub pipelines: u32,
     /// Uses of these by client connections.
     pub participants: u32,
-    /// Legs it reserves on its backend.
+    /// Legs it reserves on its backend; none while it has no pipeline.
     pub reserve: Legs,
 }
 
@@ -135,6 +137,7 @@ impl Registry {
                 }
                 known.live += 1;
                 known.idle.since = None;
+                known.charge.get_or_insert(charge);
                 Begun::Joined
             }
             Entry::Vacant(vacant) => {
@@ -182,7 +185,7 @@ impl Registry {
         held.holders += 1;
         held.idle.since = None;
         meeting.participants += 1;
-        meeting.charge.load().join(1);
+        meeting.load.join(1);
         let Pin { backend, incarnation, .. } = meeting.pin.clone();
         Some(Home { backend, incarnation })
     }
@@ -199,7 +202,7 @@ impl Registry {
         }
         held.holders -= 1;
         meeting.participants -= 1;
-        meeting.charge.load().leave(1);
+        meeting.load.leave(1);
         if held.holders == 0 {
             self.idle(&mut held.idle, Expiry::Pipeline(pipeline), now);
         }
@@ -238,7 +241,7 @@ impl Registry {
             if !is_there(&meeting.pin) {
                 return true;
             }
-            meeting.charge.load().leave(meeting.participants);
+            meeting.load.leave(meeting.participants);
             lost.push((id.clone(), meeting.pin.epoch));
             false
         });
@@ -304,6 +307,7 @@ impl Registry {
     fn drop_live(&self, id: &MeetingId, meeting: &mut Meeting, now: Time) {
         meeting.live -= 1;
         if meeting.live == 0 {
+            meeting.charge = None;
             self.idle(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
         }
     }
@@ -384,7 +388,8 @@ impl Meeting {
     fn new(pin: Pin, charge: Charge) -> Self {
         Self {
             pin,
-            charge,
+            load: charge.load().clone(),
+            charge: Some(charge),
             live: 1,
             pipelines: 0,
             participants: 0,
@@ -397,7 +402,7 @@ impl Meeting {
     fn add(&mut self, registry: &Registry, id: MeetingId, pipeline: PipelineId) {
         self.pipelines += 1;
         self.participants += 1;
-        self.charge.load().join(1);
+        self.load.join(1);
         let epoch = self.pin.epoch;
         let held = Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() };
         registry.pipelines.insert(pipeline, held);
@@ -406,7 +411,7 @@ impl Meeting {
     fn forget(&mut self, pipeline: &Pipeline) {
         self.pipelines -= 1;
         self.participants -= pipeline.holders;
-        self.charge.load().leave(pipeline.holders);
+        self.load.leave(pipeline.holders);
     }
 
     fn view(&self, id: &MeetingId) -> MeetingView {
@@ -415,7 +420,7 @@ impl Meeting {
             pin: self.pin.clone(),
             pipelines: self.pipelines,
             participants: self.participants,
-            reserve: self.charge.reserve(),
+            reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
         }
     }
 }

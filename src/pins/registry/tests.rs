@@ -94,7 +94,10 @@ fn a_released_named_meeting_keeps_its_place_for_the_grace_and_an_unnamed_one_goe
     world.registry.released(PipelineId::from_u128(1), world.now);
     world.registry.released(PipelineId::from_u128(2), world.now);
     assert_eq!(world.registry.hold(PipelineId::from_u128(1)), None);
-    assert_eq!(world.load(), (4, 1, 0));
+    assert_eq!(world.load(), (0, 0, 0), "nothing of it is left on the backend");
+    world.create("m", 3);
+    assert_eq!(world.load(), (4, 1, 1), "it came back to the same place");
+    world.registry.released(PipelineId::from_u128(3), world.now);
     assert_eq!(world.pass(60), ["m"]);
     assert_eq!(world.load(), (0, 0, 0));
 }
