@@ -161,3 +161,6 @@ impl Drop for Registration {
         state.kms.close(self.conn);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,7 @@ pub(super) async fn accept(stream: TcpStream) -> Result<Option<Opened>, Connecti
     opening.await.map_err(|_| ConnectionError::HandshakeTimeout)?
 }
 
+#[expect(clippy::result_large_err, reason = "the callback's type is the WebSocket library's")]
 async fn open(stream: TcpStream) -> Result<Option<Opened>, ConnectionError> {
     let (mut reader, mut writer) = stream.into_split();
     let head = read_head(&mut reader).await?;

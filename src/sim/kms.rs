@@ -175,8 +175,10 @@ impl Kms {
             return;
         }
         let answer = self.answer(&request);
-        if let Some(session) = session_in(answer.get("result")) {
-            self.sessions.tie(conn, &session);
+        match session_in(answer.get("result")) {
+            Some(session) if session.is_empty() => self.sessions.untie(conn),
+            Some(session) => self.sessions.tie(conn, &session),
+            None => {}
         }
         self.send(conn, &answer);
     }

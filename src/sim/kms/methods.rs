@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Kms;
-use super::objects::{MANAGER_ID, pipeline_of};
+use super::objects::MANAGER_ID;
 use super::types::{Kind, Under, creatable};
 use super::wire::{Fault, Object, Request, text_param, to_text};
 
@@ -33,10 +33,7 @@ impl Kms {
             (None, "ping" | "connect") => &empty,
             (None, _) => return Err(Fault::no_params()),
         };
-        let named = match params.get("sessionId") {
-            Some(_) => Some(text_param(params, "sessionId")?),
-            None => None,
-        };
+        let named = params.get("sessionId").and_then(to_text);
         if request.method == "ping" {
             return Ok(pong(named));
         }
@@ -118,10 +115,9 @@ impl Kms {
         let Some(Value::Object(given)) = given else {
             return Err(Fault::marshal("'constructorParams' is required"));
         };
-        let text = |member: &str| match given.get(member) {
-            None => Err(Fault::marshal(format!("'{member}' parameter is required"))),
-            Some(value) => to_text(value)
-                .ok_or_else(|| Fault::marshal(format!("'{member}' parameter should be a string"))),
+        let text = |member: &str| {
+            let text = given.get(member).and_then(to_text);
+            text.ok_or_else(|| Fault::marshal(format!("'{member}' parameter should be a string")))
         };
         let parent = text(member)?;
         let found = self.objects.find(&parent).ok_or_else(|| Fault::object(&parent))?;
@@ -215,7 +211,6 @@ impl Kms {
     }
 
     fn destroy(&mut self, id: &str) {
-        debug_assert!(!pipeline_of(id).is_empty(), "an id starts with its pipeline's");
         self.objects.remove(id);
         self.sessions.forget_object(id, None);
         self.emit(MANAGER_ID, "ObjectDestroyed", json!({"objectId": id}));

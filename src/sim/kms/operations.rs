@@ -81,6 +81,7 @@ impl Kms {
             "getParent" => json!(object.parent),
             "getMediaPipeline" if op.id == MANAGER_ID => Value::Null,
             "getMediaPipeline" => json!(pipeline_of(op.id)),
+            "getGstreamerDot" if op.id != MANAGER_ID => return Some(gstreamer_dot(op)),
             "getCreationTime" => json!(object.created_s),
             "getSendTagsInEvents" => json!(object.sends_tags),
             "setSendTagsInEvents" => return Some(set_sends_tags(object, op)),
@@ -92,6 +93,24 @@ impl Kms {
         };
         Some(Ok(value))
     }
+}
+
+/// The drawing of a graph without nodes: there is no media.
+fn gstreamer_dot(op: &Op<'_>) -> Outcome {
+    const DETAILS: &[&str] = &[
+        "SHOW_MEDIA_TYPE",
+        "SHOW_CAPS_DETAILS",
+        "SHOW_NON_DEFAULT_PARAMS",
+        "SHOW_STATES",
+        "SHOW_FULL_PARAMS",
+        "SHOW_ALL",
+        "SHOW_VERBOSE",
+    ];
+    let details = op.arg("details").map(|details| details.as_str().unwrap_or_default());
+    if details.is_some_and(|details| !DETAILS.contains(&details)) {
+        return Err(Fault::marshal("Invalid value for 'GstreamerDotDetails'"));
+    }
+    Ok(json!("digraph pipeline {\n}\n"))
 }
 
 fn set(name: &mut String, to: String) -> Value {

@@ -26,7 +26,10 @@ impl Kms {
             }
             "gatherCandidates" if op.kind.is("WebRtcEndpoint") => Some(self.gather_candidates(op)),
             "addIceCandidate" if op.kind.is("WebRtcEndpoint") => Some(self.add_candidate(op)),
-            "getIceConnectionState" if op.kind.is("WebRtcEndpoint") => Some(Ok(json!([]))),
+            "getIceConnectionState" if op.kind.is("WebRtcEndpoint") => {
+                Some(Ok(self.ice_state(op.id)))
+            }
+            "getVideoInfo" if op.kind.is("PlayerEndpoint") => Some(Ok(video_info())),
             "getStats" if op.kind.is("MediaElement") => Some(Ok(self.stats(op.id))),
             "play" | "pause" | "stop" | "record" | "stopAndWait" if op.kind.is("UriEndpoint") => {
                 self.run_uri(op)
@@ -78,11 +81,11 @@ impl Kms {
     }
 
     /// Two candidates on the first section, then the end: enough for a client to see them trickle.
+    /// Before a session description there is nothing to gather for.
     fn gather_candidates(&mut self, op: &Op<'_>) -> Outcome {
         let local = self.property(op.id, LOCAL).and_then(Value::as_str);
         let Some(mid) = local.and_then(|local| sdp::mids(local).into_iter().next()) else {
-            let message = "Error gathering candidates";
-            return Err(Fault::kurento(40401, "ICE_GATHER_CANDIDATES_ERROR", message));
+            return Ok(Value::Null);
         };
         self.emit_component(op.id, "GATHERING");
         for (foundation, priority) in [(1, 2_015_364_095u32), (2, 1_015_022_591)] {
@@ -120,6 +123,19 @@ impl Kms {
         self.emit(op.id, "ConnectionStateChanged", change.clone());
         self.emit(op.id, "MediaStateChanged", change);
         Ok(Value::Null)
+    }
+
+    fn ice_state(&self, id: &str) -> Value {
+        if self.property(id, CONNECTION).is_none() {
+            return json!([]);
+        }
+        let ready = |component: u32| {
+            json!({
+                "__module__": "kurento", "__type__": "IceConnection",
+                "componentId": component, "state": "READY", "streamId": "1",
+            })
+        };
+        json!([ready(1), ready(2)])
     }
 
     fn emit_component(&mut self, id: &str, state: &str) {
@@ -168,4 +184,12 @@ impl Kms {
             object.properties.insert(name.to_owned(), value);
         }
     }
+}
+
+/// As of a live stream: no length, no seeking.
+fn video_info() -> Value {
+    json!({
+        "__module__": "kurento", "__type__": "VideoInfo",
+        "duration": 0, "isSeekable": false, "seekableEnd": 0, "seekableInit": 0,
+    })
 }

@@ -53,7 +53,7 @@ impl Kms {
         json!([empty, names].concat())
     }
 
-    /// Grows with the objects, so that load can be seen. KMS sleeps for the interval; this does not.
+    /// Grows with the objects, so that load can be seen. KMS sleeps for the interval; we do not.
     fn used_cpu(&self, op: &Op<'_>) -> Outcome {
         if op.args.is_none() {
             return Err(Fault::marshal("'operationParams' is required"));
