@@ -271,6 +271,14 @@ impl Session {
         self.prune_at = PRUNE_AT_MIN.max(self.pipelines.len() * 2);
     }
 
+    /// Whether a message of the client waits for a place or a link.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.parked.is_empty()
+            || !self.placing.is_empty()
+            || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
+    }
+
     /// The client has gone: gives back all that the session holds.
     pub fn end(&mut self, out: &mut Vec<Output>) {
         for link in &mut self.links {

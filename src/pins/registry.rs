@@ -7,10 +7,11 @@
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dashmap::mapref::one::RefMut;
 use dashmap::{DashMap, Entry};
 
 use super::load::{BackendLoad, Charge};
@@ -50,6 +51,8 @@ struct Meeting {
     /// Its pin is being removed; nobody may join any more.
     is_ending: bool,
 }
+
+type Locked<'a> = (RefMut<'a, MeetingId, Meeting>, RefMut<'a, PipelineId, Pipeline>);
 
 /// Since when something is not in use, and whether that is noted in `expiries`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,9 +182,7 @@ impl Registry {
 
     /// Another session begins to use `pipeline`; `None` if nobody here knows it.
     pub fn hold(&self, pipeline: PipelineId) -> Option<Home> {
-        let id = self.pipelines.get(&pipeline)?.meeting.clone();
-        let mut meeting = self.meetings.get_mut(&id)?;
-        let mut held = self.pipelines.get_mut(&pipeline)?;
+        let (mut meeting, mut held) = self.lock(pipeline)?;
         held.holders += 1;
         held.idle.since = None;
         meeting.participants += 1;
@@ -192,11 +193,7 @@ impl Registry {
 
     /// A session no longer uses `pipeline`.
     pub fn unhold(&self, pipeline: PipelineId, now: Time) {
-        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
-            return;
-        };
-        let Some(mut meeting) = self.meetings.get_mut(&id) else { return };
-        let Some(mut held) = self.pipelines.get_mut(&pipeline) else { return };
+        let Some((mut meeting, mut held)) = self.lock(pipeline) else { return };
         if held.holders == 0 {
             return;
         }
@@ -220,8 +217,10 @@ impl Registry {
             return;
         };
         let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
-        let Some((_, held)) = self.pipelines.remove(&pipeline) else { return };
         let known = meeting.get_mut();
+        let is_of = |held: &Pipeline| held.epoch == known.pin.epoch;
+        let removed = self.pipelines.remove_if(&pipeline, |_, held| is_of(held));
+        let Some((_, held)) = removed else { return };
         known.forget(&held);
         match id {
             MeetingId::Named(_) => self.drop_live(&id, known, now),
@@ -236,18 +235,16 @@ impl Registry {
         incarnation: Incarnation,
     ) -> Vec<(MeetingName, u64)> {
         let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
-        let mut lost = Vec::new();
+        let mut lost = HashMap::new();
         self.meetings.retain(|id, meeting| {
             if !is_there(&meeting.pin) {
                 return true;
             }
             meeting.load.leave(meeting.participants);
-            lost.push((id.clone(), meeting.pin.epoch));
+            lost.insert(id.clone(), meeting.pin.epoch);
             false
         });
-        self.pipelines.retain(|_, pipeline| {
-            self.meetings.get(&pipeline.meeting).is_some_and(|m| m.pin.epoch == pipeline.epoch)
-        });
+        self.pipelines.retain(|_, held| lost.get(&held.meeting) != Some(&held.epoch));
         let named = |(id, epoch)| match id {
             MeetingId::Named(name) => Some((name, epoch)),
             MeetingId::Pipeline(_) => None,
@@ -303,6 +300,15 @@ impl Registry {
         first.into_values().collect()
     }
 
+    /// A pipeline with its meeting, both locked; `None` if it is not known, or of a meeting that was
+    /// lost and has begun anew elsewhere.
+    fn lock(&self, pipeline: PipelineId) -> Option<Locked<'_>> {
+        let id = self.pipelines.get(&pipeline)?.meeting.clone();
+        let meeting = self.meetings.get_mut(&id)?;
+        let held = self.pipelines.get_mut(&pipeline)?;
+        (held.epoch == meeting.pin.epoch).then_some((meeting, held))
+    }
+
     /// One fewer pipeline or claim keeps this meeting alive.
     fn drop_live(&self, id: &MeetingId, meeting: &mut Meeting, now: Time) {
         meeting.live -= 1;
@@ -355,6 +361,9 @@ impl Registry {
         };
         let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
         let Entry::Occupied(mut held) = self.pipelines.entry(pipeline) else { return };
+        if held.get().epoch != meeting.get().pin.epoch {
+            return;
+        }
         if !self.is_over(&mut held.get_mut().idle, Expiry::Pipeline(pipeline), now) {
             return;
         }

@@ -36,6 +36,10 @@ const TURNS_MAX: usize = 16;
 /// Messages taken from one socket before the next is looked at.
 const MESSAGES_A_TURN: usize = 64;
 
+/// How long messages of a client that has gone may still wait for a place or a link. A client may
+/// release something and hang up at once; Kurento would do it, so it is not dropped here either.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
 /// How long a client may take to hang up after a close frame.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
@@ -119,6 +123,8 @@ impl Relay {
         });
         let end = end.await;
         tracing::debug!(session = ?self.session.id(), ?end, "client connection ends");
+        // Whatever is left then was to wait for longer than anybody should.
+        let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
         self.end(end).await;
     }
 
@@ -420,6 +426,12 @@ impl Relay {
         if let Poll::Ready(Err(_)) = self.client.poll_flush(cx, now) {
             return Err(End::Gone);
         }
+        self.flush_links(cx);
+        Ok((was_full && self.everybody_has_room()) || !self.events.is_empty())
+    }
+
+    fn flush_links(&mut self, cx: &mut Context<'_>) {
+        let now = self.edge.clock.now();
         for number in 0..self.links.len() {
             let Some(socket) = self.links[number].socket() else { continue };
             if let Poll::Ready(Err(_)) = socket.poll_flush(cx, now) {
@@ -427,7 +439,22 @@ impl Relay {
                 self.on_link_event(LinkNo(number), LinkEvent::Failed(LinkFailure::Cut));
             }
         }
-        Ok((was_full && self.everybody_has_room()) || !self.events.is_empty())
+    }
+
+    /// Goes on without the client until none of its messages waits.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.session.is_waiting() {
+            let mut is_busy = self.poll_places(cx);
+            is_busy |= self.poll_links(cx);
+            while let Some(event) = self.events.pop_front() {
+                self.on_event(event);
+                is_busy = true;
+            }
+            if !is_busy {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
     }
 
     /// Gives up sockets that have taken nothing for too long.

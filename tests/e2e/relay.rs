@@ -159,3 +159,28 @@ async fn a_pinned_meeting_ends_with_its_grace() {
     let unpinned = || async { edge.meetings().await.is_empty().then_some(()) };
     wait_for("the pin ends", unpinned).await;
 }
+
+#[tokio::test]
+async fn what_a_client_sends_right_before_it_hangs_up_still_happens() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let edge = Edge::start(&sims).await;
+    let mut watcher = raw_socket(&edge.url).await;
+    let pipeline = pipeline(&mut watcher, "standup").await;
+    let mut hasty = raw_socket(&edge.url).await;
+    let release = json!({"jsonrpc": "2.0", "id": 1, "method": "release", "params":
+        {"object": pipeline}});
+    hasty.send(Message::text(release.to_string())).await.unwrap();
+    drop(hasty);
+    let gone = async {
+        // A repeated id would get the backend's stored answer.
+        for id in 2.. {
+            let describe = json!({"jsonrpc": "2.0", "id": id, "method": "describe", "params":
+                {"object": pipeline}});
+            let answer = send_text(&mut watcher, &describe.to_string()).await;
+            if answer["error"]["code"] == 40101 {
+                break;
+            }
+        }
+    };
+    within_bound("the pipeline to be gone", gone).await;
+}
