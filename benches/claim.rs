@@ -1,0 +1,97 @@
+//! Pins by the million: time of a claim and a look-up, and memory a pin and a meeting.
+//!
+//! Memory is the growth of the resident set, so it counts what the allocator keeps for itself too.
+
+use std::fs;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use futures_util::FutureExt;
+
+use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, Time};
+use pinfold::pins::{BackendLoad, Charge, Claim, MemoryStore, Pin, PinStore, Registry};
+
+const PINS: usize = 1_000_000;
+
+/// Size of a page, in bytes, on every system this is likely to run on.
+const PAGE: usize = 4_096;
+
+fn resident_bytes() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").expect("Linux tells");
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok());
+    pages.expect("the second number is the resident set") * PAGE
+}
+
+fn name(number: usize) -> MeetingName {
+    MeetingName::parse(&format!("meeting-{number:08}")).expect("a good name")
+}
+
+fn backend() -> BackendId {
+    BackendId::parse("kms-a").expect("a good id")
+}
+
+fn claim(store: &MemoryStore, meeting: &MeetingName) -> Claim {
+    let claimed = store.claim(meeting, &backend(), Incarnation(1)).now_or_never();
+    claimed.expect("memory answers at once").expect("there is room")
+}
+
+fn a_million_pins(c: &mut Criterion) {
+    let before = resident_bytes();
+    let store = MemoryStore::new(2 * PINS);
+    for number in 0..PINS {
+        claim(&store, &name(number));
+    }
+    let each = (resident_bytes() - before) / PINS;
+    println!("pins/memory: {each} bytes a pin at {PINS} pins");
+    let mut number = 0;
+    c.bench_function("pins/claim of a new meeting at 1 M", |b| {
+        b.iter(|| {
+            number += 1;
+            let meeting = name(PINS + number % (PINS / 2));
+            let claimed = claim(&store, &meeting);
+            if let Claim::Made(pin) = black_box(claimed) {
+                let unpinned = store.unpin(&meeting, pin.epoch).now_or_never();
+                unpinned.expect("memory answers at once").expect("memory is there");
+            }
+        });
+    });
+    c.bench_function("pins/look-up at 1 M", |b| {
+        b.iter(|| {
+            number = number.wrapping_mul(31).wrapping_add(7) % PINS;
+            black_box(store.lookup(&name(number)).now_or_never())
+        });
+    });
+}
+
+fn a_million_meetings(c: &mut Criterion) {
+    let before = resident_bytes();
+    let registry = Registry::new(Duration::from_secs(60), 2 * PINS);
+    let load = Arc::new(BackendLoad::default());
+    let pin = Pin { backend: backend(), incarnation: Incarnation(1), epoch: 1 };
+    let make = |number: usize| {
+        let meeting = name(number);
+        registry.begin(&meeting, &pin, Charge::new(load.clone(), Legs(4)));
+        let pipeline = PipelineId::from_u128(number as u128);
+        registry.created(&meeting, 1, pipeline);
+        pipeline
+    };
+    for number in 0..PINS {
+        make(number);
+    }
+    let each = (resident_bytes() - before) / PINS;
+    println!("registry/memory: {each} bytes a meeting with one pipeline at {PINS} meetings");
+    let mut number = 0;
+    c.bench_function("registry/hold and unhold at 1 M", |b| {
+        b.iter(|| {
+            number = (number * 31 + 7) % PINS;
+            let pipeline = PipelineId::from_u128(number as u128);
+            black_box(registry.hold(pipeline));
+            registry.unhold(pipeline, Time::ZERO);
+        });
+    });
+}
+
+criterion_group!(benches, a_million_pins, a_million_meetings);
+criterion_main!(benches);

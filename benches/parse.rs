@@ -1,0 +1,74 @@
+//! The routing decision: a client's message in, "relay it to that link" out, and its answer back.
+//!
+//! The peer in the same run is `serde_json::Value`, which only parses the message.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::{Value, json};
+
+use pinfold::model::{BackendId, SessionId};
+use pinfold::protocol::request::Hints;
+use pinfold::session::{Bounds, Input, LinkNo, Output, Session, Ticket};
+
+const PIPELINE: &str = "42f11eab-5c0d-42c7-88c1-2dad584b2ae0_kurento.MediaPipeline";
+
+/// A session that knows `PIPELINE` and has an open link to its backend.
+fn session() -> Session {
+    let bounds =
+        Bounds { depth_max: 128, held_max_bytes: 1 << 20, calls_max: 4_096, pipelines_max: 10_000 };
+    let mut session = Session::new(SessionId::from_random(1), "edge", Hints::default(), bounds);
+    let create = json!({"jsonrpc": "2.0", "id": 1, "method": "create",
+        "params": {"type": "MediaPipeline"}})
+    .to_string();
+    let created = json!({"id": 1, "jsonrpc": "2.0",
+        "result": {"sessionId": "s", "value": PIPELINE}})
+    .to_string();
+    let backend = BackendId::parse("kms-a").expect("a good id");
+    let mut out = Vec::new();
+    session.handle(Input::FromClient(&create), &mut out);
+    session.handle(Input::Placed(Ticket(1), Ok(backend)), &mut out);
+    session.handle(Input::LinkOpened(LinkNo(0)), &mut out);
+    session.handle(Input::FromBackend(LinkNo(0), &created), &mut out);
+    session
+}
+
+/// An `invoke` of exactly `len` bytes; `fill` grows to make it so.
+fn invoke(operation: &str, len: usize) -> String {
+    let element = format!("{PIPELINE}/1cb3b4c4-8a4c-4f5d-9a0e-0a2c2c6b7d11_kurento.WebRtcEndpoint");
+    let text = |fill: &str| {
+        json!({"jsonrpc": "2.0", "id": 7, "method": "invoke", "params": {
+            "object": element, "operation": operation, "operationParams": {"text": fill},
+            "sessionId": SessionId::from_random(1).as_str()}})
+        .to_string()
+    };
+    text(&"a=rtpmap:96 VP8/90000 ".repeat(len)[..len - text("").len()])
+}
+
+fn decide(c: &mut Criterion) {
+    let mut group = c.benchmark_group("session/route and answer");
+    for (operation, len) in [("addIceCandidate", 441), ("processOffer", 4_096)] {
+        let text = invoke(operation, len);
+        let answer = r#"{"id":7,"jsonrpc":"2.0","result":{"sessionId":"s","value":null}}"#;
+        let (mut session, mut out) = (session(), Vec::new());
+        session.handle(Input::FromClient(&text), &mut out);
+        assert_eq!(out.last(), Some(&Output::Relay(LinkNo(0))));
+        session.handle(Input::FromBackend(LinkNo(0), answer), &mut out);
+        assert_eq!(out.last(), Some(&Output::RelayToClient));
+        group.throughput(Throughput::Bytes(len as u64));
+        group.bench_function(BenchmarkId::new("pinfold", format!("{len} B")), |b| {
+            b.iter(|| {
+                out.clear();
+                session.handle(Input::FromClient(black_box(&text)), &mut out);
+                session.handle(Input::FromBackend(LinkNo(0), black_box(answer)), &mut out);
+            });
+        });
+        group.bench_function(BenchmarkId::new("serde_json::Value", format!("{len} B")), |b| {
+            b.iter(|| serde_json::from_str::<Value>(black_box(&text)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide);
+criterion_main!(benches);
