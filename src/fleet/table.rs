@@ -69,16 +69,19 @@ impl FleetTable {
         }
     }
 
-    /// Takes in a report on the backend with that index. Says what was lost, and whether there is
-    /// news worth a snapshot.
-    pub(super) fn apply(&mut self, index: usize, report: Report) -> (Option<Loss>, bool) {
+    /// Takes in a report on the backend with that index. Says what was lost, with the token of that
+    /// process, and whether there is news worth a snapshot.
+    pub(super) fn apply(
+        &mut self,
+        index: usize,
+        report: Report,
+    ) -> (Option<(Loss, CancellationToken)>, bool) {
         let row = &mut self.rows[index];
         let failure = row.view.last_failure;
         let change = row.apply(report);
         let loss = change.lost.map(|incarnation| {
-            row.view.lost.cancel();
-            row.view.lost = CancellationToken::new();
-            Loss { backend: row.view.id.clone(), incarnation }
+            let token = std::mem::take(&mut row.view.lost);
+            (Loss { backend: row.view.id.clone(), incarnation }, token)
         });
         row.view.health = row.health.health();
         row.view.incarnation = row.health.incarnation();
@@ -168,12 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_told_once_and_cancels_the_token_of_that_process_only() {
+    fn a_loss_is_told_once_with_the_token_of_that_process_only() {
         let mut table = table();
         table.apply(0, answered(1));
         let old = table.snapshot().backends[0].lost.clone();
         let (loss, is_news) = table.apply(0, answered(2));
-        assert_eq!(loss.unwrap().incarnation, Incarnation(1));
+        let (loss, token) = loss.unwrap();
+        token.cancel();
+        assert_eq!(loss.incarnation, Incarnation(1));
         assert!(is_news && old.is_cancelled());
         assert!(!table.snapshot().backends[0].lost.is_cancelled());
         assert!(table.apply(0, answered(2)).0.is_none());

@@ -119,10 +119,13 @@ impl FleetTask {
             self.count(&snapshot);
             // First the news, so that nobody chooses the lost backend for what its loss sets free.
             self.published.send_replace(Arc::new(snapshot));
-            if let Some(loss) = loss
-                && self.lost.send(loss).await.is_err()
-            {
-                return;
+            if let Some((loss, token)) = loss {
+                // Then the token: whoever entered a meeting there and does not see it cancelled is
+                // found when the loss is handled.
+                token.cancel();
+                if self.lost.send(loss).await.is_err() {
+                    return;
+                }
             }
         }
     }
