@@ -135,8 +135,10 @@ impl fmt::Display for MeetingId {
 const PIPELINE_SUFFIX: &str = "_kurento.MediaPipeline";
 
 /// The UUID that begins a pipeline's object id, and the id of everything in that pipeline.
+///
+/// Bytes, not a number, because a number would have to be aligned: ids are kept by the million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PipelineId(u128);
+pub struct PipelineId([u8; 16]);
 
 impl PipelineId {
     /// Reads the pipeline that `object` names or belongs to; `None` if it begins with no UUID
@@ -149,25 +151,26 @@ impl PipelineId {
         if bytes.len() <= UUID_LEN || bytes[UUID_LEN] != b'_' {
             return None;
         }
-        parse_uuid(bytes[..UUID_LEN].try_into().expect("the length was checked")).map(Self)
+        parse_uuid(bytes[..UUID_LEN].try_into().expect("the length was checked"))
+            .map(Self::from_u128)
     }
 
     /// The pipeline of this UUID.
     #[must_use]
     pub const fn from_u128(uuid: u128) -> Self {
-        Self(uuid)
+        Self(uuid.to_be_bytes())
     }
 
     /// The UUID as a number.
     #[must_use]
     pub const fn as_u128(self) -> u128 {
-        self.0
+        u128::from_be_bytes(self.0)
     }
 }
 
 impl fmt::Display for PipelineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(uuid_text(self.0, &mut [0; UUID_LEN]))?;
+        f.write_str(uuid_text(self.as_u128(), &mut [0; UUID_LEN]))?;
         f.write_str(PIPELINE_SUFFIX)
     }
 }

@@ -96,6 +96,8 @@ pub struct HealthMachine {
     incarnation: Option<Incarnation>,
     /// Probes in a row that ended as the last one did.
     in_a_row: u32,
+    /// How often a process of it was given up for lost.
+    losses: u32,
 }
 
 /// What a probe changed.
@@ -111,7 +113,7 @@ impl HealthMachine {
     /// A backend not yet heard from.
     #[must_use]
     pub const fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, health: Health::Unknown, incarnation: None, in_a_row: 0 }
+        Self { thresholds, health: Health::Unknown, incarnation: None, in_a_row: 0, losses: 0 }
     }
 
     /// How it is doing.
@@ -142,7 +144,8 @@ impl HealthMachine {
         })
     }
 
-    fn on_answer(&mut self, incarnation: Incarnation) -> Change {
+    fn on_answer(&mut self, process: Incarnation) -> Change {
+        let incarnation = process.after_losses(self.losses);
         let lost = self.incarnation.filter(|known| *known != incarnation);
         let is_new = self.incarnation.replace(incarnation) != Some(incarnation);
         self.in_a_row = match self.health {
@@ -169,7 +172,9 @@ impl HealthMachine {
             _ => Health::Suspect,
         });
         let is_ejected = self.health == Health::Ejected;
-        Change { lost: if is_ejected { self.incarnation.take() } else { None }, ..change }
+        let lost = if is_ejected { self.incarnation.take() } else { None };
+        self.losses += u32::from(lost.is_some());
+        Change { lost, ..change }
     }
 
     fn become_(&mut self, health: Health) -> Change {
@@ -220,8 +225,9 @@ mod tests {
             ("afff", Health::Ejected, Some(ONE)),
             ("affff", Health::Ejected, None),
             ("afffa", Health::Trial, None),
-            ("afffaf", Health::Ejected, Some(ONE)),
+            ("afffaf", Health::Ejected, Some(ONE.after_losses(1))),
             ("afffaa", Health::Healthy, None),
+            ("afffaafff", Health::Ejected, Some(ONE.after_losses(1))),
             ("afffaaff", Health::Suspect, None),
             ("al", Health::Suspect, None),
             ("ala", Health::Healthy, None),
@@ -236,6 +242,6 @@ mod tests {
         assert_eq!(after("ab"), (Health::Healthy, Some(ONE)));
         assert_eq!(after("afb"), (Health::Healthy, Some(ONE)));
         assert_eq!(after("afffb"), (Health::Trial, None), "they were lost by the ejection");
-        assert_eq!(after("afffab"), (Health::Healthy, Some(ONE)));
+        assert_eq!(after("afffab"), (Health::Healthy, Some(ONE.after_losses(1))));
     }
 }
