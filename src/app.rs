@@ -150,7 +150,7 @@ impl App {
         for listener in listeners {
             let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
             let run = listener.run(edge.clone(), permits.clone(), tasks, stop);
-            self.clients.spawn("listener", run);
+            self.clients.spawn_vital("listener", run);
         }
     }
 
@@ -162,8 +162,13 @@ impl App {
 
     /// Waits until a task that the edge cannot do without has ended; returns its name.
     pub async fn failed(&self) -> &'static str {
-        self.inner.stop_token().cancelled().await;
-        self.inner.ended_unasked().unwrap_or("unknown")
+        let (inner, clients) = (self.inner.stop_token(), self.clients.stop_token());
+        tokio::select! {
+            () = inner.cancelled() => {}
+            () = clients.cancelled() => {}
+        }
+        let ended = self.inner.ended_unasked().or_else(|| self.clients.ended_unasked());
+        ended.unwrap_or("unknown")
     }
 
     /// Stops in order: readiness off, no more accepts, client connections closed one after another
@@ -171,6 +176,7 @@ impl App {
     pub async fn stop(self) {
         tracing::info!("stopping: not ready, accepting no more");
         self.readiness.stop();
+        self.clients.stop();
         self.accepting.cancel();
         self.closing.cancel();
         if !self.clients.join(self.shutdown.deadline).await {

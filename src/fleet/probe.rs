@@ -4,6 +4,7 @@
 //! process by its `serverId`) and `getInfo` once a connection, then `ping`. A TCP connect, or the
 //! handshake alone, proves nothing: Kurento accepts both on a wrong path and while it hangs.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,9 +121,14 @@ impl Prober {
                 None => std::future::pending().await,
             }
         };
+        // However many links fail at once, they do not make failures follow faster than this.
+        let kicked = async {
+            tokio::time::sleep(self.settings.retry).await;
+            self.handle.kicked(self.index).await;
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = self.handle.kicked(self.index) => {}
+            () = kicked => {}
             () = cut => {}
         }
     }
@@ -158,7 +164,10 @@ impl Prober {
 /// Opens a control connection and asks who is there.
 async fn open(url: &BackendUrl) -> Result<(Control, ServerFacts), ProbeFailure> {
     let connect = TcpStream::connect((url.host.as_str(), url.port));
-    let stream = connect.await.map_err(|_| ProbeFailure::Refused)?;
+    let stream = connect.await.map_err(|error| match error.kind() {
+        io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
+        _ => ProbeFailure::Unreachable,
+    })?;
     stream.set_nodelay(true).map_err(|_| ProbeFailure::Cut)?;
     // The library's defaults cost 130 KiB a socket and let writes grow without bound.
     let config = WebSocketConfig::default()
@@ -222,9 +231,12 @@ fn outcome(report: &Report) -> ProbeOutcome {
     match report {
         Report::Answered { .. } | Report::LinkFailed(_) => ProbeOutcome::Ok,
         Report::Failed(ProbeFailure::Timeout) => ProbeOutcome::Timeout,
-        Report::Failed(ProbeFailure::Refused | ProbeFailure::Cut | ProbeFailure::Handshake) => {
-            ProbeOutcome::Refused
-        }
+        Report::Failed(
+            ProbeFailure::Refused
+            | ProbeFailure::Unreachable
+            | ProbeFailure::Cut
+            | ProbeFailure::Handshake,
+        ) => ProbeOutcome::Refused,
         Report::Failed(ProbeFailure::Protocol) => ProbeOutcome::Error,
     }
 }

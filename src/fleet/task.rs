@@ -108,6 +108,7 @@ struct FleetTask {
 impl FleetTask {
     /// Applies reports and publishes a snapshot after each that changes something, until `stop`.
     async fn run(mut self, mut reports: mpsc::Receiver<(usize, Report)>, stop: CancellationToken) {
+        self.count(&self.table.snapshot());
         while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
             let before = self.published.borrow().backends[index].health;
             let (loss, is_news) = self.table.apply(index, report);
@@ -171,15 +172,26 @@ impl FleetHandle {
         self.published.clone()
     }
 
-    /// A link to this process of `backend` failed: it takes no new meetings until a probe, which is
-    /// made at once, is answered.
-    pub fn report_link_failure(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
-        let found = self.published.borrow().backends.iter().position(|view| view.id == *backend);
-        if let Some(index) = found {
+    /// A link to this process of `backend` could not be opened: it takes no new meetings until a
+    /// probe, which is made soon, is answered.
+    pub fn report_dial_failure(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
+        if let Some(index) = self.index(backend) {
             // Full: the probes have more to tell than this.
             let _ = self.reports.try_send((index, Report::LinkFailed(incarnation)));
             self.kicks[index].notify_one();
         }
+    }
+
+    /// An open link to `backend` broke: it is probed soon. That says less than a failure to open one,
+    /// because a server may cut a single client.
+    pub fn report_cut(&self, backend: &BackendId) {
+        if let Some(index) = self.index(backend) {
+            self.kicks[index].notify_one();
+        }
+    }
+
+    fn index(&self, backend: &BackendId) -> Option<usize> {
+        self.published.borrow().backends.iter().position(|view| view.id == *backend)
     }
 
     /// Waits until somebody wants the backend with that index to be probed at once.

@@ -48,6 +48,8 @@ struct Meeting {
     pipelines: u32,
     participants: u32,
     idle: Idle,
+    /// Somebody has seen its pin after it was entered here, so that the entry keeps the pin alive.
+    is_confirmed: bool,
     /// Its pin is being removed; nobody may join any more.
     is_ending: bool,
 }
@@ -81,7 +83,8 @@ pub struct Home {
 pub enum Begun {
     /// The meeting was here at this very pin, which keeps the pin alive.
     Joined,
-    /// The meeting is here now; whether its pin still exists must be looked up once more.
+    /// The meeting is here now; whether its pin still exists must be looked up once more, and
+    /// [`Registry::confirm`] or [`Registry::disown`] be told.
     Adopted,
     /// The meeting is ending or pinned otherwise; look its pin up again.
     Ending,
@@ -141,13 +144,29 @@ impl Registry {
                 known.live += 1;
                 known.idle.since = None;
                 known.charge.get_or_insert(charge);
-                Begun::Joined
+                if known.is_confirmed { Begun::Joined } else { Begun::Adopted }
             }
             Entry::Vacant(vacant) => {
                 vacant.insert(Meeting::new(pin.clone(), charge));
                 Begun::Adopted
             }
         }
+    }
+
+    /// The pin of an adopted meeting still exists.
+    pub fn confirm(&self, meeting: &MeetingName, epoch: u64) {
+        if let Some(mut known) = self.meetings.get_mut(&MeetingId::Named(meeting.clone()))
+            && known.pin.epoch == epoch
+        {
+            known.is_confirmed = true;
+        }
+    }
+
+    /// The pin of an adopted meeting is no more, and nobody has taken part in it: whoever else has
+    /// adopted it will find the same.
+    pub fn disown(&self, meeting: &MeetingName, epoch: u64) {
+        let id = MeetingId::Named(meeting.clone());
+        self.meetings.remove_if(&id, |_, known| !known.is_confirmed && known.pin.epoch == epoch);
     }
 
     /// The pipeline that was about to be made exists, and the session that made it uses it. Nothing
@@ -403,6 +422,7 @@ impl Meeting {
             pipelines: 0,
             participants: 0,
             idle: Idle::default(),
+            is_confirmed: false,
             is_ending: false,
         }
     }

@@ -57,6 +57,9 @@ pub enum ProbeFailure {
     /// Nothing listens there.
     #[error("connection refused")]
     Refused,
+    /// No way there: its name is not known, the network says no, or we are out of descriptors.
+    #[error("cannot be reached")]
+    Unreachable,
     /// The connection broke.
     #[error("connection cut")]
     Cut,

@@ -3,7 +3,7 @@
 use super::error::Failure;
 use super::json::{JsonError, Reader, Text};
 use super::reply::parse_reply;
-use super::request::{Hints, Params, Refused, read_params};
+use super::request::{Hints, MANAGER, Params, Refused, read_params};
 use crate::model::PipelineId;
 
 /// Pipelines one transaction may create, and different ones it may touch. More are refused, because
@@ -54,12 +54,15 @@ fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<
         return Ok(operation);
     }
     reader.object(|key, reader| {
-        if key.is("params") && reader.peek() == Some(b'{') {
+        if key.is("params") && reader.peek() == Some(b'{') && operation.params.opening.is_none() {
             return read_params(reader, &mut operation.params);
         }
         let value = reader.value()?;
-        if key.is("method") {
-            operation.method = Some(value);
+        let is_again = key.is("params") && operation.params.opening.is_some()
+            || key.is("method") && operation.method.replace(value).is_some();
+        if is_again {
+            let failure = Failure::malformed_transaction("a member of an operation occurs twice");
+            return Err(Refused { id: "null", failure });
         }
         Ok::<_, Refused<'a>>(())
     })?;
@@ -70,6 +73,15 @@ impl Transaction {
     fn add(&mut self, index: usize, operation: &Operation<'_>) -> Result<(), Failure> {
         let Some(method) = operation.method.and_then(Text::of) else { return Ok(()) };
         let params = &operation.params;
+        let is_manager = || params.object_text().is_some_and(|object| object == MANAGER);
+        if ["transaction", "closeSession", "connect"].iter().any(|name| method.is(name))
+            || method.is("release") && is_manager()
+        {
+            return Err(Failure::malformed_transaction(
+                "transaction, closeSession, connect and the manager's release cannot stand in a \
+                 transaction",
+            ));
+        }
         if method.is("create") && params.creates_pipeline() {
             if self.creates.len() == PIPELINES_MAX {
                 return Err(Failure::malformed_transaction("more than 64 pipelines are created"));
@@ -162,6 +174,21 @@ mod tests {
         for raw in [None, Some("{}"), Some("[]"), Some("null")] {
             assert_eq!(parse_transaction(raw), Ok(Transaction::default()));
         }
+    }
+
+    #[test]
+    fn what_the_edge_could_not_follow_or_would_hurt_others_is_refused() {
+        for operation in [
+            json!({"method": "transaction", "params": {"operations": []}}),
+            json!({"method": "closeSession", "params": {}}),
+            json!({"method": "connect"}),
+            json!({"method": "release", "params": {"object": "manager_ServerManager"}}),
+        ] {
+            let operations = json!([operation]).to_string();
+            assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
+        }
+        let twice = r#"[{"method":"ref","params":{"object":"a"},"params":{"object":"b"}}]"#;
+        assert_eq!(parse_transaction(Some(twice)).unwrap_err().code, 40008);
     }
 
     #[test]

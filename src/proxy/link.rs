@@ -124,7 +124,7 @@ impl Link {
             }
         };
         self.edge.metrics.on_link_failure(label);
-        self.edge.fleet.report_link_failure(&backend.id, backend.incarnation);
+        self.edge.fleet.report_dial_failure(&backend.id, backend.incarnation);
         failure
     }
 
@@ -133,7 +133,7 @@ impl Link {
         if let Phase::Open { to, .. } = std::mem::replace(&mut self.phase, Phase::Closed) {
             tracing::debug!(backend = %to.backend.id, ?why, "link broke");
             self.edge.metrics.on_link_failure(why);
-            self.edge.fleet.report_link_failure(&to.backend.id, to.backend.incarnation);
+            self.edge.fleet.report_cut(&to.backend.id);
         }
     }
 

@@ -267,8 +267,12 @@ impl Placement {
             self.pins.unpin(meeting, pin.epoch).await?;
             return Ok(None);
         }
-        if begun == Begun::Adopted && self.lookup(meeting).await?.as_ref() != Some(pin) {
-            return Ok(None);
+        if begun == Begun::Adopted {
+            if self.pins.lookup(meeting).await?.as_ref() != Some(pin) {
+                self.registry.disown(meeting, pin.epoch);
+                return Ok(None);
+            }
+            self.registry.confirm(meeting, pin.epoch);
         }
         Ok(Some(Placed { backend: pin.backend.clone(), claim: Some(claim) }))
     }

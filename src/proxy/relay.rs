@@ -71,8 +71,8 @@ enum Taken {
     Message,
     /// Nothing: more has to come.
     Nothing,
-    /// Something after which the link is of no more use.
-    End,
+    /// Something after which the link is of no more use, and why.
+    End(telemetry::LinkFailure),
 }
 
 /// The text that [`Output::Relay`] and [`Output::RelayToClient`] mean.
@@ -224,8 +224,9 @@ impl Relay {
             Message::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => self.on_client_text(text),
                 Err(_) => {
+                    self.counts.on_frame(Direction::ClientIn, bytes.len());
                     let failure = Failure::malformed("the message is not UTF-8");
-                    self.send_to_client(&failure.to_text("null"));
+                    self.act(Output::Refuse("null".to_owned(), failure), AtHand(""));
                 }
             },
             Message::Ping(payload) => {
@@ -274,17 +275,20 @@ impl Relay {
                 return is_busy;
             }
             let Some(taken) = self.take_from_link(number) else { return is_busy };
-            let is_alive = match (taken, self.links[number.0].socket()) {
-                (Taken::Message, _) => true,
+            let end = match (taken, self.links[number.0].socket()) {
+                (Taken::Message, _) => None,
                 (Taken::Nothing, Some(socket)) => match socket.poll_read(cx) {
                     Poll::Pending => return is_busy,
-                    Poll::Ready(read) => matches!(read, Ok(1..)),
+                    Poll::Ready(Ok(0)) => Some(telemetry::LinkFailure::Closed),
+                    Poll::Ready(Ok(_)) => None,
+                    Poll::Ready(Err(_)) => Some(telemetry::LinkFailure::Io),
                 },
-                (Taken::End, _) | (Taken::Nothing, None) => false,
+                (Taken::Nothing, None) => Some(telemetry::LinkFailure::Closed),
+                (Taken::End(why), _) => Some(why),
             };
             is_busy = true;
-            if !is_alive {
-                self.links[number.0].cut(telemetry::LinkFailure::Closed);
+            if let Some(why) = end {
+                self.links[number.0].cut(why);
                 self.on_link_event(number, LinkEvent::Failed(LinkFailure::Cut));
                 return true;
             }
@@ -298,7 +302,7 @@ impl Relay {
         let taken = match decoder.next() {
             Ok(None) => Taken::Nothing,
             Ok(Some(message)) => self.on_backend_message(number, message),
-            Err(_) => Taken::End,
+            Err(_) => Taken::End(telemetry::LinkFailure::Protocol),
         };
         self.links[number.0].socket()?.return_decoder(decoder);
         Some(taken)
@@ -317,8 +321,11 @@ impl Relay {
                 }
             }
             Message::Pong(_) => {}
+            Message::Close(..) => return Taken::End(telemetry::LinkFailure::Closed),
             // Kurento sends no binary messages, and one over the limit cannot be passed on.
-            Message::Binary(_) | Message::TooLong(_) | Message::Close(..) => return Taken::End,
+            Message::Binary(_) | Message::TooLong(_) => {
+                return Taken::End(telemetry::LinkFailure::Protocol);
+            }
         }
         Taken::Message
     }
@@ -350,7 +357,10 @@ impl Relay {
                 self.send_to_backend(link, text);
             }
             Output::RelayToClient => self.send_to_client(text),
-            Output::ToBackend(link, text) => self.send_to_backend(link, &text),
+            Output::ToBackend(link, text) => {
+                self.routed = RoutingKind::TableHit;
+                self.send_to_backend(link, &text);
+            }
             Output::Answer(method, text) => {
                 self.edge.metrics.on_local_answer(local_answer(method));
                 self.send_to_client(&text);
@@ -366,10 +376,14 @@ impl Relay {
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => {
+                self.routed = RoutingKind::NewPin;
                 let backend = self.edge.registry.hold(pipeline).map(|home| home.backend);
                 self.events.push_back(Event::Located(pipeline, backend));
             }
-            Output::OpenLink(link, backend) => self.open_link(link, &backend),
+            Output::OpenLink(link, backend) => {
+                self.routed = RoutingKind::TableHit;
+                self.open_link(link, &backend);
+            }
             Output::Created(ticket, pipeline) => {
                 if let Some(claim) = self.claims.remove(&ticket) {
                     claim.created(pipeline);

@@ -55,7 +55,7 @@ labels! {
     HandshakeRejection = "reason" {
         /// No such path: HTTP 404.
         Path = "path",
-        /// A plain HTTP request: 426, or a method that is none for WebSockets: 405.
+        /// No request for a WebSocket, or for another version of it: 426.
         NotUpgrade = "not_upgrade",
         /// An upgrade that is malformed or of another version: 400.
         Malformed = "malformed",
@@ -67,8 +67,6 @@ labels! {
         Timeout = "timeout",
         /// The socket broke.
         Io = "io",
-        /// The process is ending: 503.
-        Stopping = "stopping",
     }
 
     /// Why a link could not be opened, or ended other than by us.
@@ -99,8 +97,6 @@ labels! {
         Info = "info",
         /// `closeSession`.
         CloseSession = "close_session",
-        /// An error, counted by class in another metric.
-        Error = "error",
         /// Anything else.
         Other = "other",
     }
@@ -175,7 +171,7 @@ labels! {
     RoutingKind = "kind" {
         /// Its pipeline was known.
         TableHit = "table_hit",
-        /// It had to be placed; the wait for the pin is not counted.
+        /// It had to be placed or located first; the wait for that is not counted.
         NewPin = "new_pin",
         /// The edge answered it.
         LocalAnswer = "local_answer",
