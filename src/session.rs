@@ -113,9 +113,14 @@ pub enum Wish {
         hints: Hints,
         /// The backend it must be on, because the same transaction touches that.
         on: Option<BackendId>,
+        /// A backend that could not be reached for this message a moment ago.
+        avoid: Option<BackendId>,
     },
     /// A call that any backend can answer. Charges nothing, and its ticket is not used again.
-    Anywhere,
+    Anywhere {
+        /// A backend that could not be reached for this message a moment ago.
+        avoid: Option<BackendId>,
+    },
 }
 
 /// Bounds of one session. At a bound the call that would cross it is answered with 40009.
@@ -174,8 +179,9 @@ enum Phase {
 #[derive(Clone, Debug)]
 struct Waiting {
     text: String,
-    /// Places tried that turned out to be unreachable.
+    /// Places tried that turned out to be unreachable, and the last of them.
     attempts: u8,
+    avoid: Option<BackendId>,
     /// Pipelines that nobody knows.
     absent: Vec<PipelineId>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::placement::{PlaceError, Placed, Placement};
+use super::placement::{PlaceError, Placed, Placement, Where};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Draws};
 use crate::pins::Registry;
@@ -66,8 +66,10 @@ impl Edge {
     /// What the client is to be told.
     pub(super) async fn place(&self, wish: Wish) -> Result<Placed, Failure> {
         let placed = match wish {
-            Wish::Anywhere => self.placement.anywhere(),
-            Wish::Pipeline { hints, on } => self.placement.place(hints, on).await,
+            Wish::Anywhere { avoid } => self.placement.anywhere(avoid.as_ref()),
+            Wish::Pipeline { hints, on, avoid } => {
+                self.placement.place(hints, Where { on, avoid }).await
+            }
         };
         placed.map_err(PlaceError::into_failure)
     }

@@ -21,6 +21,9 @@ use crate::runtime::Clock;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
+/// How long a meeting's backend that could not be reached may take to be found out.
+const AVOID_PAUSE: Duration = Duration::from_millis(200);
+
 /// Pause before a meeting whose pin is just being removed is looked up again.
 const ENDING_PAUSE: Duration = Duration::from_millis(1);
 
@@ -40,6 +43,15 @@ pub struct Placement {
     pub metrics: Metrics,
     /// Draws of choices. Locked while one is made, so that each sees what the one before charged.
     pub draws: Mutex<Draws>,
+}
+
+/// Where a place may be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Where {
+    /// Only there, because a transaction touches something there.
+    pub(super) on: Option<BackendId>,
+    /// Not there, if there is another: it could not be reached a moment ago.
+    pub(super) avoid: Option<BackendId>,
 }
 
 /// A place that was found.
@@ -128,19 +140,14 @@ impl Drop for Claimed {
 }
 
 impl Placement {
-    /// Finds the place of a new pipeline; `on` is where it must be, because a transaction touches
-    /// something there.
-    pub(super) async fn place(
-        &self,
-        hints: Hints,
-        on: Option<BackendId>,
-    ) -> Result<Placed, PlaceError> {
+    /// Finds the place of a new pipeline.
+    pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
         let started = self.clock.now();
         let reserve = self.reserve(hints.participants);
         let found = match &hints.meeting {
-            None => self.place_unnamed(reserve, on.as_ref()),
+            None => self.place_unnamed(reserve, &at),
             Some(meeting) => {
-                let found = self.place_named(meeting, reserve, on.as_ref());
+                let found = self.place_named(meeting, reserve, &at);
                 timeout(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
             }
         };
@@ -150,8 +157,9 @@ impl Placement {
     }
 
     /// Any backend that takes pins, for a call that any can answer.
-    pub(super) fn anywhere(&self) -> Result<Placed, PlaceError> {
-        let backend = self.choose(Legs(0), None)?.0.id.clone();
+    pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
+        let at = Where { on: None, avoid: avoid.cloned() };
+        let backend = self.choose(Legs(0), &at)?.0.id.clone();
         Ok(Placed { backend, claim: None })
     }
 
@@ -165,12 +173,12 @@ impl Placement {
     fn place_unnamed(
         &self,
         reserve: Legs,
-        on: Option<&BackendId>,
+        at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         if !self.registry.has_room() {
             return Err(PinError::Full.into());
         }
-        let (backend, home, charge) = self.choose(reserve, on)?;
+        let (backend, home, charge) = self.choose(reserve, at)?;
         let claim = self.claimed(&backend, Taken::Unnamed { home, charge });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
@@ -180,21 +188,27 @@ impl Placement {
         &self,
         meeting: &MeetingName,
         reserve: Legs,
-        on: Option<&BackendId>,
+        at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let mut fleet = self.fleet.watch();
+        let mut avoid = at.avoid.as_ref();
         loop {
             let snapshot = fleet.borrow_and_update().clone();
             let Some(pin) = self.lookup(meeting).await? else {
-                if let Some(placed) = self.claim(meeting, reserve, on).await? {
+                if let Some(placed) = self.claim(meeting, reserve, at).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
             };
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
-                Verdict::Use if on.is_some_and(|on| *on != pin.backend) => {
+                Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
                     return Err(PlaceError::Elsewhere);
+                }
+                Verdict::Use if avoid == Some(&pin.backend) => {
+                    // The fleet has been told; give it a moment to find out, once.
+                    avoid = None;
+                    let _ = timeout(AVOID_PAUSE, fleet.changed()).await;
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
@@ -226,9 +240,9 @@ impl Placement {
         &self,
         meeting: &MeetingName,
         reserve: Legs,
-        on: Option<&BackendId>,
+        at: &Where,
     ) -> Result<Option<Placed>, PlaceError> {
-        let (backend, home, charge) = self.choose(reserve, on)?;
+        let (backend, home, charge) = self.choose(reserve, at)?;
         match self.pins.claim(meeting, &home.backend, home.incarnation).await? {
             Claim::Held(_) => Ok(None),
             Claim::Made(pin) => self.begin(meeting, &pin, &backend, charge).await,
@@ -286,16 +300,22 @@ impl Placement {
     fn choose(
         &self,
         reserve: Legs,
-        on: Option<&BackendId>,
+        at: &Where,
     ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
         let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
-        let candidate = |backend: &Arc<BackendView>| Candidate {
-            takes_pins: backend.takes_pins() && on.is_none_or(|on| *on == backend.id),
-            ..backend.candidate()
+        let candidates = |avoid: Option<&BackendId>| -> Vec<Candidate> {
+            let candidate = |backend: &Arc<BackendView>| Candidate {
+                takes_pins: backend.takes_pins()
+                    && at.on.as_ref().is_none_or(|on| *on == backend.id)
+                    && avoid.is_none_or(|avoid| *avoid != backend.id),
+                ..backend.candidate()
+            };
+            snapshot.backends.iter().map(candidate).collect()
         };
-        let candidates: Vec<Candidate> = snapshot.backends.iter().map(candidate).collect();
         let mut draws = self.draws.lock().expect("nothing panics while holding it");
-        let chosen = choose(&candidates, reserve, self.settings.near, draws.next())?;
+        let (near, draw) = (self.settings.near, draws.next());
+        let chosen = choose(&candidates(at.avoid.as_ref()), reserve, near, draw)
+            .or_else(|_| choose(&candidates(None), reserve, near, draw))?;
         let backend = snapshot.backends[chosen].clone();
         let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
         let home = Home { backend: backend.id.clone(), incarnation };

@@ -61,6 +61,8 @@ pub(super) enum Learn {
     Transaction(Box<TransactionLearn>),
     /// That one more backend has closed the session.
     Closed(Ticket),
+    /// The call is the edge's own: its answer is for nobody else.
+    Own,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +75,7 @@ impl Learn {
     /// Gives back the places that will not be used.
     pub(super) fn abandon(&self, out: &mut Vec<Output>) {
         match self {
-            Self::Nothing | Self::Released(_) | Self::Closed(_) => {}
+            Self::Nothing | Self::Released(_) | Self::Closed(_) | Self::Own => {}
             Self::Created(ticket) => out.push(Output::NotCreated(*ticket)),
             Self::Transaction(learn) => {
                 out.extend(learn.creates.iter().map(|(_, t)| Output::NotCreated(*t)));
@@ -85,7 +87,7 @@ impl Learn {
         match self {
             Self::Created(_) => true,
             Self::Transaction(learn) => !learn.creates.is_empty(),
-            Self::Nothing | Self::Released(_) | Self::Closed(_) => false,
+            Self::Nothing | Self::Released(_) | Self::Closed(_) | Self::Own => false,
         }
     }
 }

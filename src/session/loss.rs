@@ -1,9 +1,9 @@
 //! What becomes of calls when their link fails: each is answered once, or tried elsewhere.
 
-use super::calls::{Call, Learn};
-use super::{Held, LinkFailure, LinkNo, Output, Phase, Session};
+use super::calls::{Call, CallId, Learn};
+use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting};
 use crate::protocol::error::Failure;
-use crate::protocol::request::Method;
+use crate::protocol::request::{MANAGER, Method};
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -15,12 +15,16 @@ impl Session {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
         }
-        match std::mem::replace(&mut self.links[link.0].phase, Phase::Closed) {
+        let phase = std::mem::replace(&mut self.links[link.0].phase, Phase::Closed);
+        if failure == LinkFailure::Cut && matches!(phase, Phase::Open { is_tied: true, .. }) {
+            self.reopen(link, out);
+        }
+        match phase {
             Phase::Closed => {}
             Phase::Opening(held) => {
                 for held in held {
                     self.unhold(&held.waiting.text);
-                    self.on_held_failed(held, failure, out);
+                    self.on_held_failed(link, held, failure, out);
                 }
             }
             Phase::Open { mut calls, .. } => {
@@ -29,6 +33,32 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Opens a link again that broke although its backend may live, if the session has something
+    /// there: an open link keeps it alive, and events come by it. Only a link that was once tied is
+    /// reopened, so that a backend which cuts every link is not dialled without end.
+    fn reopen(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        if self.pipelines.values().all(|at| *at != link) {
+            return;
+        }
+        let ticket = self.next_ticket();
+        let id = format!("\"pinfold-tie-{}\"", ticket.0);
+        let session = &self.id;
+        let text = format!(
+            r#"{{"id":{id},"jsonrpc":"2.0","method":"describe","params":{{"object":"{MANAGER}","sessionId":"{session}"}}}}"#
+        );
+        let call = Call {
+            id: CallId::new(&id),
+            method: Method::Describe,
+            goes_anywhere: false,
+            learn: Learn::Own,
+        };
+        self.held_bytes += text.len();
+        let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
+        let backend = self.links[link.0].backend.clone();
+        self.links[link.0].phase = Phase::Opening(vec![Held { waiting, opening: None, call }]);
+        out.push(Output::OpenLink(link, backend));
     }
 
     /// The objects of a lost backend exist no more.
@@ -42,11 +72,18 @@ impl Session {
     }
 
     /// A message that never left can go elsewhere, unless it is about something that lives there.
-    fn on_held_failed(&mut self, held: Held, failure: LinkFailure, out: &mut Vec<Output>) {
+    fn on_held_failed(
+        &mut self,
+        link: LinkNo,
+        held: Held,
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
         let Held { mut waiting, call, .. } = held;
         if call.learn.creates() || call.goes_anywhere {
             call.learn.abandon(out);
             waiting.attempts += 1;
+            waiting.avoid = Some(self.links[link.0].backend.clone());
             self.route_again(&waiting, out);
         } else {
             self.on_call_failed(&call, failure, out);
@@ -55,8 +92,10 @@ impl Session {
 
     fn on_call_failed(&mut self, call: &Call, failure: LinkFailure, out: &mut Vec<Output>) {
         call.learn.abandon(out);
-        if let Learn::Closed(key) = call.learn {
-            return self.on_closed(key, 1, out);
+        match call.learn {
+            Learn::Own => return,
+            Learn::Closed(key) => return self.on_closed(key, 1, out),
+            Learn::Nothing | Learn::Created(_) | Learn::Released(_) | Learn::Transaction(_) => {}
         }
         let answer = match failure {
             LinkFailure::Cut => Failure::unexpected(

@@ -22,14 +22,20 @@ pub(super) struct Going<'a> {
     /// Whether it is the very message the driver has just handed in, which can be relayed.
     is_at_hand: bool,
     attempts: u8,
+    avoid: Option<&'a BackendId>,
     absent: &'a [PipelineId],
 }
 
-impl Going<'_> {
+impl<'a> Going<'a> {
+    const fn at_hand(text: &'a str, request: Request<'a>) -> Self {
+        Self { text, request, is_at_hand: true, attempts: 0, avoid: None, absent: &[] }
+    }
+
     fn waiting(&self) -> Waiting {
         Waiting {
             text: self.text.to_owned(),
             attempts: self.attempts,
+            avoid: self.avoid.cloned(),
             absent: self.absent.to_vec(),
         }
     }
@@ -48,7 +54,7 @@ impl Session {
     pub(super) fn on_client(&mut self, text: &str, out: &mut Vec<Output>) {
         match parse_request(text, self.bounds.depth_max) {
             Ok(request) => {
-                let going = Going { text, request, is_at_hand: true, attempts: 0, absent: &[] };
+                let going = Going::at_hand(text, request);
                 self.route(&going, out);
             }
             Err(refused) => out.push(Output::Refuse(refused.id.to_owned(), refused.failure)),
@@ -57,16 +63,21 @@ impl Session {
 
     /// Routes a message that had to wait, from the start.
     pub(super) fn route_again(&mut self, waiting: &Waiting, out: &mut Vec<Output>) {
+        let going = self.going_again(waiting);
+        self.route(&going, out);
+    }
+
+    fn going_again<'a>(&self, waiting: &'a Waiting) -> Going<'a> {
         let request = parse_request(&waiting.text, self.bounds.depth_max)
             .expect("it was read before it had to wait");
-        let going = Going {
+        Going {
             text: &waiting.text,
             request,
             is_at_hand: false,
             attempts: waiting.attempts,
+            avoid: waiting.avoid.as_ref(),
             absent: &waiting.absent,
-        };
-        self.route(&going, out);
+        }
     }
 
     fn route(&mut self, going: &Going<'_>, out: &mut Vec<Output>) {
@@ -313,11 +324,14 @@ impl Session {
 
     fn ask_for_place(&mut self, placing: Placing, out: &mut Vec<Output>) {
         let ticket = self.next_ticket();
+        let avoid = placing.waiting.avoid.clone();
         let wish = match placing.creates.get(placing.tickets.len()) {
-            None => Wish::Anywhere,
-            Some((_, hints)) => {
-                Wish::Pipeline { hints: merge(hints.clone(), &self.url), on: placing.on.clone() }
-            }
+            None => Wish::Anywhere { avoid },
+            Some((_, hints)) => Wish::Pipeline {
+                hints: merge(hints.clone(), &self.url),
+                on: placing.on.clone(),
+                avoid,
+            },
         };
         self.placing.insert(ticket, placing);
         out.push(Output::Place(ticket, wish));
@@ -355,10 +369,8 @@ impl Session {
 
     /// Sends on a message whose places are all found, to the one backend they are on.
     fn forward_placed(&mut self, placing: &Placing, link: LinkNo, out: &mut Vec<Output>) {
-        let Waiting { text, attempts, absent } = &placing.waiting;
-        let request =
-            parse_request(text, self.bounds.depth_max).expect("it was read before it had to wait");
-        let going = Going { text, request, is_at_hand: false, attempts: *attempts, absent };
+        let going = self.going_again(&placing.waiting);
+        let request = going.request;
         let learn = if request.method == Method::Transaction && !placing.tickets.is_empty() {
             let operations = placing.creates.iter().map(|(index, _)| *index);
             let creates = operations.zip(placing.tickets.iter().copied()).collect();
@@ -387,12 +399,8 @@ impl Session {
     ) -> Result<(), Failure> {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
+        self.check_room(link)?;
         if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
-            if calls.len() >= self.bounds.calls_max {
-                return Err(Failure::not_enough_resources(
-                    "too many calls wait for this media server; wait for its answers",
-                ));
-            }
             calls.push(call);
             out.push(if !*is_tied && needs_session {
                 Output::ToBackend(link, complete(going.text, opening, &self.id))
@@ -417,6 +425,17 @@ impl Session {
         Ok(())
     }
 
+    fn check_room(&self, link: LinkNo) -> Result<(), Failure> {
+        match &self.links[link.0].phase {
+            Phase::Open { calls, .. } if calls.len() >= self.bounds.calls_max => {
+                Err(Failure::not_enough_resources(
+                    "too many calls wait for this media server; wait for its answers",
+                ))
+            }
+            Phase::Open { .. } | Phase::Opening(_) | Phase::Closed => Ok(()),
+        }
+    }
+
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
         let held = std::mem::take(held);
@@ -439,15 +458,19 @@ impl Session {
         going: &Going<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
-        let links: Vec<LinkNo> = (0..self.links.len())
-            .filter(|&link| !matches!(self.links[link].phase, Phase::Closed))
-            .map(LinkNo)
-            .collect();
+        let has_session = |link: &LinkNo| {
+            let is_closed = matches!(self.links[link.0].phase, Phase::Closed);
+            !is_closed || self.pipelines.values().any(|at| at == link)
+        };
+        let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
+        // All or none: a session that is closed on some backends only could not be told of.
+        for link in &links {
+            self.check_room(*link)?;
+        }
         let key = self.next_ticket();
-        let mut unanswered = 0;
+        let unanswered = links.len();
         for link in links {
             self.forward(going, link, going.call(Learn::Closed(key)), out)?;
-            unanswered += 1;
         }
         let call = CallId::new(going.request.id);
         let releases = going.request.params.release == Some("true");

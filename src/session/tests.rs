@@ -262,7 +262,7 @@ fn a_transaction_that_creates_a_pipeline_is_placed_as_one() {
         ]}),
     );
     match case.handle(Input::FromClient(&text)) {
-        [Output::Place(Ticket(1), Wish::Pipeline { hints, on: None })] => {
+        [Output::Place(Ticket(1), Wish::Pipeline { hints, on: None, .. })] => {
             assert_eq!(hints.meeting.as_ref().unwrap().as_str(), "m");
             assert_eq!(hints.participants, Some(3));
         }
@@ -323,8 +323,28 @@ fn when_a_link_is_cut_each_waiting_call_gets_one_error_and_other_backends_go_on(
     assert_eq!(case.told(), [(json!(3), 40003), (json!(4), 40003)]);
     let answer = success(5, &json!(null));
     assert_eq!(case.handle(Input::FromBackend(b, &answer)), [Output::RelayToClient]);
+}
+
+#[test]
+fn a_link_that_broke_is_opened_again_for_what_the_session_has_there() {
+    let mut case = case();
+    let a = case.create(1, A, "a");
     let reopened = [Output::OpenLink(a, backend("a"))];
-    assert_eq!(case.handle(Input::FromClient(&describe(6, A))), reopened);
+    assert_eq!(case.handle(Input::LinkFailed(a, LinkFailure::Cut)), reopened);
+    let session = case.session.id().to_string();
+    match case.handle(Input::LinkOpened(a)) {
+        [Output::ToBackend(_, text)] => assert!(text.contains(&session)),
+        other => panic!("{other:?}"),
+    }
+    case.handle(Input::FromClient(&describe(2, A)));
+    let own = r#"{"id":"pinfold-tie-2","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
+    assert_eq!(case.handle(Input::FromBackend(a, own)), [], "the client did not ask");
+    let answer = success(2, &json!(null));
+    assert_eq!(case.handle(Input::FromBackend(a, &answer)), [Output::RelayToClient]);
+    assert_eq!(case.session.held_bytes, 0);
+    case.handle(Input::FromClient(&request(3, "release", &json!({"object": A}))));
+    case.handle(Input::FromBackend(a, &success(3, &json!(null))));
+    assert_eq!(case.handle(Input::LinkFailed(a, LinkFailure::Cut)), [], "nothing is there");
 }
 
 #[test]
@@ -351,6 +371,9 @@ fn a_new_pipeline_tries_the_next_place_when_the_first_cannot_be_reached() {
         case.handle(Input::Placed(ticket, Ok(backend("a"))));
         case.handle(Input::LinkFailed(LinkNo(0), LinkFailure::Lost));
         assert_eq!(case.out[0], Output::NotCreated(ticket));
+        if let Some(Output::Place(_, Wish::Pipeline { avoid, .. })) = case.out.get(1) {
+            assert_eq!(*avoid, Some(backend("a")));
+        }
     }
     assert_eq!(case.told(), [(json!(1), 40009)], "three attempts, then one answer");
     assert_eq!(case.session.held_bytes, 0);
