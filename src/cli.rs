@@ -51,7 +51,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::KmsSim(args) => kms_sim::run(args),
+        Command::KmsSim(args) => kms_sim::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions { shell } => print(completions(shell)),

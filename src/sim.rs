@@ -1,3 +1,3 @@
-//! A made-up world: parts that stand in for the real ones and need no network.
+//! A made-up world that drives the rest as the real one does: backends, clients, network, clock.
 
 pub mod kms;

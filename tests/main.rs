@@ -6,4 +6,6 @@ mod cli;
 #[cfg(test)]
 mod e2e;
 #[cfg(test)]
+mod kms_sim;
+#[cfg(test)]
 mod layers;

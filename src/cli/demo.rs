@@ -16,6 +16,7 @@ use crate::load::{Counts, Meetings, MeetingsSettings};
 use crate::model::Draws;
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{self, LogFormat, LogSettings, Settings};
+use crate::sim::kms::KmsSettings;
 use crate::telemetry::log;
 
 use super::serve::Signals;
@@ -86,11 +87,20 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
 /// Starts the simulated servers; returns their addresses.
 async fn start_backends(tasks: &Tasks) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addrs = Vec::new();
-    for name in BACKENDS {
+    for _ in BACKENDS {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         addrs.push(listener.local_addr()?);
-        let settings = KmsSimSettings { name: name.to_owned(), latency: Duration::ZERO };
-        tasks.spawn("kms-sim", kms_sim::serve(listener, settings, tasks.clone()));
+        let kms = KmsSettings {
+            started_unix_millis: Clock::unix_seconds() * 1_000,
+            ..KmsSettings::default()
+        };
+        let settings = KmsSimSettings { kms, seed: random::seed(), clock: Clock::start() };
+        let stop = tasks.stop_token();
+        tasks.spawn("kms-sim", async move {
+            if let Err(error) = kms_sim::serve(listener, settings, stop).await {
+                tracing::error!(%error, "a simulated server has failed");
+            }
+        });
     }
     Ok(addrs)
 }

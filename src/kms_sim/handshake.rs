@@ -1,104 +1,82 @@
-//! The opening handshake as KMS does it.
+//! The opening handshake as WebSocket++ does it. Source: Kurento protocol notes, section 1.
 
-use std::io::{self, Cursor};
-use std::time::Duration;
+use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Chain, Join};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::connection::ConnectionError;
+/// Longest request head, in bytes; a longer one gets 431.
+const HEAD_MAX: usize = 16_000;
 
-/// The largest message a client may send, in bytes, as in KMS.
-const MESSAGE_MAX_BYTES: usize = 32_000_000;
-/// The largest request head, in bytes, as in KMS.
-const HEAD_MAX_BYTES: usize = 16_000;
-/// The default of 128 KiB for each connection would be most of what an idle one costs.
-const READ_BUFFER_BYTES: usize = 8 * 1024;
-/// A client that does not read makes the writer wait when this much is buffered.
-const WRITE_BUFFER_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// A connection that is not a WebSocket by then is closed, as in KMS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A socket whose first bytes have already been read.
-pub(super) type Rewound = Join<Chain<Cursor<Vec<u8>>, OwnedReadHalf>, OwnedWriteHalf>;
-
-/// A WebSocket that was opened.
-pub(super) struct Opened {
-    pub(super) socket: WebSocketStream<Rewound>,
-    /// Whether the path was `/kurento`. KMS opens on any path and closes after that.
+/// A handshake that was answered with 101.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// Whether the path was the right one. If not the client is told by a close frame.
     pub(super) is_right_path: bool,
+    /// What came behind the head.
+    pub(super) rest: Vec<u8>,
 }
 
-/// Opens a WebSocket, or refuses plain HTTP: none.
+/// Reads the request's head and answers it; `None` if the answer was a refusal.
 ///
 /// # Errors
-/// If the connection breaks, takes over 5 s or asks for a WebSocket wrongly.
-pub(super) async fn accept(stream: TcpStream) -> Result<Option<Opened>, ConnectionError> {
-    stream.set_nodelay(true)?;
-    let opening = tokio::time::timeout(HANDSHAKE_TIMEOUT, open(stream));
-    opening.await.map_err(|_| ConnectionError::HandshakeTimeout)?
-}
-
-#[expect(clippy::result_large_err, reason = "the callback's type is the WebSocket library's")]
-async fn open(stream: TcpStream) -> Result<Option<Opened>, ConnectionError> {
-    let (mut reader, mut writer) = stream.into_split();
-    let head = read_head(&mut reader).await?;
-    if let Some(refusal) = refusal(&head) {
-        writer.write_all(refusal.as_bytes()).await?;
-        writer.shutdown().await?;
-        return Ok(None);
-    }
-    let mut is_right_path = false;
-    let rewound = tokio::io::join(Cursor::new(head).chain(reader), writer);
-    let callback = |request: &Request, mut response: Response| {
-        is_right_path = request.uri().path() == "/kurento";
-        let server = HeaderValue::from_static("WebSocket++/0.8.2");
-        response.headers_mut().insert("Server", server);
-        Ok(response)
-    };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .max_write_buffer_size(WRITE_BUFFER_MAX_BYTES)
-        .max_message_size(Some(MESSAGE_MAX_BYTES))
-        .max_frame_size(Some(MESSAGE_MAX_BYTES));
-    let socket = accept_hdr_async_with_config(rewound, callback, Some(config)).await?;
-    Ok(Some(Opened { socket, is_right_path }))
-}
-
-/// Reads until the empty line after the head, or a little past it.
-async fn read_head(reader: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(1024);
-    while !ends_head(&head) && head.len() <= HEAD_MAX_BYTES {
-        if reader.read_buf(&mut head).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// If the socket fails.
+pub(super) async fn shake(socket: &mut TcpStream) -> io::Result<Option<Accepted>> {
+    let mut bytes = Vec::with_capacity(1_024);
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at;
         }
-    }
-    Ok(head)
+        if bytes.len() > HEAD_MAX {
+            socket.write_all(refusal("431 Request Header Fields Too Large").as_bytes()).await?;
+            return Ok(None);
+        }
+        if socket.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let (answer, path) = answer(&head);
+    socket.write_all(answer.as_bytes()).await?;
+    let rest = bytes.split_off(end + 4);
+    Ok(path.map(|path| Accepted { is_right_path: is_right(path), rest }))
 }
 
-fn ends_head(head: &[u8]) -> bool {
-    head.windows(4).any(|four| four == b"\r\n\r\n")
+/// The answer to a request `head`, and the path asked for if it is 101.
+fn answer(head: &str) -> (String, Option<&str>) {
+    let (request_line, headers) = head.split_once("\r\n").unwrap_or((head, ""));
+    let words: Vec<&str> = request_line.split(' ').collect();
+    let [method, path, "HTTP/1.1"] = words[..] else {
+        return (refusal("400 "), None);
+    };
+    let wants = value_of(headers, "upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket"));
+    if method != "GET" || !wants {
+        return (refusal("426 Upgrade Required"), None);
+    }
+    let Some(key) = value_of(headers, "sec-websocket-key") else {
+        return (refusal("400 Bad Request"), None);
+    };
+    let accepted = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\
+         Server: WebSocket++/0.8.2\r\nUpgrade: websocket\r\n\r\n",
+        derive_accept_key(key.as_bytes()),
+    );
+    (accepted, Some(path))
 }
 
-/// What is answered to a head that does not ask for a WebSocket.
-fn refusal(head: &[u8]) -> Option<&'static str> {
-    if !ends_head(head) {
-        return Some("HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n");
-    }
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let mut lines = head.lines();
-    if !lines.next().is_some_and(|line| line.ends_with(" http/1.1")) {
-        return Some("HTTP/1.1 400 \r\nConnection: close\r\n\r\n");
-    }
-    let asks = lines.any(|line| line.starts_with("upgrade:") && line.contains("websocket"));
-    let refusal = "HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\nContent-Length: 0\r\n\
-                   Server: WebSocket++/0.8.2\r\n\r\n";
-    (!asks).then_some(refusal)
+fn refusal(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\nServer: WebSocket++/0.8.2\r\n\r\n")
+}
+
+fn value_of<'a>(headers: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = headers.lines().filter_map(|line| line.split_once(':'));
+    pairs.find(|(of, _)| of.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+}
+
+/// Whether `path`, without its query, is the one that KMS serves.
+fn is_right(path: &str) -> bool {
+    path.split('?').next() == Some("/kurento")
 }
 
 #[cfg(test)]
@@ -106,11 +84,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_request_for_a_websocket_is_let_in() {
-        let status = |head: &str| refusal(head.as_bytes()).map(|text| text[9..12].to_owned());
-        assert_eq!(status("GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"), None);
-        assert_eq!(status("GET / HTTP/1.1\r\nHost: a\r\n\r\n").as_deref(), Some("426"));
-        assert_eq!(status("rubbish\r\n\r\n").as_deref(), Some("400"));
-        assert_eq!(status("GET / HTTP/1.1\r\nHost: a").as_deref(), Some("431"));
+    fn requests_get_the_status_of_a_real_server() {
+        let upgrade = "Host: a\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\n";
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let cases = [
+            ("GET /kurento HTTP/1.1", format!("{upgrade}{key}"), "101"),
+            ("GET /kurento HTTP/1.1", upgrade.to_owned(), "400 Bad"),
+            ("GET /kurento HTTP/1.1", "Host: a".to_owned(), "426 Upgrade"),
+            ("POST /kurento HTTP/1.1", format!("{upgrade}{key}"), "426 Upgrade"),
+            ("GET /kurento HTTP/1.0", format!("{upgrade}{key}"), "400 \r\n"),
+            ("garbage", String::new(), "400 \r\n"),
+        ];
+        for (line, headers, expected) in cases {
+            let head = format!("{line}\r\n{headers}");
+            let (text, path) = answer(&head);
+            assert!(text.starts_with(&format!("HTTP/1.1 {expected}")), "{line}: {text}");
+            assert_eq!(path.is_some(), expected == "101");
+        }
+        let (text, _) = answer(
+            "GET /x HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: \
+            dGhlIHNhbXBsZSBub25jZQ==",
+        );
+        assert!(text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "RFC 6455, section 1.3");
+    }
+
+    #[test]
+    fn the_path_is_compared_exactly_but_for_its_query() {
+        assert!(is_right("/kurento") && is_right("/kurento?access_token=x"));
+        for path in ["/", "/kurento/", "/Kurento", "//kurento", "/kurento#x"] {
+            assert!(!is_right(path), "{path}");
+        }
     }
 }

@@ -32,6 +32,9 @@ pub(super) enum DialError {
     /// The network says no.
     #[error("connection failed: {0}")]
     Io(#[source] io::Error),
+    /// The connection ended before the handshake did.
+    #[error("handshake cut: {0}")]
+    Cut(#[source] hyper::Error),
     /// Something answers that does not speak WebSocket there.
     #[error("handshake failed: {0}")]
     Handshake(String),
@@ -39,10 +42,19 @@ pub(super) enum DialError {
 
 /// Opens a link to the backend at `url`. `masks` seeds the masks of its frames.
 ///
+/// A connection that ends within the handshake is tried once more: a process that was dying as we
+/// called is now gone, and refuses.
+///
 /// # Errors
 /// What went wrong, at the latest after `limits.dial_timeout`.
 pub(super) async fn dial(url: BackendUrl, limits: Limits, masks: u64) -> Result<Socket, DialError> {
-    let shake = shake_hands(&url, limits.backend_message_max_bytes, masks);
+    let shake = async {
+        let max = limits.backend_message_max_bytes;
+        match shake_hands(&url, max, masks).await {
+            Err(DialError::Cut(_)) => shake_hands(&url, max, masks).await,
+            done => done,
+        }
+    };
     tokio::time::timeout(limits.dial_timeout, shake).await.unwrap_or(Err(DialError::Timeout))
 }
 
@@ -53,22 +65,21 @@ async fn shake_hands(url: &BackendUrl, max: usize, masks: u64) -> Result<Socket,
         _ => DialError::Io(error),
     })?;
     stream::tune(&stream).map_err(DialError::Io)?;
-    let broken = |error: hyper::Error| DialError::Handshake(error.to_string());
     let (mut sender, mut connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        http1::handshake(TokioIo::new(stream)).await.map_err(ended)?;
     let key = generate_key();
     let driven = pin!(poll_fn(|cx| connection.poll_without_shutdown(cx)));
     let answered = pin!(sender.send_request(request(url, &key)));
     // Either may be first: the connection is through as soon as it has read the response's head.
     let response = match select(answered, driven).await {
         Either::Left((response, driven)) => {
-            let response = check(response.map_err(broken)?)?;
-            driven.await.map_err(broken)?;
+            let response = check(response.map_err(ended)?)?;
+            driven.await.map_err(ended)?;
             response
         }
         Either::Right((driven, answered)) => {
-            driven.map_err(broken)?;
-            check(answered.await.map_err(broken)?)?
+            driven.map_err(ended)?;
+            check(answered.await.map_err(ended)?)?
         }
     };
     let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
@@ -78,6 +89,10 @@ async fn shake_hands(url: &BackendUrl, max: usize, masks: u64) -> Result<Socket,
     }
     let parts = connection.into_parts();
     Ok(Socket::client(Stream::Plain(parts.io.into_inner()), max, &parts.read_buf, masks))
+}
+
+fn ended(error: hyper::Error) -> DialError {
+    if error.is_parse() { DialError::Handshake(error.to_string()) } else { DialError::Cut(error) }
 }
 
 fn check(response: Response<Incoming>) -> Result<Response<Incoming>, DialError> {

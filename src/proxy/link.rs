@@ -117,7 +117,9 @@ impl Link {
         tracing::debug!(backend = %backend.id, %error, "link could not be opened");
         let (label, failure) = match error {
             DialError::Refused => (telemetry::LinkFailure::Dial, LinkFailure::Lost),
-            DialError::Io(_) => (telemetry::LinkFailure::Dial, LinkFailure::Unreachable),
+            DialError::Io(_) | DialError::Cut(_) => {
+                (telemetry::LinkFailure::Dial, LinkFailure::Unreachable)
+            }
             DialError::Timeout => (telemetry::LinkFailure::Timeout, LinkFailure::Unreachable),
             DialError::Handshake(_) => {
                 (telemetry::LinkFailure::Handshake, LinkFailure::Unreachable)

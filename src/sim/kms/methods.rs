@@ -1,233 +1,235 @@
-//! The 13 methods.
+//! The 13 methods. Source: Kurento protocol notes, section 4.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Kms;
-use super::objects::MANAGER_ID;
-use super::types::{Kind, Under, creatable};
-use super::wire::{Fault, Object, Request, text_param, to_text};
+use super::fault::Fault;
+use super::objects::{Id, MANAGER};
+use super::server::{Server, map};
+use super::types::{Class, Param, TYPES};
+use super::wire;
 
-/// What a method answers.
-pub(super) type Outcome = Result<Value, Fault>;
+/// Parameters of a request.
+pub(super) type Params = Map<String, Value>;
 
-/// Methods that run without a session named by the client: KMS makes one up.
-const OPENING: &[&str] =
-    &["connect", "create", "describe", "invoke", "release", "subscribe", "transaction"];
-/// Methods that need the session in the request, besides `ping`, which needs none.
-const WITHIN: &[&str] = &["closeSession", "keepAlive", "ref", "unref", "unsubscribe"];
-
-/// Whether the server has this method.
-pub(super) fn is_known(method: &str) -> bool {
-    method == "ping" || OPENING.contains(&method) || WITHIN.contains(&method)
-}
-
-impl Kms {
-    /// Runs one request.
-    pub(super) fn call(&mut self, request: &Request) -> Outcome {
-        if !is_known(&request.method) {
-            return Err(Fault::unknown_method());
-        }
-        let empty = Object::new();
-        let params = match (&request.params, request.method.as_str()) {
-            (Some(params), _) => params,
-            (None, "ping" | "connect") => &empty,
-            (None, _) => return Err(Fault::no_params()),
-        };
-        let named = params.get("sessionId").and_then(to_text);
-        if request.method == "ping" {
-            return Ok(pong(named));
-        }
-        let session = match named.clone() {
-            Some(session) => session,
-            None if WITHIN.contains(&request.method.as_str()) => {
-                return Err(Fault::parameter("'sessionId' parameter is required"));
-            }
-            None => self.new_uuid(),
-        };
-        let result = self.dispatch(&request.method, params, &session, named.is_some())?;
-        Ok(with_session(result, session))
+impl Server {
+    /// Whether there is a method of this name.
+    pub(super) fn has_method(name: &str) -> bool {
+        matches!(
+            name,
+            "connect"
+                | "ping"
+                | "create"
+                | "invoke"
+                | "describe"
+                | "subscribe"
+                | "unsubscribe"
+                | "release"
+                | "ref"
+                | "unref"
+                | "keepAlive"
+                | "closeSession"
+                | "transaction"
+        )
     }
 
-    fn dispatch(&mut self, method: &str, params: &Object, session: &str, named: bool) -> Outcome {
-        match method {
-            "connect" if named && !self.sessions.keep_alive(session) => Err(Fault::session()),
-            "connect" => Ok(json!({"serverId": self.server_id})),
-            "keepAlive" if !self.sessions.keep_alive(session) => Err(Fault::session()),
-            "keepAlive" => Ok(json!({})),
-            "closeSession" => self.close_session(params, session),
-            "create" => self.create(params, session),
-            "describe" => self.describe(params, session),
-            "invoke" => self.invoke(params, session),
-            "subscribe" => self.subscribe(params, session),
-            "unsubscribe" => self.unsubscribe(params, session),
-            "ref" => self.add_ref(params, session),
-            "unref" => self.remove_ref(params, session),
-            "release" => self.release(params),
-            "transaction" => self.transaction(params, session),
-            _ => Err(Fault::unknown_method()),
-        }
-    }
-
-    /// Makes the session a co-owner of an object, which is a sign of life.
+    /// Runs `method`; puts the session it drew into `params`.
     ///
     /// # Errors
-    /// 40101 or 40109 if there is no such object.
-    pub(super) fn enter(&mut self, session: &str, id: &str) -> Result<&'static Kind, Fault> {
-        let kind =
-            self.objects.find(id).map(|object| object.kind).ok_or_else(|| Fault::object(id))?;
-        self.sessions.touch(session);
-        self.objects.own(session, id);
-        Ok(kind)
+    /// What the client is told instead of a result.
+    pub(super) fn call(&mut self, method: &str, params: &mut Value) -> Result<Value, Fault> {
+        if !Self::has_method(method) {
+            return Err(Fault::unknown_method());
+        }
+        if params.is_null() {
+            if !matches!(method, "connect" | "ping") {
+                return Err(Fault::no_params());
+            }
+            *params = Value::Object(Params::new());
+        }
+        let Value::Object(params) = params else {
+            return Err(Fault::unexpected(
+                "in Json::Value::find(begin, end): requires objectValue or nullValue",
+            ));
+        };
+        match method {
+            "connect" => self.connect(params),
+            "ping" => Ok(ping(params)),
+            "create" => self.create(params),
+            "invoke" => self.invoke(params),
+            "describe" => self.describe(params),
+            "subscribe" => self.subscribe(params),
+            "unsubscribe" => self.unsubscribe(params),
+            "release" => self.release(params),
+            "ref" => self.refer(params),
+            "unref" => self.unref(params),
+            "keepAlive" => self.keep_alive(params),
+            "closeSession" => self.close_session(params),
+            _ => self.transaction(params),
+        }
     }
 
-    fn create(&mut self, params: &Object, session: &str) -> Outcome {
-        let name = text_param(params, "type")?;
-        let kind = creatable(&name).ok_or_else(|| {
+    fn connect(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        let session = match params.get("sessionId").and_then(wire::as_text) {
+            Some(session) if self.objects.keep_alive(&session) => session,
+            Some(_) => return Err(Fault::invalid_session()),
+            None => self.draw_uuid(),
+        };
+        params.insert("sessionId".into(), session.as_str().into());
+        Ok(json!({ "serverId": self.id, "sessionId": session }))
+    }
+
+    fn create(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        let name = text(params, "type")?;
+        let class = TYPES.class(&name);
+        let Some((class, constructor)) = class.and_then(|c| Some((c, c.constructor.as_ref()?)))
+        else {
             let message = format!("Factory '{name}' not found");
-            Fault::kurento(40108, "MEDIA_OBJECT_NOT_AVAILABLE", message)
-        })?;
-        let parent = self.parent_of_new(kind, params.get("constructorParams"))?;
-        let uuid = self.new_uuid();
-        let id = match &parent {
-            Some(parent) => format!("{parent}/{uuid}_kurento.{}", kind.name),
-            None => format!("{uuid}_kurento.{}", kind.name),
+            return Err(Fault::kurento(40108, "MEDIA_OBJECT_NOT_AVAILABLE", message));
         };
-        self.objects.insert(id.clone(), kind, parent, self.unix_ms() / 1_000);
-        if let Some(Value::Object(given)) = params.get("constructorParams")
-            && let Some(object) = self.objects.find_mut(&id)
-        {
-            let kept =
-                given.iter().filter(|(name, _)| !matches!(name.as_str(), "mediaPipeline" | "hub"));
-            object.properties.extend(kept.map(|(name, value)| (name.clone(), value.clone())));
-        }
-        self.enter(session, &id)?;
-        self.emit(MANAGER_ID, "ObjectCreated", json!({"object": id}));
-        Ok(json!({"value": id}))
+        let session = self.session_of(params);
+        let given = params.get("constructorParams");
+        let args = TYPES.check(constructor, given, "constructorParams")?;
+        self.take_args(&session, constructor, &args)?;
+        let parent = self.parent_in(constructor, &args)?;
+        let id = self.id_of_new(class, parent.as_deref());
+        self.objects.insert(&session, &id, (class, parent), self.now);
+        self.object_mut(&id)?.values = args;
+        self.raise(MANAGER, "ObjectCreated", map("object", &*id));
+        Ok(json!({ "sessionId": &*session, "value": &*id }))
     }
 
-    /// Checks the constructor parameters of a type and gives the parent they name.
-    fn parent_of_new(&self, kind: &Kind, given: Option<&Value>) -> Result<Option<String>, Fault> {
-        let (member, base) = match kind.under {
-            Under::Nothing => return Ok(None),
-            Under::Pipeline => ("mediaPipeline", "MediaPipeline"),
-            Under::Hub => ("hub", "Hub"),
+    /// The object under which one made with `args` stands.
+    fn parent_in(&self, constructor: &[Param], args: &Params) -> Result<Option<Id>, Fault> {
+        let Some(param) = constructor.iter().find(|p| matches!(p.kind, "MediaPipeline" | "Hub"))
+        else {
+            return Ok(None);
         };
-        let Some(Value::Object(given)) = given else {
-            return Err(Fault::marshal("'constructorParams' is required"));
-        };
-        let text = |member: &str| {
-            let text = given.get(member).and_then(to_text);
-            text.ok_or_else(|| Fault::marshal(format!("'{member}' parameter should be a string")))
-        };
-        let parent = text(member)?;
-        let found = self.objects.find(&parent).ok_or_else(|| Fault::object(&parent))?;
-        if !found.kind.is(base) {
-            return Err(Fault::unexpected("bad_weak_ptr"));
+        let id = args.get(param.name).and_then(wire::as_text).unwrap_or_default();
+        if !self.object(&id)?.is_a(param.kind) {
+            return Err(Fault::bad_object());
         }
-        for needed in kind.needs {
-            text(needed)?;
-        }
-        Ok(Some(parent))
+        Ok(Some(id.into()))
     }
 
-    fn describe(&mut self, params: &Object, session: &str) -> Outcome {
-        let kind = self.enter(session, &text_param(params, "object")?)?;
-        let hierarchy: Vec<String> =
-            kind.bases.iter().map(|base| format!("kurento.{base}")).collect();
-        let qualified = format!("kurento.{}", kind.name);
-        Ok(json!({"hierarchy": hierarchy, "qualifiedType": qualified, "type": kind.name}))
+    fn id_of_new(&mut self, class: &Class, parent: Option<&str>) -> Id {
+        let own = format!("{}_kurento.{}", self.draw_uuid(), class.name);
+        parent.map_or_else(|| own.as_str().into(), |parent| format!("{parent}/{own}").into())
     }
 
-    fn subscribe(&mut self, params: &Object, session: &str) -> Outcome {
-        let event = text_param(params, "type")?;
-        let object = text_param(params, "object")?;
-        let kind = self.enter(session, &object)?;
-        if !kind.has_event(&event) {
+    fn describe(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        let id = text(params, "object")?;
+        let session = self.session_of(params);
+        let id = self.objects.take(&session, &id)?;
+        let mut line = TYPES.line(self.object(&id)?.class).map(|class| class.name);
+        let name = line.next().unwrap_or_default();
+        let hierarchy: Vec<String> = line.map(|name| format!("kurento.{name}")).collect();
+        let qualified = format!("kurento.{name}");
+        Ok(json!({
+            "hierarchy": hierarchy,
+            "qualifiedType": qualified,
+            "sessionId": &*session,
+            "type": name,
+        }))
+    }
+
+    fn subscribe(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        let event = text(params, "type")?;
+        let id = text(params, "object")?;
+        let session = self.session_of(params);
+        let id = self.objects.take(&session, &id)?;
+        if !TYPES.has_event(self.object(&id)?.class, &event) {
             let message = format!("Event '{event}' not supported");
             return Err(Fault::kurento(40106, "MEDIA_OBJECT_EVENT_NOT_SUPPORTED", message));
         }
-        let id = self.new_uuid();
-        self.sessions.subscribe(session, (object, event), id.clone());
-        Ok(json!({"value": id}))
+        let subscription = self.draw_uuid();
+        self.objects.subscribe(&session, &id, &event, subscription.clone());
+        Ok(json!({ "sessionId": &*session, "value": subscription }))
     }
 
-    fn unsubscribe(&mut self, params: &Object, session: &str) -> Outcome {
-        let subscription = text_param(params, "subscription")?;
-        self.sessions.unsubscribe(session, &text_param(params, "object")?, &subscription);
-        Ok(json!({}))
+    fn unsubscribe(&mut self, params: &Params) -> Result<Value, Fault> {
+        let id = text(params, "object")?;
+        let subscription = text(params, "subscription")?;
+        let session = text(params, "sessionId")?;
+        self.objects.unsubscribe(&session, &id, &subscription);
+        Ok(json!({ "sessionId": session }))
     }
 
-    fn add_ref(&mut self, params: &Object, session: &str) -> Outcome {
-        self.enter(session, &text_param(params, "object")?)?;
-        Ok(json!({}))
+    fn release(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        let id = text(params, "object")?;
+        let session = self.session_of(params);
+        let dead = self.objects.release(&id);
+        self.bury(&dead);
+        Ok(json!({ "sessionId": &*session }))
     }
 
-    fn remove_ref(&mut self, params: &Object, session: &str) -> Outcome {
-        self.disown(session, &text_param(params, "object")?);
-        Ok(json!({}))
+    fn refer(&mut self, params: &Params) -> Result<Value, Fault> {
+        let id = text(params, "object")?;
+        let session: Id = text(params, "sessionId")?.into();
+        self.objects.take(&session, &id)?;
+        Ok(json!({ "sessionId": &*session }))
     }
 
-    fn release(&mut self, params: &Object) -> Outcome {
-        self.destroy_tree(&text_param(params, "object")?);
-        Ok(json!({}))
+    fn unref(&mut self, params: &Params) -> Result<Value, Fault> {
+        let id = text(params, "object")?;
+        let session = text(params, "sessionId")?;
+        let dead = self.objects.unref(&session, &id);
+        self.bury(&dead);
+        Ok(json!({ "sessionId": session }))
     }
 
-    fn close_session(&mut self, params: &Object, session: &str) -> Outcome {
-        if params.get("release").and_then(Value::as_bool) == Some(true) {
-            for id in self.objects.owned_by(session) {
-                self.destroy_tree(&id);
-            }
+    fn keep_alive(&mut self, params: &Params) -> Result<Value, Fault> {
+        let session = text(params, "sessionId")?;
+        if !self.objects.keep_alive(&session) {
+            return Err(Fault::invalid_session());
         }
-        self.end_session(session);
+        Ok(json!({ "sessionId": session }))
+    }
+
+    fn close_session(&mut self, params: &Params) -> Result<Value, Fault> {
+        let session = text(params, "sessionId")?;
+        let releases = params.get("release").and_then(Value::as_bool).unwrap_or(false);
+        let dead = self.objects.close(&session, releases);
+        self.bury(&dead);
         Ok(Value::Null)
     }
 
-    /// Removes a session and its share in all objects.
-    pub(super) fn end_session(&mut self, session: &str) {
-        for id in self.objects.owned_by(session) {
-            self.disown(session, &id);
-        }
-        self.sessions.remove(session);
+    /// The session the request names, else a new one that is put into it.
+    pub(super) fn session_of(&mut self, params: &mut Params) -> Id {
+        let named = params.get("sessionId").and_then(wire::as_text);
+        let session = named.unwrap_or_else(|| self.draw_uuid());
+        params.insert("sessionId".into(), session.as_str().into());
+        session.into()
     }
 
-    fn disown(&mut self, session: &str, id: &str) {
-        for below in self.objects.subtree(id) {
-            self.sessions.forget_object(&below, Some(session));
+    /// Makes `session` an owner of every object among `args`.
+    pub(super) fn take_args(
+        &mut self,
+        session: &Id,
+        params: &[Param],
+        args: &Params,
+    ) -> Result<(), Fault> {
+        for param in params.iter().filter(|param| TYPES.class(param.kind).is_some()) {
+            if let Some(id) = args.get(param.name).and_then(wire::as_text) {
+                self.objects.take(session, &id)?;
+            }
         }
-        for orphan in self.objects.disown(session, id) {
-            self.destroy(&orphan);
-        }
-    }
-
-    /// Destroys an object and all below it. Of the manager only the subscriptions end.
-    fn destroy_tree(&mut self, id: &str) {
-        if id == MANAGER_ID {
-            self.sessions.forget_object(MANAGER_ID, None);
-            return;
-        }
-        for id in self.objects.subtree(id) {
-            self.destroy(&id);
-        }
-    }
-
-    fn destroy(&mut self, id: &str) {
-        self.objects.remove(id);
-        self.sessions.forget_object(id, None);
-        self.emit(MANAGER_ID, "ObjectDestroyed", json!({"objectId": id}));
+        Ok(())
     }
 }
 
-fn pong(session: Option<String>) -> Value {
-    match session {
-        Some(session) => json!({"sessionId": session, "value": "pong"}),
-        None => json!({"value": "pong"}),
+fn ping(params: &Params) -> Value {
+    let mut result = map("value", "pong");
+    if let Some(session) = params.get("sessionId").and_then(wire::as_text) {
+        result.insert("sessionId".into(), session.into());
     }
+    Value::Object(result)
 }
 
-/// Adds the session to a result; `null` stays null.
-fn with_session(mut result: Value, session: String) -> Value {
-    if let Value::Object(members) = &mut result {
-        members.insert("sessionId".into(), Value::String(session));
-    }
-    result
+/// The parameter `name` as text.
+///
+/// # Errors
+/// -32000 if it is missing, or an array or object.
+pub(super) fn text(params: &Params, name: &str) -> Result<String, Fault> {
+    let value = params.get(name).ok_or_else(|| Fault::missing(name))?;
+    wire::as_text(value).ok_or_else(|| Fault::wrong_kind(name, "a string"))
 }

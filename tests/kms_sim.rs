@@ -1,0 +1,5 @@
+//! The simulated KMS: recorded traffic replayed against it, and the real binary over sockets.
+
+mod replay;
+mod same;
+mod sockets;
