@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
-use crate::pins::{MemoryStore, PinStore, Registry};
+use crate::pins::{Keeper, MemoryStore, PinStore, Registry};
 use crate::proxy::{Edge, ListenError, Listener, Placement};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{Settings, ShutdownSettings};
@@ -87,8 +87,7 @@ impl App {
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
             fleet: handle.clone(),
-            pins: pins.clone(),
-            registry: registry.clone(),
+            keeper: Keeper { pins: pins.clone(), registry: registry.clone() },
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             clock,
@@ -127,7 +126,7 @@ impl App {
             pins,
             registry: registry.clone(),
             settings: settings.placement.clone(),
-            clock,
+            timer: Arc::new(clock),
             metrics: metrics.clone(),
             draws: Mutex::new(Draws::seeded(random::seed())),
         };

@@ -9,4 +9,6 @@ mod task;
 
 pub use probe::ServerFacts;
 pub use snapshot::{BackendView, FleetSnapshot};
+pub(crate) use table::Report;
+pub(crate) use task::FleetOwner;
 pub use task::{Fleet, FleetHandle, Loss};

@@ -4,6 +4,7 @@
 
 mod buffers;
 mod dial;
+mod driver;
 mod edge;
 mod handshake;
 mod link;
@@ -11,6 +12,7 @@ mod listener;
 mod placement;
 mod relay;
 mod socket;
+mod sockets;
 mod stream;
 
 pub use edge::Edge;

@@ -15,7 +15,7 @@ use crate::settings::BackendSettings;
 
 /// How a probe ended, with all that was learned.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// It was answered within `took`; `facts` if they were asked for again.
     Answered { incarnation: Incarnation, facts: Option<ServerFacts>, took: Duration },
     /// It failed.

@@ -7,7 +7,7 @@
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -247,14 +247,15 @@ impl Registry {
         }
     }
 
-    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove.
+    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove, by
+    /// the names of their meetings.
     pub fn drop_backend(
         &self,
         backend: &BackendId,
         incarnation: Incarnation,
     ) -> Vec<(MeetingName, u64)> {
         let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
-        let mut lost = HashMap::new();
+        let mut lost = BTreeMap::new();
         self.meetings.retain(|id, meeting| {
             if !is_there(&meeting.pin) {
                 return true;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::placement::{PlaceError, Placed, Placement, Where};
 use crate::fleet::{BackendView, FleetHandle};
-use crate::model::{BackendId, Draws};
+use crate::model::{BackendId, Draws, Time};
 use crate::pins::Registry;
 use crate::protocol::error::Failure;
 use crate::runtime::Clock;
@@ -53,6 +53,11 @@ impl Edge {
     /// What the fleet knows of `backend`.
     pub(super) fn backend(&self, backend: &BackendId) -> Option<Arc<BackendView>> {
         self.fleet.snapshot().backend(backend).cloned()
+    }
+
+    /// The time, as the core takes it.
+    pub(super) fn now(&self) -> Time {
+        self.placement.timer.now()
     }
 
     /// A random number, not for secrets.

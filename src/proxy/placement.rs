@@ -4,10 +4,11 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use futures_util::future::{Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
@@ -17,7 +18,7 @@ use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
-use crate::runtime::Clock;
+use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
@@ -37,8 +38,8 @@ pub struct Placement {
     pub registry: Arc<Registry>,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
-    /// The clock.
-    pub clock: Clock,
+    /// The clock, and what waits.
+    pub timer: Arc<dyn Timer>,
     /// Where choices are counted.
     pub metrics: Metrics,
     /// Draws of choices. Locked while one is made, so that each sees what the one before charged.
@@ -66,7 +67,7 @@ pub(super) struct Placed {
 #[derive(Debug)]
 pub(super) struct Claimed {
     registry: Arc<Registry>,
-    clock: Clock,
+    timer: Arc<dyn Timer>,
     /// Cancelled when the process that the place is on is lost.
     lost: CancellationToken,
     what: Option<Taken>,
@@ -126,7 +127,7 @@ impl Claimed {
         }
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
         if self.lost.is_cancelled() {
-            self.registry.released(pipeline, self.clock.now());
+            self.registry.released(pipeline, self.timer.now());
         }
     }
 }
@@ -134,7 +135,7 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
-            self.registry.not_created(&meeting, epoch, self.clock.now());
+            self.registry.not_created(&meeting, epoch, self.timer.now());
         }
     }
 }
@@ -142,18 +143,26 @@ impl Drop for Claimed {
 impl Placement {
     /// Finds the place of a new pipeline.
     pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
-        let started = self.clock.now();
+        let started = self.timer.now();
         let reserve = self.reserve(hints.participants);
         let found = match &hints.meeting {
             None => self.place_unnamed(reserve, &at),
             Some(meeting) => {
                 let found = self.place_named(meeting, reserve, &at);
-                timeout(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
+                self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
             }
         };
         let reason = found.as_ref().map_or_else(PlaceError::reason, |(_, reason)| *reason);
-        self.metrics.on_choice(reason, self.clock.now().since(started));
+        self.metrics.on_choice(reason, self.timer.now().since(started));
         found.map(|(placed, _)| placed)
+    }
+
+    /// What `work` comes to; `None` if it takes longer than `limit`.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), self.timer.sleep(limit)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
     }
 
     /// Any backend that takes pins, for a call that any can answer.
@@ -208,7 +217,7 @@ impl Placement {
                 Verdict::Use if avoid == Some(&pin.backend) => {
                     // The fleet has been told; give it a moment to find out, once.
                     avoid = None;
-                    let _ = timeout(AVOID_PAUSE, fleet.changed()).await;
+                    let _ = self.within(AVOID_PAUSE, fleet.changed()).await;
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
@@ -270,7 +279,7 @@ impl Placement {
     ) -> Result<Option<Placed>, PlaceError> {
         let begun = self.registry.begin(meeting, pin, charge);
         if begun == Begun::Ending {
-            tokio::time::sleep(ENDING_PAUSE).await;
+            self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
         let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
@@ -293,7 +302,7 @@ impl Placement {
 
     fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
         let (registry, lost) = (self.registry.clone(), backend.lost.clone());
-        Claimed { registry, clock: self.clock, lost, what: Some(what) }
+        Claimed { registry, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
     /// Chooses a backend and charges it with `reserve`, in one step.
