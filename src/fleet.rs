@@ -8,6 +8,7 @@ mod table;
 mod task;
 
 pub use probe::ServerFacts;
+pub(crate) use probe::pause_after;
 pub use snapshot::{BackendView, FleetSnapshot};
 pub(crate) use table::Report;
 pub(crate) use task::FleetOwner;

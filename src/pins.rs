@@ -11,8 +11,8 @@ mod memory;
 mod registry;
 mod store;
 
-pub use keeper::Keeper;
+pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;
-pub use registry::{Begun, Home, MeetingView, Registry};
+pub use registry::{Begun, Home, MeetingView, Registry, Room};
 pub use store::{Claim, Pin, PinError, PinStore};

@@ -15,6 +15,7 @@ mod socket;
 mod sockets;
 mod stream;
 
+pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use edge::Edge;
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;

@@ -1,5 +1,6 @@
 //! The task that carries losses and the passing of time to the pins, and shows what changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +18,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Upkeep {
     pub(super) fleet: FleetHandle,
-    pub(super) keeper: Keeper,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,

@@ -211,7 +211,7 @@ impl FleetHandle {
     }
 
     /// Waits until somebody wants the backend with that index to be probed at once.
-    pub(super) async fn kicked(&self, index: usize) {
+    pub(crate) async fn kicked(&self, index: usize) {
         self.kicks[index].notified().await;
     }
 

@@ -187,7 +187,7 @@ impl Driver {
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => {
                 self.routed = RoutingKind::NewPin;
-                let backend = self.edge.registry.hold(pipeline).map(|home| home.backend);
+                let backend = self.edge.registry().hold(pipeline).map(|home| home.backend);
                 self.events.push_back(Event::Located(pipeline, backend));
             }
             Output::Created(ticket, pipeline) => {
@@ -196,10 +196,10 @@ impl Driver {
                 }
             }
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
-            Output::Released(pipeline) => self.edge.registry.released(pipeline, self.edge.now()),
-            Output::Unheld(pipeline) => self.edge.registry.unhold(pipeline, self.edge.now()),
+            Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
+            Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => {
-                let known = |pipeline: &PipelineId| self.edge.registry.knows(*pipeline);
+                let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
                 let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
                 self.session.forget(&gone);
             }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Pin, PinError, PinStore, Registry};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Registry, Room};
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
@@ -32,10 +32,8 @@ const ENDING_PAUSE: Duration = Duration::from_millis(1);
 pub struct Placement {
     /// Where the backends are read from.
     pub fleet: FleetHandle,
-    /// Which meeting is pinned where.
-    pub pins: Arc<dyn PinStore>,
-    /// What this process knows of its meetings.
-    pub registry: Arc<Registry>,
+    /// Which meeting is pinned where, and what this process knows of it.
+    pub keeper: Arc<Keeper>,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
     /// The clock, and what waits.
@@ -76,7 +74,7 @@ pub(super) struct Claimed {
 #[derive(Debug)]
 enum Taken {
     Named { meeting: MeetingName, epoch: u64 },
-    Unnamed { home: Home, charge: Charge },
+    Unnamed { home: Home, charge: Charge, room: Room },
 }
 
 /// Why there is no place. All but `Elsewhere` are told as 40009.
@@ -121,8 +119,9 @@ impl Claimed {
             Some(Taken::Named { meeting, epoch }) => {
                 self.registry.created(&meeting, epoch, pipeline);
             }
-            Some(Taken::Unnamed { home, charge }) => {
+            Some(Taken::Unnamed { home, charge, room }) => {
                 self.registry.created_unnamed(home, charge, pipeline);
+                drop(room);
             }
         }
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
@@ -184,11 +183,9 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
-        if !self.registry.has_room() {
-            return Err(PinError::Full.into());
-        }
+        let room = self.keeper.registry.room().ok_or(PinError::Full)?;
         let (backend, home, charge) = self.choose(reserve, at)?;
-        let claim = self.claimed(&backend, Taken::Unnamed { home, charge });
+        let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
     }
@@ -230,7 +227,7 @@ impl Placement {
                     let _ = fleet.changed().await;
                 }
                 Verdict::Replace => {
-                    self.pins.unpin(meeting, pin.epoch).await?;
+                    self.keeper.pins.unpin(meeting, pin.epoch).await?;
                 }
             }
         }
@@ -238,9 +235,9 @@ impl Placement {
 
     /// The pin of `meeting`. While the store is away, that of a meeting in use here still counts.
     async fn lookup(&self, meeting: &MeetingName) -> Result<Option<Pin>, PlaceError> {
-        match self.pins.lookup(meeting).await {
+        match self.keeper.pins.lookup(meeting).await {
             Ok(pin) => Ok(pin),
-            Err(error) => self.registry.pin(meeting).map(Some).ok_or(error.into()),
+            Err(error) => self.keeper.registry.pin(meeting).map(Some).ok_or(error.into()),
         }
     }
 
@@ -251,10 +248,22 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<Option<Placed>, PlaceError> {
+        let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
         let (backend, home, charge) = self.choose(reserve, at)?;
-        match self.pins.claim(meeting, &home.backend, home.incarnation).await? {
-            Claim::Held(_) => Ok(None),
-            Claim::Made(pin) => self.begin(meeting, &pin, &backend, charge).await,
+        let doubt = self.keeper.doubt(meeting);
+        match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
+            Claim::Held(_) => {
+                doubt.settle();
+                Ok(None)
+            }
+            Claim::Made(pin) => {
+                let begun = self.begin(meeting, &pin, &backend, charge).await?;
+                // Only then does the registry know of the pin, and ends it one day.
+                if begun.is_some() {
+                    doubt.settle();
+                }
+                Ok(begun)
+            }
         }
     }
 
@@ -277,31 +286,31 @@ impl Placement {
         backend: &BackendView,
         charge: Charge,
     ) -> Result<Option<Placed>, PlaceError> {
-        let begun = self.registry.begin(meeting, pin, charge);
+        let begun = self.keeper.registry.begin(meeting, pin, charge);
         if begun == Begun::Ending {
             self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
         let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
         let claim = self.claimed(backend, taken);
-        // The backend may have been lost, or the pin removed, before the registry knew of us.
+        // A loss that was handled before the registry knew of us has left us behind.
         if backend.lost.is_cancelled() {
-            self.registry.drop_backend(&pin.backend, pin.incarnation);
-            self.pins.unpin(meeting, pin.epoch).await?;
+            self.keeper.registry.disown(meeting, pin.epoch);
             return Ok(None);
         }
+        // So has an unpin.
         if begun == Begun::Adopted {
-            if self.pins.lookup(meeting).await?.as_ref() != Some(pin) {
-                self.registry.disown(meeting, pin.epoch);
+            if self.keeper.pins.lookup(meeting).await?.as_ref() != Some(pin) {
+                self.keeper.registry.disown(meeting, pin.epoch);
                 return Ok(None);
             }
-            self.registry.confirm(meeting, pin.epoch);
+            self.keeper.registry.confirm(meeting, pin.epoch);
         }
         Ok(Some(Placed { backend: pin.backend.clone(), claim: Some(claim) }))
     }
 
     fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
-        let (registry, lost) = (self.registry.clone(), backend.lost.clone());
+        let (registry, lost) = (self.keeper.registry.clone(), backend.lost.clone());
         Claimed { registry, timer: self.timer.clone(), lost, what: Some(what) }
     }
 

@@ -1,0 +1,95 @@
+//! `pinfold simulate`: the core in a made-up world, in virtual time.
+
+use std::io::{self, IsTerminal, Write};
+use std::ops::Range;
+use std::process::ExitCode;
+use std::thread;
+
+use super::{FAILURE, print};
+use crate::simulate::{self, Broken, Run, Tally};
+
+/// Runs parts of the edge in a made-up world, in virtual time; every run can be repeated.
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Sessions, pins, placement and health, with clients, backends and a network that fail
+    Session(SessionArgs),
+}
+
+/// Clients, edges, backends and a network in virtual time, around the code that runs under sockets.
+///
+/// After every step the world is checked: a meeting has one backend, a call is answered exactly once,
+/// nothing reaches a client that is not meant for it, nothing is overtaken, every table keeps its
+/// bound, and with everyone gone nothing is left. The first seed that breaks a rule is printed with
+/// the command that shows its trace; exit status 1.
+#[derive(Debug, clap::Args)]
+struct SessionArgs {
+    /// Seeds to run, the last excluded; or a single seed
+    #[arg(long, value_name = "A..B", default_value = "0..256", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Steps of each run, before everybody leaves
+    #[arg(long, value_name = "N", default_value_t = 3_000,
+          value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    steps: u64,
+    /// Print what happens, one line a step or message
+    #[arg(long)]
+    trace: bool,
+}
+
+/// `A..B` or `A`.
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse::<u64>().map_err(|_| format!("{text:?} is no number"));
+    match text.split_once("..") {
+        Some((first, end)) => {
+            let (first, end) = (number(first)?, number(end)?);
+            if first < end { Ok(first..end) } else { Err(format!("{text} is an empty range")) }
+        }
+        None => number(text).and_then(|seed| {
+            let end = seed.checked_add(1).ok_or("that seed is too large")?;
+            Ok(seed..end)
+        }),
+    }
+}
+
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    let What::Session(args) = &args.what;
+    let workers = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let all = thread::scope(|scope| {
+        let share = |worker| scope.spawn(move || sweep(args, worker, workers));
+        let shares: Vec<_> = (0..workers).map(share).collect();
+        let join =
+            |share: thread::ScopedJoinHandle<'_, _>| share.join().expect("runs do not panic");
+        shares.into_iter().map(join).collect::<Vec<Result<Tally, Broken>>>()
+    });
+    let broken = all.iter().filter_map(|share| share.as_ref().err()).min_by_key(|b| b.seed);
+    if let Some(broken) = broken {
+        let Broken { seed, trace, .. } = broken;
+        let lines: String = trace.iter().flat_map(|line| [line, "\n"]).collect();
+        print(lines)?;
+        let steps = args.steps;
+        let again = format!("pinfold simulate session --seeds {seed} --steps {steps} --trace");
+        writeln!(io::stderr(), "{broken}\nsee it with: {again}")?;
+        return Ok(ExitCode::from(FAILURE));
+    }
+    let tally = all.into_iter().flatten().fold(Tally::default(), Tally::and);
+    let count = args.seeds.end - args.seeds.start;
+    print(format!("{count} seeds, nothing broken: {tally}\n"))
+}
+
+/// Every `workers`th seed, until one breaks.
+fn sweep(args: &SessionArgs, worker: u64, workers: u64) -> Result<Tally, Broken> {
+    let mut tally = Tally::default();
+    for seed in args.seeds.clone().filter(|seed| seed % workers == worker) {
+        let run = Run { seed, steps: args.steps, bug: None, is_traced: args.trace };
+        tally = tally.and(simulate::session(&run)?);
+        if worker == 0 && io::stderr().is_terminal() {
+            let _ = write!(io::stderr(), "\rseed {seed} ");
+        }
+    }
+    Ok(tally)
+}

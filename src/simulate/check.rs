@@ -1,0 +1,115 @@
+//! What must always hold, and what must be so in the end.
+
+use super::world::{PipelineFact, World};
+use crate::model::{Legs, MeetingName};
+use crate::pins::PinStore;
+use futures_util::FutureExt;
+
+/// After each step: every table within its bound, no pin on a process that was lost long ago, none
+/// made where none may be.
+pub(super) fn after_step(world: &mut World) {
+    let complaint = world.edges.iter().find_map(|edge| {
+        edge.store.complaint().or_else(|| {
+            let (meetings, _) = edge.edge.registry().len();
+            let pins = edge.store.pins.len();
+            let max = world.shape.pins_max;
+            (meetings > max || pins > max)
+                .then(|| format!("{meetings} meetings and {pins} pins where {max} are allowed"))
+        })
+    });
+    let complaint = complaint.or_else(|| {
+        let bounds = world.shape.bounds;
+        world.conns.values().filter_map(|conn| conn.driver.as_ref()).find_map(|driver| {
+            let sizes = driver.session().sizes();
+            (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
+        })
+    });
+    if let Some(complaint) = complaint {
+        world.complain(|| complaint);
+    }
+}
+
+/// A meeting has one backend: `new` was just made.
+pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
+    let Some(meeting) = new.meeting.as_deref() else { return };
+    let is_elsewhere =
+        |old: &&PipelineFact| (old.backend, old.incarnation) != (new.backend, new.incarnation);
+    if world.edges[new.edge].has_lost(new.backend, new.incarnation) {
+        return;
+    }
+    let other = world.live(new.edge, meeting).find(is_elsewhere).cloned();
+    if let Some(old) = other {
+        let meeting = meeting.to_owned();
+        world.complain(|| {
+            format!(
+                "{meeting} is split: {} on backend {} and {} on backend {}",
+                old.id, old.backend, new.id, new.backend
+            )
+        });
+    }
+}
+
+/// A pin is gone some time after its process was lost.
+pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
+    let known = &world.edges[edge];
+    let stale = super::world::MEETINGS.iter().find_map(|name| {
+        let name = MeetingName::parse(name).ok()?;
+        let pin = known.store.pins.lookup(&name).now_or_never()?.ok()??;
+        let backend = world.backends.iter().position(|backend| backend.id == pin.backend)?;
+        known.lost_long_ago(backend, pin.incarnation, world.now()).then_some((name, pin))
+    });
+    if let Some((name, pin)) = stale {
+        world.complain(|| format!("{name} is pinned to a lost process of {}", pin.backend));
+    }
+}
+
+/// With every fault mended and time gone by, nobody waits.
+pub(super) fn all_answered(world: &World) -> Result<(), String> {
+    for client in &world.clients {
+        let Some(conn) = client.conn.filter(|conn| world.conns.contains_key(conn)) else {
+            continue;
+        };
+        if let Some(id) = client.ledger.unanswered().next() {
+            let asked = &client.ledger.calls[id];
+            return Err(format!("call {id} on {conn:?} was never answered: {asked:?}"));
+        }
+        if client.ledger.nameless > 0 {
+            return Err(format!("a message without an id on {conn:?} was never answered"));
+        }
+        for (id, link) in world.links.iter().filter(|(_, link)| link.conn == conn) {
+            let seen = client.ledger.events.get(id).copied().unwrap_or_default();
+            let is_whole = link.phase == super::world::LinkPhase::Open;
+            if is_whole && seen != link.events_sent {
+                return Err(format!("{seen} of {} events of {id:?} arrived", link.events_sent));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With everyone gone, every table is empty.
+pub(super) fn nothing_left(world: &World) -> Result<(), String> {
+    if let Some((conn, _)) = world.conns.first_key_value() {
+        return Err(format!("{conn:?} is still there"));
+    }
+    if let Some((link, _)) = world.links.first_key_value() {
+        return Err(format!("{link:?} is still there"));
+    }
+    for (number, edge) in world.edges.iter().enumerate() {
+        let left = (edge.edge.registry().len(), edge.store.pins.len());
+        if left != ((0, 0), 0) {
+            return Err(format!("edge {number} keeps (meetings, pipelines), pins: {left:?}"));
+        }
+        if !edge.is_idle() {
+            return Err(format!("the keeper of edge {number} is still at work"));
+        }
+        for backend in &edge.edge.fleet.snapshot().backends {
+            let load = &backend.load;
+            let carried = (load.legs(), load.meetings(), load.participants());
+            if carried != (Legs(0), 0, 0) {
+                return Err(format!("edge {number} keeps load on {}: {carried:?}", backend.id));
+            }
+        }
+    }
+    Ok(())
+}
