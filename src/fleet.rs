@@ -8,5 +8,5 @@ mod table;
 mod task;
 
 pub use probe::ServerFacts;
-pub use snapshot::{BackendView, FleetSnapshot};
+pub use snapshot::{BackendView, FleetSnapshot, ProbeTime};
 pub use task::{Fleet, FleetHandle, Loss};
