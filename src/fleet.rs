@@ -4,6 +4,8 @@
 
 mod probe;
 mod snapshot;
+#[cfg(test)]
+pub(crate) mod stub;
 mod table;
 mod task;
 

@@ -83,10 +83,15 @@ impl Fleet {
     }
 
     /// Starts the probes and the task that owns the table; returns where losses come out.
-    pub fn start(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
-        for prober in self.probers {
+    pub fn start(mut self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        for prober in self.probers.drain(..) {
             tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
         }
+        self.start_unprobed(tasks, metrics)
+    }
+
+    /// Starts the task that owns the table, which takes reports, and no probe.
+    pub(super) fn start_unprobed(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
         let task = FleetTask {
             table: self.table,
             published: self.published,

@@ -323,3 +323,6 @@ impl Placement {
         Ok((backend, home, charge))
     }
 }
+
+#[cfg(test)]
+mod tests;
