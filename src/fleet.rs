@@ -12,3 +12,6 @@ mod task;
 pub use probe::ServerFacts;
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime};
 pub use task::{Fleet, FleetHandle, Loss};
+
+#[cfg(test)]
+mod tests;
