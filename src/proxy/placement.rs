@@ -193,13 +193,14 @@ impl Placement {
         let mut fleet = self.fleet.watch();
         let mut avoid = at.avoid.as_ref();
         loop {
-            let snapshot = fleet.borrow_and_update().clone();
             let Some(pin) = self.lookup(meeting).await? else {
                 if let Some(placed) = self.claim(meeting, reserve, at).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
             };
+            // Taken after the pin was seen: one taken before may not know the pin's process yet.
+            let snapshot = fleet.borrow_and_update().clone();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
@@ -277,8 +278,10 @@ impl Placement {
         let claim = self.claimed(backend, taken);
         // The backend may have been lost, or the pin removed, before the registry knew of us.
         if backend.lost.is_cancelled() {
-            self.registry.drop_backend(&pin.backend, pin.incarnation);
-            self.pins.unpin(meeting, pin.epoch).await?;
+            // Whoever drops them removes their pins: upkeep will find none of these meetings.
+            for (meeting, epoch) in self.registry.drop_backend(&pin.backend, pin.incarnation) {
+                self.pins.unpin(&meeting, epoch).await?;
+            }
             return Ok(None);
         }
         if begun == Begun::Adopted {

@@ -6,18 +6,19 @@ use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::*;
 use crate::fleet::stub::id;
 use crate::model::Incarnation;
 use crate::policy::health::Health;
-use world::{RESERVE, WAIT, World, hints, name};
+use world::{RESERVE, WAIT, World, YIELDS_MAX, hints, name};
 
 const SEEDS: u64 = 20;
 
 /// What the store is asked for a new meeting: lookup, claim, and a lookup once the meeting is here.
 /// Each operation waits once or more.
-const STORE_OPERATIONS: u32 = 3;
+const STORE_OPERATIONS: usize = 3;
 
 /// Places a pipeline of each of `meetings`, all at the same time.
 async fn place_all(world: &World, meetings: impl IntoIterator<Item = String>) -> Vec<Placed> {
@@ -223,6 +224,45 @@ async fn a_pipeline_made_on_a_backend_that_was_lost_meanwhile_is_forgotten() {
     }
 }
 
+/// Another participant may pin the meeting to a process that was not yet known when we began to ask.
+#[tokio::test(start_paused = true)]
+async fn a_pin_on_a_process_that_started_meanwhile_holds() {
+    let mut world = World::seeded(1, 0).await;
+    let placement = Arc::clone(&world.placement);
+    let mut slow = Box::pin(placement.place(hints("standup"), Where::default()));
+    assert!((&mut slow).now_or_never().is_none(), "it waits for the store");
+    world.fleet.answer(0, 9, Health::Healthy).await;
+    world.lose_backend().await;
+    let quick = world.place("standup").await.unwrap();
+    let pin = world.placement.registry.pin(&name("standup"));
+    slow.await.unwrap();
+    assert_eq!(world.store.memory.lookup(&name("standup")).await.unwrap(), pin);
+    drop(quick);
+}
+
+/// The loss is found by who places a meeting, at any step of it, before upkeep has heard of it.
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_placing_finds_first_leaves_no_pin_behind() {
+    for step in 0..=2 * STORE_OPERATIONS * YIELDS_MAX {
+        let mut world = World::seeded(1, 0).await;
+        settle(&world).await;
+        let placement = Arc::clone(&world.placement);
+        let mut placing = Box::pin(placement.place(hints("late"), Where::default()));
+        let early = (0..step).find_map(|_| (&mut placing).now_or_never());
+        world.fleet.fail(0, Health::Suspect).await;
+        world.fleet.fail(0, Health::Suspect).await;
+        world.fleet.fail(0, Health::Ejected).await;
+        match early {
+            Some(placed) => drop(placed),
+            None => drop(placing.await),
+        }
+        world.lose_backend().await;
+        assert!(world.store.memory.is_empty(), "after {step} steps");
+        assert_eq!(world.placement.registry.len(), (0, 0), "after {step} steps");
+        assert_eq!(world.charged(), [], "after {step} steps");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_meeting_that_announces_its_size_is_charged_for_it_within_the_bound() {
     let world = World::seeded(1, 0).await;
@@ -232,4 +272,9 @@ async fn a_meeting_that_announces_its_size_is_charged_for_it_within_the_bound() 
         assert_eq!(world.charged(), [(0, legs, 1)]);
         drop(placed);
     }
+    settle(&world).await;
+    let larger = Hints { participants: Some(9), ..hints("standup") };
+    let joined = world.placement.place(larger, Where::default()).await.unwrap();
+    assert_eq!(world.charged(), [(0, RESERVE, 1)], "whoever joins charges nothing");
+    drop(joined);
 }

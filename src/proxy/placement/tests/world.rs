@@ -21,7 +21,7 @@ pub(super) const WAIT: Duration = Duration::from_secs(10);
 pub(super) const RESERVE: Legs = Legs(4);
 
 /// Most times that an operation of [`FarStore`] gives way to other tasks before it happens.
-const YIELDS_MAX: usize = 4;
+pub(super) const YIELDS_MAX: usize = 4;
 
 /// A store that is not at hand: each operation gives way to other tasks before it happens. It can be
 /// away, and another edge can be faster than we are.
