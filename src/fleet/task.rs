@@ -79,19 +79,22 @@ impl Fleet {
     }
 
     /// Starts the probes and the task that owns the table; returns where losses come out.
-    pub fn start(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
-        for prober in self.probers {
+    pub fn start(mut self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        for prober in self.probers.drain(..) {
             tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
         }
-        let owner =
-            FleetOwner { table: self.table, published: self.published, metrics: metrics.clone() };
+        self.start_unprobed(tasks, metrics)
+    }
+
+    /// Starts the task that owns the table, which takes reports, and no probe.
+    pub(super) fn start_unprobed(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
         let (lost, losses) = mpsc::channel(LOSSES_MAX);
-        tasks.spawn_vital("fleet", owner.run(self.reports, lost, tasks.stop_token()));
+        let (owner, reports) = self.into_parts(metrics);
+        tasks.spawn_vital("fleet", owner.run(reports, lost, tasks.stop_token()));
         losses
     }
 
-    /// The same without tasks, for who probes otherwise: the owner, and the reports of others that
-    /// it is to be given.
+    /// The owner, and the reports that it is to be given, for who runs no tasks.
     pub(crate) fn into_parts(
         self,
         metrics: &Metrics,

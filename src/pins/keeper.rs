@@ -7,8 +7,8 @@ use super::registry::Registry;
 use super::store::{PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, Time};
 
-/// Pins whose removal may have to be tried again. Beyond that the oldest is given up: it stays in the
-/// store until somebody who names its meeting finds that it no longer holds.
+/// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
+/// whoever names its meeting next goes there, or finds that it no longer holds.
 const AGAIN_MAX: usize = 65_536;
 
 /// Carries losses and the passing of time to the pins.
@@ -82,38 +82,40 @@ impl Keeper {
             }
         }
         for (meeting, epoch) in self.registry.sweep(now) {
-            self.unpin(meeting.clone(), epoch).await;
-            self.registry.unpinned(&meeting, epoch);
+            self.unpin(meeting, epoch).await;
         }
     }
 
-    /// Removes that pin, now or later.
-    pub async fn unpin(&self, meeting: MeetingName, epoch: u64) {
-        if let Err(error) = self.pins.unpin(&meeting, epoch).await {
-            tracing::warn!(%error, "pin not removed, trying again");
-            self.try_again(Again::Unpin { meeting, epoch });
+    /// Removes that pin, now or later. Until then nobody can join a meeting that is ending.
+    async fn unpin(&self, meeting: MeetingName, epoch: u64) {
+        match self.pins.unpin(&meeting, epoch).await {
+            Ok(_) => self.registry.unpinned(&meeting, epoch),
+            Err(error) => {
+                tracing::warn!(%error, "pin not removed, trying again");
+                self.try_again(Again::Unpin { meeting, epoch });
+            }
         }
     }
 
     /// Removes the pin of a meeting that nobody here takes part in, if there is one.
     async fn clear(&self, meeting: MeetingName) {
         match self.pins.lookup(&meeting).await {
-            Ok(None) => {}
             // Nobody can join what is ending, so nobody does between the two.
             Ok(Some(pin)) if self.registry.end_stray(&meeting, &pin) => {
-                self.unpin(meeting.clone(), pin.epoch).await;
-                self.registry.unpinned(&meeting, pin.epoch);
+                self.unpin(meeting, pin.epoch).await;
             }
-            // Somebody takes part in it by now, and its end will come.
-            Ok(Some(_)) => {}
+            // There is none, or somebody takes part in it by now, and its end will come.
+            Ok(_) => {}
             Err(PinError::Away | PinError::Full) => self.try_again(Again::Doubt(meeting)),
         }
     }
 
     fn try_again(&self, again: Again) {
         let mut all = self.lock();
-        if all.len() >= AGAIN_MAX {
-            all.pop_front();
+        if all.len() >= AGAIN_MAX
+            && let Some(Again::Unpin { meeting, epoch }) = all.pop_front()
+        {
+            self.registry.unpinned(&meeting, epoch);
         }
         all.push_back(again);
     }

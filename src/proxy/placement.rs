@@ -199,13 +199,14 @@ impl Placement {
         let mut fleet = self.fleet.watch();
         let mut avoid = at.avoid.as_ref();
         loop {
-            let snapshot = fleet.borrow_and_update().clone();
             let Some(pin) = self.lookup(meeting).await? else {
                 if let Some(placed) = self.claim(meeting, reserve, at).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
             };
+            // Taken after the pin was seen: one taken before may not know the pin's process yet.
+            let snapshot = fleet.borrow_and_update().clone();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
@@ -341,3 +342,6 @@ impl Placement {
         Ok((backend, home, charge))
     }
 }
+
+#[cfg(test)]
+mod tests;

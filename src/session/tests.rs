@@ -6,6 +6,7 @@ use super::*;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
+const C: &str = "cccccccc-0000-4000-8000-000000000003_kurento.MediaPipeline";
 
 /// A session with what it said last.
 struct Case {
@@ -386,15 +387,14 @@ fn the_session_is_closed_on_every_backend_before_the_client_hears_of_it() {
     let text = request(3, "closeSession", &json!({}));
     assert_eq!(case.handle(Input::FromClient(&text)), [Output::Relay(a), Output::Relay(b)]);
     let closed = r#"{"id":3,"jsonrpc":"2.0","result":null}"#;
-    assert_eq!(case.handle(Input::FromBackend(a, closed)), []);
+    assert_eq!(case.handle(Input::FromBackend(a, closed)), [Output::Unheld(pipeline(A))]);
+    // What is made anew meanwhile, where the session is closed already, is in use.
+    assert_eq!(case.create(4, C, "a"), a);
     assert_eq!(
         case.handle(Input::FromBackend(b, closed)),
-        [
-            Output::Unheld(pipeline(A)),
-            Output::Unheld(pipeline(B)),
-            Output::Answer(Method::CloseSession, closed.into())
-        ]
+        [Output::Unheld(pipeline(B)), Output::Answer(Method::CloseSession, closed.into())]
     );
+    assert_eq!(case.session.pipelines().collect::<Vec<_>>(), [pipeline(C)]);
 }
 
 #[test]

@@ -315,7 +315,7 @@ impl World {
                 self.edges[edge].store.go_away(until);
             }
             _ => {
-                self.slowness = 1 + self.draws.below(40) as u32;
+                self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
                 self.after(span, Happening::NetworkHeals);
             }
         }

@@ -1,9 +1,11 @@
 //! What must always hold, and what must be so in the end.
 
-use super::world::{PipelineFact, World};
-use crate::model::{Legs, MeetingName};
-use crate::pins::PinStore;
 use futures_util::FutureExt;
+
+use super::edge::EdgeSim;
+use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
+use crate::model::{Legs, MeetingName};
+use crate::pins::{Pin, PinStore};
 
 /// After each step: every table within its bound, no pin on a process that was lost long ago, none
 /// made where none may be.
@@ -52,15 +54,20 @@ pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
 /// A pin is gone some time after its process was lost.
 pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
     let known = &world.edges[edge];
-    let stale = super::world::MEETINGS.iter().find_map(|name| {
-        let name = MeetingName::parse(name).ok()?;
-        let pin = known.store.pins.lookup(&name).now_or_never()?.ok()??;
+    let stale = MEETINGS.into_iter().find_map(|name| {
+        let pin = pin_of(known, name)?;
         let backend = world.backends.iter().position(|backend| backend.id == pin.backend)?;
         known.lost_long_ago(backend, pin.incarnation, world.now()).then_some((name, pin))
     });
     if let Some((name, pin)) = stale {
         world.complain(|| format!("{name} is pinned to a lost process of {}", pin.backend));
     }
+}
+
+/// The pin of a meeting, as it stands in the store.
+fn pin_of(edge: &EdgeSim, name: &str) -> Option<Pin> {
+    let name = MeetingName::parse(name).expect("a good name");
+    edge.store.pins.lookup(&name).now_or_never()?.ok()?
 }
 
 /// With every fault mended and time gone by, nobody waits.
@@ -78,7 +85,7 @@ pub(super) fn all_answered(world: &World) -> Result<(), String> {
         }
         for (id, link) in world.links.iter().filter(|(_, link)| link.conn == conn) {
             let seen = client.ledger.events.get(id).copied().unwrap_or_default();
-            let is_whole = link.phase == super::world::LinkPhase::Open;
+            let is_whole = link.phase == LinkPhase::Open;
             if is_whole && seen != link.events_sent {
                 return Err(format!("{seen} of {} events of {id:?} arrived", link.events_sent));
             }
@@ -98,7 +105,11 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
     for (number, edge) in world.edges.iter().enumerate() {
         let left = (edge.edge.registry().len(), edge.store.pins.len());
         if left != ((0, 0), 0) {
-            return Err(format!("edge {number} keeps (meetings, pipelines), pins: {left:?}"));
+            let pins = MEETINGS.map(|name| (name, pin_of(edge, name)));
+            let pins: Vec<_> = pins.into_iter().filter(|(_, pin)| pin.is_some()).collect();
+            return Err(format!(
+                "edge {number} keeps (meetings, pipelines), pins: {left:?} {pins:?}"
+            ));
         }
         if !edge.is_idle() {
             return Err(format!("the keeper of edge {number} is still at work"));

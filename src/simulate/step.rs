@@ -324,7 +324,7 @@ impl World {
                     continue;
                 }
             };
-            self.from_backend(backend, conn, text);
+            self.send_down(backend, conn, text);
         }
         let now = self.now();
         let Some(process) = &mut self.backends[backend].process else { return };
@@ -336,7 +336,7 @@ impl World {
         }
     }
 
-    fn from_backend(&mut self, backend: usize, conn: ConnId, text: Result<String, String>) {
+    fn send_down(&mut self, backend: usize, conn: ConnId, text: Result<String, String>) {
         let process = self.backends[backend].process.as_ref();
         let id = process.and_then(|process| process.conns.get(&conn)).copied();
         let Some(link) = id.and_then(|id| self.links.get_mut(&id)) else { return };
