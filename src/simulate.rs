@@ -71,6 +71,15 @@ pub struct Tally {
     pub losses: u64,
 }
 
+/// A run in which nothing broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What it did.
+    pub tally: Tally,
+    /// One line a step or message, if they were kept.
+    pub trace: Vec<String>,
+}
+
 /// Something that must not happen, happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("seed {seed}, step {step}: {what}")]
@@ -81,7 +90,7 @@ pub struct Broken {
     pub step: u64,
     /// What happened.
     pub what: String,
-    /// One line a step, if they were kept.
+    /// One line a step or message, if they were kept.
     pub trace: Vec<String>,
 }
 
@@ -115,13 +124,12 @@ impl Tally {
 ///
 /// # Errors
 /// The first thing that must not happen and did.
-pub fn session(run: &Run) -> Result<Tally, Broken> {
+pub fn session(run: &Run) -> Result<Done, Broken> {
     let mut world = World::new(run);
-    world.run(run.steps).map_err(|what| Broken {
-        seed: run.seed,
-        step: world.tally.steps,
-        what,
-        trace: std::mem::take(&mut world.trace),
-    })?;
-    Ok(world.tally)
+    let outcome = world.run(run.steps);
+    let World { tally, trace, .. } = world;
+    match outcome {
+        Ok(()) => Ok(Done { tally, trace }),
+        Err(what) => Err(Broken { seed: run.seed, step: tally.steps, what, trace }),
+    }
 }

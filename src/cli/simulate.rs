@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::{FAILURE, print};
@@ -59,8 +60,9 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let What::Session(args) = &args.what;
     let workers = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let next = AtomicU64::new(args.seeds.start);
     let all = thread::scope(|scope| {
-        let share = |worker| scope.spawn(move || sweep(args, worker, workers));
+        let share = |_| scope.spawn(|| sweep(args, &next));
         let shares: Vec<_> = (0..workers).map(share).collect();
         let join =
             |share: thread::ScopedJoinHandle<'_, _>| share.join().expect("runs do not panic");
@@ -68,28 +70,37 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     });
     let broken = all.iter().filter_map(|share| share.as_ref().err()).min_by_key(|b| b.seed);
     if let Some(broken) = broken {
-        let Broken { seed, trace, .. } = broken;
-        let lines: String = trace.iter().flat_map(|line| [line, "\n"]).collect();
-        print(lines)?;
-        let steps = args.steps;
+        print(lines(&broken.trace))?;
+        let (seed, steps) = (broken.seed, args.steps);
         let again = format!("pinfold simulate session --seeds {seed} --steps {steps} --trace");
         writeln!(io::stderr(), "{broken}\nsee it with: {again}")?;
         return Ok(ExitCode::from(FAILURE));
     }
     let tally = all.into_iter().flatten().fold(Tally::default(), Tally::and);
     let count = args.seeds.end - args.seeds.start;
-    print(format!("{count} seeds, nothing broken: {tally}\n"))
+    print(format!("{count} seed(s), nothing broken: {tally}\n"))
 }
 
-/// Every `workers`th seed, until one breaks.
-fn sweep(args: &SessionArgs, worker: u64, workers: u64) -> Result<Tally, Broken> {
+fn lines(trace: &[String]) -> String {
+    trace.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Runs seeds that nobody has run yet, until there are none or one breaks. That ends it for all, and
+/// the first to break is among those under way.
+fn sweep(args: &SessionArgs, next: &AtomicU64) -> Result<Tally, Broken> {
     let mut tally = Tally::default();
-    for seed in args.seeds.clone().filter(|seed| seed % workers == worker) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if !args.seeds.contains(&seed) {
+            return Ok(tally);
+        }
         let run = Run { seed, steps: args.steps, bug: None, is_traced: args.trace };
-        tally = tally.and(simulate::session(&run)?);
-        if worker == 0 && io::stderr().is_terminal() {
+        let done = simulate::session(&run)
+            .inspect_err(|_| next.store(args.seeds.end, Ordering::Relaxed))?;
+        tally = tally.and(done.tally);
+        let _ = write!(io::stdout(), "{}", lines(&done.trace)); // nobody left to tell
+        if io::stderr().is_terminal() {
             let _ = write!(io::stderr(), "\rseed {seed} ");
         }
     }
-    Ok(tally)
 }

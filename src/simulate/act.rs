@@ -142,7 +142,7 @@ impl World {
             self.pipelines.iter().filter(|(_, fact)| fact.edge == edge).map(|(id, _)| id).collect();
         // Mostly the young ones, which are likely to live.
         let draws = &mut self.clients[client].draws;
-        let window = if draws.below(5) > 0 { of_edge.len().min(6) } else { of_edge.len() };
+        let window = if draws.below(5) > 0 { of_edge.len().min(4) } else { of_edge.len() };
         let picked = of_edge.len().checked_sub(1)?.checked_sub(draws.below(window))?;
         let mut by_age: Vec<&String> = of_edge;
         by_age.sort_by_key(|id| self.pipelines[*id].number);
@@ -155,35 +155,36 @@ impl World {
         let known = &mut self.clients[client];
         let fact = self.pipelines.get_mut(pipeline).expect("it was picked from there");
         let elements = &fact.elements;
-        let element = elements.get(known.draws.below(elements.len())).cloned();
+        // Mostly the first few, so that events and those who wait for them meet.
+        let element = elements.get(known.draws.below(elements.len().min(3))).cloned();
         let other = elements.get(known.draws.below(elements.len())).cloned();
         match (known.draws.below(20), element, other) {
-            (0..4, ..) | (4..12, None, _) => {
+            (0..3, ..) | (3..15, None, _) => {
                 let text = format!(
                     r#""method":"create","params":{{"type":"PassThrough","constructorParams":{{"mediaPipeline":"{pipeline}"}}}}"#
                 );
                 (What::Element(pipeline.to_owned()), text)
             }
-            (4..7, Some(element), _) => {
+            (3..9, Some(element), _) => {
                 known.ledger.subscriptions.insert((element.clone(), "ElementConnected"));
                 let text = format!(
                     r#""method":"subscribe","params":{{"object":"{element}","type":"ElementConnected"}}"#
                 );
                 (about, text)
             }
-            (7..12, Some(from), Some(to)) => {
+            (9..15, Some(from), Some(to)) => {
                 (about, invoke(&from, "connect", &format!(r#"{{"sink":"{to}"}}"#)))
             }
-            (12, ..) => {
+            (15, ..) => {
                 fact.is_released = true;
                 let text = format!(r#""method":"release","params":{{"object":"{pipeline}"}}"#);
                 (about, text)
             }
-            (13, Some(element), _) => {
+            (16, Some(element), _) => {
                 let text = format!(r#""method":"release","params":{{"object":"{element}"}}"#);
                 (about, text)
             }
-            (14..16, ..) => {
+            (17, ..) => {
                 let text = format!(r#""method":"describe","params":{{"object":"{pipeline}"}}"#);
                 (about, text)
             }
