@@ -10,6 +10,7 @@
 mod cache;
 mod envelope;
 mod fault;
+mod faults;
 mod invoke;
 mod manager;
 mod media;
@@ -37,6 +38,7 @@ use self::fault::Fault;
 use self::objects::Id;
 use self::server::{Raised, Server};
 
+pub use self::faults::Faults;
 pub use self::settings::KmsSettings;
 
 /// Of all events, how many in a hundred overtake the answer of the call that caused them. Source:
@@ -146,6 +148,12 @@ impl Kms {
         &self.server.id
     }
 
+    /// What is wrong with this server, to change it. Call `tick` afterwards: one that hung has much
+    /// to do.
+    pub fn faults_mut(&mut self) -> &mut Faults {
+        &mut self.server.faults
+    }
+
     /// A new connection.
     pub fn open(&mut self) -> ConnId {
         self.conns_opened += 1;
@@ -174,16 +182,19 @@ impl Kms {
     /// One message, text or binary, came on `conn`.
     pub fn on_text(&mut self, now: Time, conn: ConnId, text: &str, out: &mut Vec<KmsOutput>) {
         self.tick(now, out);
-        if self.is_busy(conn) || self.is_exhausted() {
+        if self.is_busy(conn) || !self.can_run() {
             self.waiting.push_back((conn, text.to_owned()));
             return;
         }
         self.run(now, conn, text, out);
     }
 
-    /// When `tick` is due next.
+    /// When `tick` is due next; the end of time while the server hangs.
     #[must_use]
     pub fn deadline(&self) -> Time {
+        if self.server.faults.hangs() {
+            return Time::from_micros(u64::MAX);
+        }
         let done = self.done.first_key_value().map(|((at, _), _)| *at);
         let fixed = self.next_collection.min(self.next_round);
         [done, self.server.deadline()].into_iter().flatten().fold(fixed, Time::min)
@@ -191,6 +202,9 @@ impl Kms {
 
     /// Does everything that is due at `now`.
     pub fn tick(&mut self, now: Time, out: &mut Vec<KmsOutput>) {
+        if self.server.faults.hangs() {
+            return;
+        }
         while let Some(entry) = self.done.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -200,6 +214,7 @@ impl Kms {
             self.finish(at, done, out);
             self.run_waiting(at, out);
         }
+        self.run_waiting(now, out);
         self.server.tick(now);
         self.collect(now);
         for raised in self.server.take_raised() {
@@ -224,7 +239,7 @@ impl Kms {
     }
 
     fn run_waiting(&mut self, now: Time, out: &mut Vec<KmsOutput>) {
-        while !self.is_exhausted() {
+        while self.can_run() {
             let is_free = |(conn, _): &(ConnId, String)| {
                 self.conns.get(conn).is_none_or(|known| !known.is_busy)
             };
@@ -237,8 +252,9 @@ impl Kms {
         }
     }
 
-    fn is_exhausted(&self) -> bool {
-        self.blocked >= self.server.settings.io_threads
+    /// Whether an I/O thread is free to run a request.
+    fn can_run(&self) -> bool {
+        self.blocked < self.server.settings.io_threads && !self.server.faults.hangs()
     }
 
     fn run(&mut self, now: Time, conn: ConnId, text: &str, out: &mut Vec<KmsOutput>) {
@@ -249,6 +265,7 @@ impl Kms {
         let Some(mut request) = read else {
             return self.cut(conn, out);
         };
+        self.server.faults.on_request();
         let (answer, key) = self.answer(now, &mut request);
         if self.server.is_dead {
             return out.push(KmsOutput::Die);

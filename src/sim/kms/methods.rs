@@ -79,6 +79,9 @@ impl Server {
     }
 
     fn create(&mut self, params: &mut Params) -> Result<Value, Fault> {
+        if self.faults.is_full {
+            return Err(Fault::no_resources("threads", 0));
+        }
         let name = text(params, "type")?;
         let class = TYPES.class(&name);
         let Some((class, constructor)) = class.and_then(|c| Some((c, c.constructor.as_ref()?)))

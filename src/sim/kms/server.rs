@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::model::{Draws, Time};
 
 use super::fault::Fault;
+use super::faults::Faults;
 use super::media::Later;
 use super::objects::{Dead, Id, MANAGER, Object, Objects};
 use super::random;
@@ -34,6 +35,7 @@ pub(super) struct Server {
     pub(super) draws: Draws,
     pub(super) now: Time,
     pub(super) objects: Objects,
+    pub(super) faults: Faults,
     /// How long the call under way blocks its thread.
     pub(super) takes: Duration,
     /// Whether the call under way killed the process.
@@ -53,6 +55,7 @@ impl Server {
             draws,
             now: Time::ZERO,
             objects: Objects::new(Time::ZERO),
+            faults: Faults::default(),
             takes: Duration::ZERO,
             is_dead: false,
             raised: Vec::new(),

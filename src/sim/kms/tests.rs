@@ -216,3 +216,29 @@ fn equal_seeds_give_equal_servers() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_server_that_hangs_does_everything_when_it_goes_on() {
+    let mut world = World::new();
+    let conn = world.kms.open();
+    world.kms.faults_mut().hang_after = Some(1);
+    assert_eq!(world.ask(conn, "ping", &json!({})).0["result"]["value"], "pong");
+    assert!(world.ask(conn, "ping", &json!({})).0.is_null());
+    assert!(world.kms.is_busy(conn));
+    assert_eq!(world.wait(1_000).len(), 0);
+    world.kms.faults_mut().hang_after = None;
+    let out = world.wait(0);
+    assert!(matches!(&out[..], [KmsOutput::Answer { text, .. }] if text.contains("pong")));
+    assert!(!world.kms.is_busy(conn));
+}
+
+#[test]
+fn a_full_server_creates_nothing_and_does_the_rest() {
+    let mut world = World::new();
+    let (conn, pipeline, ..) = world.connected();
+    world.kms.faults_mut().is_full = true;
+    assert_eq!(world.code(conn, "create", &json!({ "type": "MediaPipeline" })), 40009);
+    world.result(conn, "describe", &json!({ "object": pipeline }));
+    world.kms.faults_mut().is_full = false;
+    world.create(conn, "MediaPipeline", "");
+}
