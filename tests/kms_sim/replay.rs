@@ -293,6 +293,7 @@ replays! {
     errors: "f-errors.jsonl", KmsSettings::default(), 0;
     sharing: "g-sharing.jsonl", KmsSettings::default(), 0;
     request_cache: "h-request-cache.jsonl", KmsSettings::default(), 0;
+    ordering: "i-ordering.jsonl", KmsSettings::default(), 0;
     garbage: "j-gc.jsonl", collecting_every(6), 0;
     garbage_of_moved_sessions: "j2-gc.jsonl", collecting_every(6), 4_839;
     wrong_kind: "k-wrong-kind.jsonl", KmsSettings::default(), 0;

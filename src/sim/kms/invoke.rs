@@ -142,7 +142,10 @@ impl Server {
 
     /// The graph of an object and what hangs on it, in the language of Graphviz.
     fn graph(&self, id: &Id) -> String {
-        let mut graph = String::from("digraph pipeline {\n  rankdir=LR;\n");
+        let mut graph = String::from(
+            "digraph pipeline {\n  rankdir=LR;\n  fontname=\"sans\";\n  fontsize=\"10\";\n  \
+             labelloc=t;\n  nodesep=.1;\n",
+        );
         let line =
             |id: &Id, object: &Object| format!("  \"{id}\" [label=\"{}\"];\n", object.class.name);
         let inside = self.objects.in_pipeline(id);

@@ -51,6 +51,7 @@ impl Server {
                 "in Json::Value::find(begin, end): requires objectValue or nullValue",
             ));
         };
+        self.note_work(method, params);
         match method {
             "connect" => self.connect(params),
             "ping" => Ok(ping(params)),
@@ -79,9 +80,7 @@ impl Server {
     }
 
     fn create(&mut self, params: &mut Params) -> Result<Value, Fault> {
-        if self.faults.is_full {
-            return Err(Fault::no_resources("threads", 0));
-        }
+        self.check_room()?;
         let name = text(params, "type")?;
         let class = TYPES.class(&name);
         let Some((class, constructor)) = class.and_then(|c| Some((c, c.constructor.as_ref()?)))

@@ -36,8 +36,19 @@ pub(super) struct Server {
     pub(super) now: Time,
     pub(super) objects: Objects,
     pub(super) faults: Faults,
-    /// How long the call under way blocks its thread.
+    /// How long the call under way sleeps on its thread.
     pub(super) takes: Duration,
+    /// How long the call under way works, on an idle server.
+    pub(super) work: Duration,
+    /// Connections, told by the transport.
+    pub(super) conn_count: usize,
+    /// Most answers that were ever kept at once, told by the transport.
+    pub(super) answers_peak: usize,
+    /// Percent of the processors in use, and when that was found out.
+    pub(super) busy: Option<(Time, f64)>,
+    /// Whether the process has made an endpoint, and a description: the first takes long.
+    pub(super) has_had_endpoint: bool,
+    pub(super) has_negotiated: bool,
     /// Whether the call under way killed the process.
     pub(super) is_dead: bool,
     raised: Vec<Raised>,
@@ -57,6 +68,12 @@ impl Server {
             objects: Objects::new(Time::ZERO),
             faults: Faults::default(),
             takes: Duration::ZERO,
+            work: Duration::ZERO,
+            conn_count: 0,
+            answers_peak: 0,
+            busy: None,
+            has_had_endpoint: false,
+            has_negotiated: false,
             is_dead: false,
             raised: Vec::new(),
             later: BTreeMap::new(),
