@@ -210,12 +210,12 @@ impl Kms {
     /// or when it has ended.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        if self.server.faults.hangs() || self.life == Life::Ended {
+        if self.server.faults.hangs() || matches!(self.life, Life::Cut { .. }) {
             return Time::from_micros(u64::MAX);
         }
         let done = self.done.first_key_value().map(|((at, _), _)| *at);
         let fixed = self.next_collection.min(self.next_round);
-        [done, self.server.deadline(), self.life.ends_at()]
+        [done, self.server.deadline(), self.life.cuts_at()]
             .into_iter()
             .flatten()
             .fold(fixed, Time::min)
@@ -223,7 +223,7 @@ impl Kms {
 
     /// Does everything that is due at `now`.
     pub fn tick(&mut self, now: Time, out: &mut Vec<KmsOutput>) {
-        if self.end_at(now, out) {
+        if self.ends(now, out) {
             return;
         }
         while !self.server.faults.hangs()

@@ -6,8 +6,8 @@ use crate::model::Time;
 
 use super::{ConnId, Kms, KmsOutput};
 
-/// From the signal to the end of an idle process, and what each pipeline adds. Source: 6 to 150 ms
-/// idle, some tens of ms with 20 pipelines.
+/// From the last connection to the end of an idle process, and what each pipeline adds. Source: 6
+/// to 150 ms idle, some tens of ms with 20 pipelines.
 const IDLE: Duration = Duration::from_millis(6);
 const PIPELINE: Duration = Duration::from_millis(2);
 
@@ -16,66 +16,59 @@ const PIPELINE: Duration = Duration::from_millis(2);
 pub(super) enum Life {
     #[default]
     Runs,
-    /// It was told to end and is gone at this time.
-    EndsAt(Time),
-    Ended,
+    /// Told to end: it cuts its connections at one time and is gone at another.
+    Ends { cuts: Time, gone: Time },
+    /// All connections are cut.
+    Cut { gone: Time },
 }
 
 impl Life {
-    /// When it ends, if it was told to and has not yet.
-    pub(super) const fn ends_at(self) -> Option<Time> {
+    /// When it cuts its connections, if that is still to come.
+    pub(super) const fn cuts_at(self) -> Option<Time> {
         match self {
-            Self::EndsAt(at) => Some(at),
-            Self::Runs | Self::Ended => None,
+            Self::Ends { cuts, .. } => Some(cuts),
+            Self::Runs | Self::Cut { .. } => None,
         }
     }
 }
 
 impl Kms {
-    /// SIGTERM or SIGINT: when the process will be gone; a later signal changes nothing.
+    /// SIGTERM or SIGINT: when the process will be gone. A later signal changes nothing.
     ///
-    /// Until then connections stay open and nothing is answered, also not the calls under way, for
-    /// which it waits. At that time `tick` cuts every connection: TCP ends without a close frame.
-    /// One that hangs ends only some time after it goes on.
+    /// From now on nothing is answered, also not the calls under way. It waits for those that hold
+    /// a thread; then `tick` cuts every connection: TCP ends without a close frame. A server that
+    /// hangs does that only when it goes on.
     pub fn terminate(&mut self, now: Time) -> Time {
-        match self.life {
-            Life::Runs => {}
-            Life::EndsAt(ends) => return ends,
-            Life::Ended => return now,
+        if let Life::Ends { gone, .. } | Life::Cut { gone } = self.life {
+            return gone;
         }
         let pipelines = self.server.objects.iter().filter(|(_, o)| o.class.name == "MediaPipeline");
         let pipelines = u32::try_from(pipelines.count()).unwrap_or(u32::MAX);
-        let done = self.done.last_key_value().map_or(now, |((at, _), _)| *at);
-        let ends = done.max(now + IDLE + PIPELINE.saturating_mul(pipelines));
+        let running = self.done.iter().filter(|(_, done)| done.blocks);
+        let cuts = running.map(|((at, _), _)| *at).fold(now, Time::max);
+        let gone = cuts + IDLE + PIPELINE.saturating_mul(pipelines);
         self.done.clear();
         self.waiting.clear();
-        self.life = Life::EndsAt(ends);
-        ends
+        self.life = Life::Ends { cuts, gone };
+        gone
     }
 
-    /// Whether the process is gone after `terminate`.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.life == Life::Ended
-    }
-
-    /// Cuts all connections if the process ends by `now`; whether it is ending or hangs, so that
-    /// nothing else happens.
-    pub(super) fn end_at(&mut self, now: Time, out: &mut Vec<KmsOutput>) -> bool {
+    /// Cuts all connections if that is due; whether the process is ending or hangs, so that nothing
+    /// else happens.
+    pub(super) fn ends(&mut self, now: Time, out: &mut Vec<KmsOutput>) -> bool {
         if self.server.faults.hangs() {
             return true;
         }
-        let Some(ends) = self.life.ends_at() else {
-            return self.life == Life::Ended;
-        };
-        if ends <= now {
-            self.life = Life::Ended;
+        if let Life::Ends { cuts, gone } = self.life
+            && cuts <= now
+        {
+            self.life = Life::Cut { gone };
             let open = self.conns.iter().filter(|(_, conn)| !conn.is_ghost);
             let open: Vec<ConnId> = open.map(|(id, _)| *id).collect();
             out.extend(open.into_iter().map(|conn| KmsOutput::Cut { conn }));
             self.conns.clear();
             self.ties.clear();
         }
-        true
+        self.life != Life::Runs
     }
 }
