@@ -1,3 +1,6 @@
+mod load;
+mod rules;
+
 use serde_json::json;
 
 use super::*;
@@ -11,7 +14,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { kms: Kms::new(KmsSettings::default(), Draws::seeded(1)), now: Time::ZERO, ids: 0 }
+        Self::with(KmsSettings::default())
+    }
+
+    fn with(settings: KmsSettings) -> Self {
+        Self { kms: Kms::new(settings, Draws::seeded(1)), now: Time::ZERO, ids: 0 }
     }
 
     fn send(&mut self, conn: ConnId, text: &str) -> Vec<KmsOutput> {
