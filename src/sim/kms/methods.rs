@@ -80,7 +80,6 @@ impl Server {
     }
 
     fn create(&mut self, params: &mut Params) -> Result<Value, Fault> {
-        self.check_room()?;
         let name = text(params, "type")?;
         let class = TYPES.class(&name);
         let Some((class, constructor)) = class.and_then(|c| Some((c, c.constructor.as_ref()?)))
@@ -88,6 +87,7 @@ impl Server {
             let message = format!("Factory '{name}' not found");
             return Err(Fault::kurento(40108, "MEDIA_OBJECT_NOT_AVAILABLE", message));
         };
+        self.check_room()?;
         let session = self.session_of(params);
         let given = params.get("constructorParams");
         let args = TYPES.check(constructor, given, "constructorParams")?;

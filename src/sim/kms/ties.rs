@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::objects::Id;
 use super::server::Raised;
+use super::wire;
 use super::{Conn, ConnId, Kms, KmsOutput};
 
 impl Kms {
@@ -81,6 +82,8 @@ pub(super) fn name_session(mut request: Value, conn: &Conn) -> Option<Value> {
         *params = Value::Object(Map::new());
     }
     let params = params.as_object_mut()?;
-    params.entry("sessionId").or_insert_with(|| (&**session).into());
+    if params.get("sessionId").and_then(wire::as_text).is_none() {
+        params.insert("sessionId".to_owned(), (&**session).into());
+    }
     Some(request)
 }

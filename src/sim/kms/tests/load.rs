@@ -186,7 +186,9 @@ fn each_limit_stops_creation_and_nothing_else() {
         assert_eq!(refused["error"]["code"], 40009);
         assert_eq!(refused["error"]["message"], format!("Reached KMS {expected}"));
         let unknown = json!({ "type": "NoSuchThing" });
-        assert_eq!(world.code(conn, "create", &unknown), 40009, "checked before the type");
+        assert_eq!(world.code(conn, "create", &unknown), 40108, "the type is looked up first");
+        let incomplete = json!({ "type": "WebRtcEndpoint" });
+        assert_eq!(world.code(conn, "create", &incomplete), 40009, "the rest is not");
         if let Some(pipeline) = pipelines.first() {
             world.result(conn, "describe", &json!({ "object": pipeline }));
         }
