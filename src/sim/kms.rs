@@ -24,6 +24,7 @@ pub mod registrar;
 mod sdp;
 mod server;
 mod settings;
+mod threads;
 mod ties;
 mod timing;
 mod transaction;
@@ -45,6 +46,7 @@ use self::ending::Life;
 use self::fault::Fault;
 use self::objects::Id;
 use self::server::{Raised, Server};
+use self::threads::Threads;
 
 pub use self::faults::Faults;
 pub use self::load::{CpuWeights, LoadModel, MemoryWeights};
@@ -102,8 +104,6 @@ struct Done {
     answer: Option<Value>,
     key: Option<cache::Key>,
     raised: Vec<Raised>,
-    /// Whether it holds one of the I/O threads until then.
-    blocks: bool,
 }
 
 /// One simulated Kurento Media Server.
@@ -122,9 +122,11 @@ pub struct Kms {
     waiting: VecDeque<(ConnId, String)>,
     done: BTreeMap<(Time, u64), Done>,
     done_count: u64,
-    blocked: usize,
+    threads: Threads,
     next_collection: Time,
     next_round: Time,
+    /// Whether the server hung when `tick` was called last.
+    has_hung: bool,
     life: Life,
 }
 
@@ -142,9 +144,10 @@ impl Kms {
             waiting: VecDeque::new(),
             done: BTreeMap::new(),
             done_count: 0,
-            blocked: 0,
+            threads: Threads::default(),
             next_collection: Time::ZERO + period,
             next_round: Time::ZERO + period / 4,
+            has_hung: false,
             life: Life::default(),
         }
     }
@@ -206,19 +209,15 @@ impl Kms {
         self.run(now, conn, text, out);
     }
 
-    /// When `tick` is due next; the end of time while the server hangs
-    /// or when it has ended.
+    /// When `tick` is due next; the end of time while the server hangs or when it has ended.
     #[must_use]
     pub fn deadline(&self) -> Time {
         if self.server.faults.hangs() || matches!(self.life, Life::Cut { .. }) {
             return Time::from_micros(u64::MAX);
         }
-        let done = self.done.first_key_value().map(|((at, _), _)| *at);
         let fixed = self.next_collection.min(self.next_round);
-        [done, self.server.deadline(), self.life.cuts_at()]
-            .into_iter()
-            .flatten()
-            .fold(fixed, Time::min)
+        let others = [self.next_step(), self.server.deadline(), self.life.cuts_at()];
+        others.into_iter().flatten().fold(fixed, Time::min)
     }
 
     /// Does everything that is due at `now`.
@@ -227,24 +226,41 @@ impl Kms {
             return;
         }
         while !self.server.faults.hangs()
-            && let Some(entry) = self.done.first_entry()
+            && let Some(at) = self.next_step().filter(|at| *at <= now)
         {
-            if entry.key().0 > now {
-                break;
-            }
-            let at = entry.key().0;
-            let done = entry.remove();
-            self.finish(at, done, out);
+            self.step(at, out);
             self.run_waiting(at, out);
         }
         self.run_waiting(now, out);
         if self.server.faults.hangs() {
             return;
         }
+        if std::mem::take(&mut self.has_hung) {
+            // A timer that ran out many times while the process stood still fires once.
+            self.next_round = self.next_round.max(now);
+            self.next_collection = self.next_collection.max(now);
+        }
         self.server.tick(now);
         self.collect(now);
         for raised in self.server.take_raised() {
             self.deliver(raised, out);
+        }
+    }
+
+    /// When an answer is due, or a thread is free.
+    fn next_step(&self) -> Option<Time> {
+        let done = self.done.first_key_value().map(|((at, _), _)| *at);
+        [done, self.threads.next_free()].into_iter().flatten().min()
+    }
+
+    /// Sends the answer that is due `at`; if none is, frees a thread.
+    fn step(&mut self, at: Time, out: &mut Vec<KmsOutput>) {
+        match self.done.first_entry().filter(|entry| entry.key().0 <= at) {
+            Some(entry) => {
+                let done = entry.remove();
+                self.finish(at, done, out);
+            }
+            None => self.threads.free(),
         }
     }
 
@@ -280,7 +296,7 @@ impl Kms {
 
     /// Whether an I/O thread is free to run a request.
     fn can_run(&self) -> bool {
-        self.blocked < self.server.settings.io_threads
+        self.threads.held() < self.server.settings.io_threads
             && !self.server.faults.hangs()
             && self.life == Life::Runs
     }
@@ -300,13 +316,15 @@ impl Kms {
         }
         let holds = std::mem::take(&mut self.server.takes) + self.server.take_work();
         let raised = self.server.take_raised();
-        let done = Done { conn, answer, key, raised, blocks: !holds.is_zero() };
+        let done = Done { conn, answer, key, raised };
         let far = timing::times(self.server.settings.latency, self.server.faults.slowness());
         let wait = holds.saturating_add(far);
         if wait.is_zero() {
             return self.finish(now, done, out);
         }
-        self.blocked += usize::from(done.blocks);
+        if !holds.is_zero() {
+            self.threads.hold(now + holds);
+        }
         self.conns.entry(conn).or_default().is_busy = true;
         self.done_count += 1;
         self.done.insert((now + wait, self.done_count), done);
@@ -342,10 +360,7 @@ impl Kms {
 
     /// Ties the connection, keeps the answer, and sends it before or after its events.
     fn finish(&mut self, now: Time, done: Done, out: &mut Vec<KmsOutput>) {
-        let Done { conn, answer, key, raised, blocks } = done;
-        if blocks && self.blocked > 0 {
-            self.blocked -= 1;
-        }
+        let Done { conn, answer, key, raised } = done;
         let mut raised = self.without_lost(raised);
         if let Some(known) = self.conns.get_mut(&conn) {
             known.is_busy = false;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pinfold::model::{Draws, Time};
 use pinfold::sim::kms::{ConnId, Kms, KmsOutput, KmsSettings, Limits};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::recording::Line;
 use super::same::Ids;
@@ -80,6 +80,17 @@ impl Player {
         }
     }
 
+    /// Makes sessions of these names exist, as if left by earlier clients.
+    pub(super) fn open_sessions(&mut self, names: &[String]) {
+        for name in names {
+            let conn = self.kms.open();
+            let params = json!({ "object": "manager_ServerManager", "sessionId": name });
+            let text = json!({ "jsonrpc": "2.0", "id": 1, "method": "describe", "params": params });
+            self.kms.on_text(self.start, conn, &text.to_string(), &mut Vec::new());
+            self.kms.close(conn);
+        }
+    }
+
     fn time(&self, millis: f64) -> Time {
         self.start + Duration::from_secs_f64(millis / 1_000.0)
     }
@@ -101,20 +112,25 @@ impl Player {
             Act::Stop => self.kms.faults_mut().hang_after = Some(0),
             Act::Continue => self.kms.faults_mut().hang_after = None,
         }
-        self.tick_to(now);
+        self.tick(now);
     }
 
     /// Has everything happen that is due until `now`, each thing at its time.
     fn tick_to(&mut self, now: Time) {
         loop {
             let at = self.kms.deadline().min(now);
-            let mut out = Vec::new();
-            self.kms.tick(at, &mut out);
-            self.note(out);
+            self.tick(at);
             if at == now {
-                return self.answer_pings();
+                return;
             }
         }
+    }
+
+    fn tick(&mut self, now: Time) {
+        let mut out = Vec::new();
+        self.kms.tick(now, &mut out);
+        self.note(out);
+        self.answer_pings();
     }
 
     /// Plays one line.

@@ -44,8 +44,7 @@ impl Kms {
         }
         let pipelines = self.server.objects.iter().filter(|(_, o)| o.class.name == "MediaPipeline");
         let pipelines = u32::try_from(pipelines.count()).unwrap_or(u32::MAX);
-        let running = self.done.iter().filter(|(_, done)| done.blocks);
-        let cuts = running.map(|((at, _), _)| *at).fold(now, Time::max);
+        let cuts = self.threads.all_free().map_or(now, |at| at.max(now));
         let gone = cuts + IDLE + PIPELINE.saturating_mul(pipelines);
         self.done.clear();
         self.waiting.clear();
@@ -57,6 +56,7 @@ impl Kms {
     /// else happens.
     pub(super) fn ends(&mut self, now: Time, out: &mut Vec<KmsOutput>) -> bool {
         if self.server.faults.hangs() {
+            self.has_hung = true;
             return true;
         }
         if let Life::Ends { cuts, gone } = self.life

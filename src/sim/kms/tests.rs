@@ -68,7 +68,7 @@ impl World {
         let mut out = Vec::new();
         let until = self.now + Duration::from_secs(seconds);
         while self.kms.deadline() <= until {
-            self.now = self.kms.deadline();
+            self.now = self.kms.deadline().max(self.now);
             self.kms.tick(self.now, &mut out);
         }
         self.now = until;
@@ -237,6 +237,19 @@ fn a_server_that_hangs_does_everything_when_it_goes_on() {
     let out = world.wait(0);
     assert!(matches!(&out[..], [KmsOutput::Answer { text, .. }] if text.contains("pong")));
     assert!(!world.kms.is_busy(conn));
+}
+
+#[test]
+fn a_server_that_stood_still_collects_once_when_it_goes_on() {
+    let mut world = World::new();
+    let (conn, pipeline, ..) = world.connected();
+    world.kms.close(conn);
+    world.kms.faults_mut().hang_after = Some(0);
+    world.wait(10_000);
+    world.kms.faults_mut().hang_after = None;
+    world.wait(0);
+    let other = world.kms.open();
+    world.result(other, "describe", &json!({ "object": pipeline }));
 }
 
 #[test]

@@ -164,6 +164,21 @@ fn a_way_to_the_server_delays_and_holds_no_thread() {
 }
 
 #[test]
+fn a_thread_is_free_when_its_call_is_done_though_the_answer_is_still_on_its_way() {
+    let latency = Duration::from_secs(5);
+    let settings = KmsSettings { latency, io_threads: 1, ..timed() };
+    let mut world = World::with(settings);
+    let conns: Vec<ConnId> = (0..20).map(|_| world.kms.open()).collect();
+    for conn in &conns {
+        assert!(world.ask(*conn, "ping", &json!({})).0.is_null());
+    }
+    assert!(!world.kms.takes_connections(), "they wait for the one thread");
+    assert_eq!(world.wait(4), []);
+    assert!(world.kms.takes_connections());
+    assert_eq!(world.wait(2).len(), 20);
+}
+
+#[test]
 fn each_limit_stops_creation_and_nothing_else() {
     let cases = [
         (Limits { endpoints_max: Some(2), ..Limits::default() }, "threads limit: 2"),
