@@ -245,6 +245,9 @@ impl Kms {
         for raised in self.server.take_raised() {
             self.deliver(raised, out);
         }
+        if self.server.takes_its_leave() {
+            self.terminate(now);
+        }
     }
 
     /// When an answer is due, or a thread is free.
@@ -309,6 +312,7 @@ impl Kms {
         let Some(mut request) = read else {
             return self.cut(conn, out);
         };
+        self.server.now = now;
         self.server.faults.on_request();
         let (answer, key) = self.answer(now, &mut request);
         if self.server.is_dead {
@@ -320,14 +324,18 @@ impl Kms {
         let far = timing::times(self.server.settings.latency, self.server.faults.slowness());
         let wait = holds.saturating_add(far);
         if wait.is_zero() {
-            return self.finish(now, done, out);
+            self.finish(now, done, out);
+        } else {
+            if !holds.is_zero() {
+                self.threads.hold(now + holds);
+            }
+            self.conns.entry(conn).or_default().is_busy = true;
+            self.done_count += 1;
+            self.done.insert((now + wait, self.done_count), done);
         }
-        if !holds.is_zero() {
-            self.threads.hold(now + holds);
+        if self.server.takes_its_leave() {
+            self.terminate(now);
         }
-        self.conns.entry(conn).or_default().is_busy = true;
-        self.done_count += 1;
-        self.done.insert((now + wait, self.done_count), done);
     }
 
     /// Answers `request`: the answer, and the key to keep it under.
@@ -342,7 +350,6 @@ impl Kms {
                 return (kept, None);
             }
         }
-        self.server.now = now;
         let outcome = match request {
             Value::Object(members) => {
                 let params = members.entry("params").or_insert(Value::Null);

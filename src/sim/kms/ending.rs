@@ -39,7 +39,7 @@ impl Kms {
     /// a thread; then `tick` cuts every connection: TCP ends without a close frame. A server that
     /// hangs does that only when it goes on.
     pub fn terminate(&mut self, now: Time) -> Time {
-        if let Life::Ends { gone, .. } | Life::Cut { gone } = self.life {
+        if let Some(gone) = self.gone_at() {
             return gone;
         }
         let pipelines = self.server.objects.iter().filter(|(_, o)| o.class.name == "MediaPipeline");
@@ -50,6 +50,15 @@ impl Kms {
         self.waiting.clear();
         self.life = Life::Ends { cuts, gone };
         gone
+    }
+
+    /// When the process is gone, if it was told to end, also by its own `killLimit`.
+    #[must_use]
+    pub const fn gone_at(&self) -> Option<Time> {
+        match self.life {
+            Life::Runs => None,
+            Life::Ends { gone, .. } | Life::Cut { gone } => Some(gone),
+        }
     }
 
     /// Cuts all connections if that is due; whether the process is ending or hangs, so that nothing

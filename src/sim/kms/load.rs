@@ -180,7 +180,7 @@ impl Census {
 }
 
 /// Whether `object` gets a picture in another form than it passes on.
-fn transcodes(objects: &Objects, object: &Object) -> bool {
+pub(super) fn transcodes(objects: &Objects, object: &Object) -> bool {
     if PICTURE_FILTERS.contains(&object.class.name) {
         return object.media.is_fed();
     }

@@ -106,6 +106,11 @@ impl Objects {
         self.objects.iter()
     }
 
+    /// Whether nothing is there but the manager.
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.len() == 1
+    }
+
     /// The object `root` and everything under it.
     pub(super) fn in_pipeline(&self, root: &str) -> impl Iterator<Item = (&Id, &Object)> {
         let from = (Bound::Included(root), Bound::Unbounded);

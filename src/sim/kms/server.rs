@@ -49,6 +49,8 @@ pub(super) struct Server {
     /// Whether the process has made an endpoint, and a description: the first takes long.
     pub(super) has_had_endpoint: bool,
     pub(super) has_negotiated: bool,
+    /// Whether the last object went away since this was looked at.
+    pub(super) is_emptied: bool,
     /// Whether the call under way killed the process.
     pub(super) is_dead: bool,
     raised: Vec<Raised>,
@@ -74,6 +76,7 @@ impl Server {
             busy: None,
             has_had_endpoint: false,
             has_negotiated: false,
+            is_emptied: false,
             is_dead: false,
             raised: Vec::new(),
             later: BTreeMap::new(),
@@ -138,8 +141,9 @@ impl Server {
     pub(super) fn bury(&mut self, dead: &Dead) {
         for (id, _) in dead {
             self.unplug(id);
-            self.raise("manager_ServerManager", "ObjectDestroyed", map("objectId", &**id));
+            self.raise(MANAGER, "ObjectDestroyed", map("objectId", &**id));
         }
+        self.is_emptied |= !dead.is_empty() && self.objects.is_empty();
     }
 
     /// `time` in milliseconds since 1970.

@@ -47,6 +47,9 @@ pub struct Limits {
     /// WebRTC and RTP endpoints: a capacity that is easier to think of than the two above. No real
     /// server has it; the error is that of threads.
     pub endpoints_max: Option<usize>,
+    /// `killLimit`: a server whose last object went away while it uses more than this share of its
+    /// descriptors or threads, in percent, ends as by SIGTERM.
+    pub kill_percent: Option<usize>,
 }
 
 impl Default for KmsSettings {

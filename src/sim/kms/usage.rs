@@ -30,7 +30,8 @@ impl Server {
         let limits = self.settings.limits;
         let threads_limit = limits.threads_max.map(share);
         if self.faults.is_full {
-            return Err(Fault::no_resources("threads", threads_limit.unwrap_or_default()));
+            let limit = threads_limit.unwrap_or_else(|| self.threads(&self.census()));
+            return Err(Fault::no_resources("threads", limit));
         }
         if limits == Limits::default() {
             return Ok(());
@@ -46,6 +47,21 @@ impl Server {
             limit.filter(|limit| used > *limit).map(|limit| Fault::no_resources(what, limit))
         });
         passed.map_or(Ok(()), Err)
+    }
+
+    /// Whether it was emptied while it used more than its `killLimit`.
+    pub(super) fn takes_its_leave(&mut self) -> bool {
+        let is_emptied = std::mem::take(&mut self.is_emptied);
+        let limits = self.settings.limits;
+        let Some(percent) = limits.kill_percent.filter(|_| is_emptied) else {
+            return false;
+        };
+        let census = self.census();
+        let is_above = |used: usize, max: Option<usize>| {
+            max.is_some_and(|max| used > max.saturating_mul(percent) / 100)
+        };
+        is_above(self.files(&census), limits.files_max)
+            || is_above(self.threads(&census), limits.threads_max)
     }
 
     /// Whether a descriptor is left for one more connection.

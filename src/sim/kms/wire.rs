@@ -15,11 +15,12 @@ const PIECE_DEPTH: usize = 100;
 /// Reads the first JSON value of `text`; `None` if there is none, or if it is nested deeper than
 /// 1,000.
 ///
-/// Comments count as space, whatever follows the value is ignored, and of two equal keys the last
-/// wins. Below a nesting of 100 the value is null, whatever stood there.
+/// Comments count as space, control characters may stand in strings, whatever follows the value is
+/// ignored, and of two equal keys the last wins. Below a nesting of 100 the value is null, whatever stood there.
 pub(super) fn read(text: &str) -> Option<Value> {
-    let stripped = if text.contains('/') { without_comments(text) } else { text.to_owned() };
-    let (first, mut deeper) = split(&stripped)?;
+    let is_odd = |byte: u8| byte == b'/' || byte < b' ';
+    let strict = if text.bytes().any(is_odd) { to_strict(text) } else { text.to_owned() };
+    let (first, mut deeper) = split(&strict)?;
     while let Some(text) = deeper.pop() {
         let (piece, below) = split(text)?;
         read_piece(&piece)?;
@@ -106,8 +107,9 @@ fn only_ascii(text: &str) -> String {
     escaped
 }
 
-/// `text` with `/* */` and `//` comments outside strings made into spaces.
-fn without_comments(text: &str) -> String {
+/// `text` with `/* */` and `//` comments outside strings made into spaces, and control characters in
+/// strings escaped.
+fn to_strict(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     let mut in_string = false;
@@ -119,6 +121,10 @@ fn without_comments(text: &str) -> String {
                 continue;
             }
             '"' => in_string = !in_string,
+            '\0'..='\x1f' if in_string => {
+                let _ = write!(kept, "\\u{:04x}", u32::from(letter));
+                continue;
+            }
             '/' if !in_string && rest.peek() == Some(&'/') => {
                 rest.by_ref().take_while(|c| *c != '\n').for_each(drop);
                 kept.push(' ');
@@ -177,6 +183,12 @@ mod tests {
         assert_eq!(read(&nested(1_001, "7")), None);
         assert_eq!(read(&"[".repeat(500)), None);
         assert!(read(&format!("[]{}", "[".repeat(2_000))).is_some(), "behind the value");
+    }
+
+    #[test]
+    fn control_characters_may_stand_in_strings() {
+        let value = json!({ "a": "line\n\ttab\u{1}" });
+        assert_eq!(read("{\n\t\"a\": \"line\n\ttab\u{1}\"}"), Some(value));
     }
 
     #[test]

@@ -75,6 +75,8 @@ fn two_endpoints_of_different_codecs_make_the_server_transcode() {
         negotiate(&mut world, conn, &b, codec);
         world.invoke(conn, &a, "connect", &json!({ "sink": b }));
         assert!((used(&mut world, conn, "getUsedCpu") - percent).abs() < 1e-9, "{codec}");
+        let video = json!({ "mediaType": "VIDEO" });
+        assert_eq!(world.invoke(conn, &b, "isMediaTranscoding", &video), codec != "VP8");
     }
 }
 
@@ -213,6 +215,21 @@ fn each_limit_stops_creation_and_nothing_else() {
         if expected.starts_with("threads limit: 2") {
             world.create(conn, "MediaPipeline", "");
         }
+    }
+}
+
+#[test]
+fn an_emptied_server_above_its_kill_limit_ends() {
+    for (percent, ends) in [(80, false), (50, true)] {
+        let limits =
+            Limits { files_max: Some(40), kill_percent: Some(percent), ..Limits::default() };
+        let mut world = World::with(KmsSettings { limits, ..KmsSettings::default() });
+        let conn = world.kms.open();
+        let pipeline = world.create(conn, "MediaPipeline", "");
+        assert_eq!(world.kms.gone_at(), None);
+        world.result(conn, "release", &json!({ "object": pipeline }));
+        assert_eq!(world.kms.gone_at().is_some(), ends);
+        assert_eq!(world.wait(1) == [KmsOutput::Cut { conn }], ends);
     }
 }
 
