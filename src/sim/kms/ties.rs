@@ -49,18 +49,19 @@ impl Kms {
     /// left of it, and so is never collected. Source: section 3.6.
     pub(super) fn cut(&mut self, conn: ConnId, out: &mut Vec<KmsOutput>) {
         self.waiting.retain(|(of, _)| *of != conn);
-        if let Some(known) = self.conns.get_mut(&conn) {
-            known.is_ghost = known.session.is_some();
-            if !known.is_ghost {
-                self.forget(conn);
+        match self.conns.get_mut(&conn) {
+            Some(known) if known.session.is_some() => {
+                known.is_ghost = true;
+                self.server.conn_count -= 1;
             }
+            Some(_) | None => self.forget(conn),
         }
         out.push(KmsOutput::Cut { conn });
     }
 
     /// Takes `conn` out of the table.
     pub(super) fn forget(&mut self, conn: ConnId) {
-        if self.conns.remove(&conn).is_some() {
+        if self.conns.remove(&conn).is_some_and(|known| !known.is_ghost) {
             self.server.conn_count -= 1;
         }
     }

@@ -1,6 +1,7 @@
 //! Rules of the Kurento protocol notes that no recording shows, section by section.
 
 use super::*;
+use crate::sim::kms::Limits;
 
 const MANAGER: &str = "manager_ServerManager";
 
@@ -130,6 +131,28 @@ fn listing_pipelines_stops_their_collection_and_adds_a_session_without_name() {
     assert_eq!((sessions.len(), real), (4, 1), "two empty places, the one without name, its own");
     world.result(monitor, "release", &json!({ "object": pipeline }));
     assert_eq!(world.invoke(monitor, MANAGER, "getPipelines", &json!({})), json!([]));
+}
+
+/// Section 3.6.
+#[test]
+fn what_is_left_of_a_cut_connection_holds_a_session_and_no_descriptor() {
+    let limits = Limits { files_max: Some(25), ..Limits::default() };
+    let mut world = World::with(KmsSettings { limits, ..KmsSettings::default() });
+    let conn = world.kms.open();
+    let named = json!({ "object": MANAGER, "sessionId": "left" });
+    world.result(conn, "describe", &named);
+    assert!(!world.kms.takes_connections());
+    world.send(conn, "{oops");
+    assert!(world.kms.takes_connections());
+    world.kms.close(conn);
+    world.wait(2_000);
+    let other = world.kms.open();
+    world.result(other, "connect", &json!({ "sessionId": "left" }));
+    world.kms.close(other);
+    assert!(world.kms.takes_connections());
+    world.wait(2_000);
+    let last = world.kms.open();
+    assert_eq!(world.code(last, "connect", &json!({ "sessionId": "left" })), 40007);
 }
 
 /// Section 4.
