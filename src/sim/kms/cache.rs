@@ -2,6 +2,7 @@
 //!
 //! Source: Kurento protocol notes, section 8.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -41,12 +42,19 @@ impl Answers {
         self.kept.get(key).cloned()
     }
 
-    /// Keeps `answer` for 20 s; an answer already there keeps its time and gives way.
+    /// Keeps `answer` for 20 s. Of two requests with one key that ran at the same time, the answer
+    /// that came first is kept.
     pub(super) fn keep(&mut self, now: Time, key: Key, answer: Value) {
         self.forget(now);
-        if self.kept.insert(key.clone(), answer).is_none() {
+        if let Entry::Vacant(place) = self.kept.entry(key.clone()) {
+            place.insert(answer);
             self.order.push_back((now + KEPT_FOR, key));
         }
+    }
+
+    /// How many answers are kept.
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
     }
 
     fn forget(&mut self, now: Time) {
@@ -71,7 +79,8 @@ mod tests {
         let request = |id: Value| json!({ "id": id, "params": { "sessionId": "s" } });
         let mut answers = Answers::default();
         let key = key_of(&request(json!(1))).unwrap();
-        answers.keep(Time::ZERO, key, json!("first"));
+        answers.keep(Time::ZERO, key.clone(), json!("first"));
+        answers.keep(Time::ZERO, key, json!("second"));
         let same = key_of(&request(json!("1"))).unwrap();
         let later = |seconds| Time::ZERO + Duration::from_secs(seconds);
         assert_eq!(answers.get(later(19), &same), Some(json!("first")));

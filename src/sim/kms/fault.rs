@@ -70,6 +70,12 @@ impl Fault {
         Self::kurento(40008, "MALFORMED_TRANSACTION", message)
     }
 
+    /// No more objects: the process has as much of `what` as it may.
+    pub(super) fn no_resources(what: &str, limit: usize) -> Self {
+        let message = format!("Reached KMS {what} limit: {limit}");
+        Self::kurento(40009, "NOT_ENOUGH_RESOURCES", message)
+    }
+
     /// The object `id` is not there.
     pub(super) fn no_object(id: &str) -> Self {
         if id.starts_with("newref:") {

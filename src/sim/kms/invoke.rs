@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::pipeline_of_object;
 
 use super::fault::Fault;
+use super::load;
 use super::methods::{Params, text};
 use super::objects::{Id, MANAGER, Object};
 use super::server::{Server, map, tags_of};
@@ -74,6 +75,9 @@ impl Server {
             "getSinkConnections" => self.sink_connections(id, args),
             "isMediaFlowingIn" => self.is_flowing(id, "in", kind),
             "isMediaFlowingOut" => self.is_flowing(id, "out", kind),
+            "isMediaTranscoding" => {
+                Ok((kind == "VIDEO" && load::transcodes(&self.objects, object)).into())
+            }
             "generateOffer" => self.generate_offer(id, args),
             "processOffer" => self.process_offer(id, args),
             "processAnswer" => self.process_answer(id, args),
@@ -142,7 +146,10 @@ impl Server {
 
     /// The graph of an object and what hangs on it, in the language of Graphviz.
     fn graph(&self, id: &Id) -> String {
-        let mut graph = String::from("digraph pipeline {\n  rankdir=LR;\n");
+        let mut graph = String::from(
+            "digraph pipeline {\n  rankdir=LR;\n  fontname=\"sans\";\n  fontsize=\"10\";\n  \
+             labelloc=t;\n  nodesep=.1;\n",
+        );
         let line =
             |id: &Id, object: &Object| format!("  \"{id}\" [label=\"{}\"];\n", object.class.name);
         let inside = self.objects.in_pipeline(id);

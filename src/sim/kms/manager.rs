@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::invoke::register;
+use super::kmd;
+use super::load::Census;
 use super::methods::Params;
 use super::server::Server;
 use super::types::TYPES;
@@ -20,18 +22,8 @@ const MODULES: [(&str, &str); 3] = [
     ("filters", "Nov 21 2026 04:09:29"),
 ];
 
-/// Resident kilobytes of an idle server, of an endpoint, of one that is negotiated, and of any
-/// other object. Source: measured, section 13.
-const IDLE_KB: usize = 67_000;
-const ENDPOINT_KB: usize = 97;
-const NEGOTIATED_KB: usize = 300;
-const OBJECT_KB: usize = 1;
-
 /// Longest measurement, in milliseconds: the parameter is a 32-bit integer.
 const INTERVAL_MAX_MS: u64 = 0x7fff_ffff;
-
-/// Percent of one processor for the media of a negotiated endpoint.
-const ENDPOINT_PERCENT: f64 = 1.0;
 
 impl Server {
     /// The value of one of the manager's own properties.
@@ -67,28 +59,30 @@ impl Server {
             "getUsedMemory" => Ok(self.used_memory().into()),
             _ => {
                 let module = args.get("moduleName").and_then(Value::as_str).unwrap_or_default();
-                module_description(module)
+                let message = "Requested kmd module doesn't exist";
+                let unknown = || Fault::kurento(40500, "UNDEFINED", message);
+                Ok(kmd::describe(module).ok_or_else(unknown)?.into())
             }
         }
     }
 
-    fn negotiated_count(&self) -> usize {
-        self.objects.iter().filter(|(_, object)| object.media.negotiation.is_done()).count()
+    /// What is on the server.
+    pub(super) fn census(&self) -> Census {
+        Census::of(&self.objects)
     }
 
     /// Percent of all processors together.
-    fn used_cpu(&self) -> f64 {
-        let percent = self.negotiated_count() as f64 * ENDPOINT_PERCENT;
-        (percent / f64::from(self.settings.cpu_count.max(1))).min(100.0)
+    pub(super) fn used_cpu(&self) -> f64 {
+        let percent = self.census().cpu_percent(&self.settings.load.cpu, self.settings.cpu_count);
+        // What the real one reads from the system has two digits at most.
+        (percent * 100.0).round() / 100.0
     }
 
     fn used_memory(&self) -> usize {
-        let (endpoints, others): (Vec<_>, Vec<_>) =
-            self.objects.iter().partition(|(_, object)| object.is_a("BaseRtpEndpoint"));
-        IDLE_KB
-            + endpoints.len() * ENDPOINT_KB
-            + self.negotiated_count() * NEGOTIATED_KB
-            + others.len() * OBJECT_KB
+        let weights = &self.settings.load.memory;
+        self.census().memory_kb(weights)
+            + self.conn_count * weights.connection_kb
+            + self.answers_peak * weights.answer_kb
     }
 }
 
@@ -113,19 +107,4 @@ fn info() -> Value {
             ("version", VERSION.into()),
         ],
     )
-}
-
-/// The description of `module`: its name and classes, much shorter than the real one.
-fn module_description(module: &str) -> Result<Value, Fault> {
-    let Some(factories) = TYPES.factories().get(module) else {
-        let message = "Requested kmd module doesn't exist";
-        return Err(Fault::kurento(40500, "UNDEFINED", message));
-    };
-    let classes: Vec<Value> = factories.iter().map(|name| json!({ "name": name })).collect();
-    let classes = Value::Array(classes);
-    let text = format!(
-        "{{\"name\": \"{module}\",\"version\": \"7.3.1-dev\",\"kurentoVersion\": \"7.3.1-dev\",\
-         \"imports\": [],\"remoteClasses\": {classes}}}"
-    );
-    Ok(text.into())
 }

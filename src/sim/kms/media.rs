@@ -32,6 +32,19 @@ pub(super) struct Media {
     pub(super) negotiation: Negotiation,
 }
 
+impl Media {
+    /// Whether an element is connected to feed this one.
+    pub(super) fn is_fed(&self) -> bool {
+        !self.sources.is_empty()
+    }
+
+    /// The elements that feed this one's picture.
+    pub(super) fn video_sources(&self) -> impl Iterator<Item = &Id> {
+        let video = self.sources.iter().filter(|((kind, _), _)| kind == "VIDEO");
+        video.map(|(_, (source, _))| source)
+    }
+}
+
 /// Something that happens by itself, to the object of this id.
 #[derive(Clone, Debug)]
 pub(super) enum Later {
@@ -45,6 +58,8 @@ pub(super) enum Later {
     PlayFails(Id, u64),
     /// A player's file has ended, if it is still this run.
     Ends(Id, u64),
+    /// Media of this kind has not left a player for a while, if it is still this run.
+    RanDry(Id, u64, &'static str),
 }
 
 impl Server {
@@ -56,7 +71,11 @@ impl Server {
             Later::Plays(id, run) if self.is_run(id, *run) => self.feed_from(id),
             Later::PlayFails(id, run) if self.is_run(id, *run) => self.play_fails(id),
             Later::Ends(id, run) if self.is_run(id, *run) => self.play_ends(id),
-            Later::Plays(..) | Later::PlayFails(..) | Later::Ends(..) => Ok(()),
+            Later::RanDry(id, run, kind) if self.is_run(id, *run) => {
+                self.raise_flow(id, "MediaFlowOutStateChanged", kind, "NOT_FLOWING");
+                Ok(())
+            }
+            Later::Plays(..) | Later::PlayFails(..) | Later::Ends(..) | Later::RanDry(..) => Ok(()),
         };
         // The object may have died meanwhile; then there is nobody to tell.
         outcome.unwrap_or_default();

@@ -51,6 +51,7 @@ impl Server {
                 "in Json::Value::find(begin, end): requires objectValue or nullValue",
             ));
         };
+        self.note_work(method, params);
         match method {
             "connect" => self.connect(params),
             "ping" => Ok(ping(params)),
@@ -86,6 +87,7 @@ impl Server {
             let message = format!("Factory '{name}' not found");
             return Err(Fault::kurento(40108, "MEDIA_OBJECT_NOT_AVAILABLE", message));
         };
+        self.check_room()?;
         let session = self.session_of(params);
         let given = params.get("constructorParams");
         let args = TYPES.check(constructor, given, "constructorParams")?;

@@ -63,6 +63,11 @@ impl Object {
         TYPES.is_a(self.class, name)
     }
 
+    /// Whether an endpoint with a URI is in this state.
+    pub(super) fn is_in_state(&self, state: &str) -> bool {
+        self.values.get("state").is_some_and(|known| known == state)
+    }
+
     /// The sessions that get `event`, each once however often it subscribed.
     pub(super) fn subscribers(&self, event: &str) -> BTreeSet<Id> {
         let wanted = self.subscriptions.values().filter(|(_, of)| of == event);
@@ -99,6 +104,11 @@ impl Objects {
     /// Every object with its id, in the order of the ids.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Id, &Object)> {
         self.objects.iter()
+    }
+
+    /// Whether nothing is there but the manager.
+    pub(super) fn is_empty(&self) -> bool {
+        self.objects.len() == 1
     }
 
     /// The object `root` and everything under it.

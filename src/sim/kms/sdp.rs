@@ -225,6 +225,12 @@ impl<'a> Sdp<'a> {
         self.media.iter().enumerate().map(named).collect()
     }
 
+    /// The first codec of the picture, in lower case; `None` if there is no picture.
+    pub(super) fn video_codec(&self) -> Option<String> {
+        let video = self.media.iter().find(|media| media.kind == "video" && media.port != "0")?;
+        video.codec(video.formats.first()?).map(str::to_ascii_lowercase)
+    }
+
     /// Whether any media line already holds a candidate.
     pub(super) fn has_candidate(&self) -> bool {
         self.media.iter().any(|media| media.value("candidate").is_some())
@@ -261,13 +267,18 @@ impl<'a> MediaLine<'a> {
         self.lines.iter().find_map(known).unwrap_or("sendrecv")
     }
 
+    /// The name of the codec that `format` stands for, if the line says so.
+    fn codec(&self, format: &str) -> Option<&'a str> {
+        self.lines.iter().find_map(|text| {
+            let (of, codec) = text.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+            (of == format).then(|| codec.split('/').next().unwrap_or(codec))
+        })
+    }
+
     /// The offered formats that we know: static ones, and those mapped to one of `CODECS`.
     fn accepted(&self) -> Vec<&'a str> {
         let is_known = |format: &&&'a str| {
-            let codec = self.lines.iter().find_map(|text| {
-                let (of, codec) = text.strip_prefix("a=rtpmap:")?.split_once(' ')?;
-                (of == **format).then(|| codec.split('/').next().unwrap_or(codec))
-            });
+            let codec = self.codec(format);
             let is_static = format.parse::<u8>().is_ok_and(|number| number < 35);
             codec.map_or(is_static, |c| CODECS.iter().any(|known| known.eq_ignore_ascii_case(c)))
         };

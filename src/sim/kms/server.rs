@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::model::{Draws, Time};
 
 use super::fault::Fault;
+use super::faults::Faults;
 use super::media::Later;
 use super::objects::{Dead, Id, MANAGER, Object, Objects};
 use super::random;
@@ -34,8 +35,22 @@ pub(super) struct Server {
     pub(super) draws: Draws,
     pub(super) now: Time,
     pub(super) objects: Objects,
-    /// How long the call under way blocks its thread.
+    pub(super) faults: Faults,
+    /// How long the call under way sleeps on its thread.
     pub(super) takes: Duration,
+    /// How long the call under way works, on an idle server.
+    pub(super) work: Duration,
+    /// Connections, told by the transport.
+    pub(super) conn_count: usize,
+    /// Most answers that were ever kept at once, told by the transport.
+    pub(super) answers_peak: usize,
+    /// Percent of the processors in use, and when that was found out.
+    pub(super) busy: Option<(Time, f64)>,
+    /// Whether the process has made an endpoint, and a description: the first takes long.
+    pub(super) has_had_endpoint: bool,
+    pub(super) has_negotiated: bool,
+    /// Whether the last object went away since this was looked at.
+    pub(super) is_emptied: bool,
     /// Whether the call under way killed the process.
     pub(super) is_dead: bool,
     raised: Vec<Raised>,
@@ -53,7 +68,15 @@ impl Server {
             draws,
             now: Time::ZERO,
             objects: Objects::new(Time::ZERO),
+            faults: Faults::default(),
             takes: Duration::ZERO,
+            work: Duration::ZERO,
+            conn_count: 0,
+            answers_peak: 0,
+            busy: None,
+            has_had_endpoint: false,
+            has_negotiated: false,
+            is_emptied: false,
             is_dead: false,
             raised: Vec::new(),
             later: BTreeMap::new(),
@@ -118,8 +141,9 @@ impl Server {
     pub(super) fn bury(&mut self, dead: &Dead) {
         for (id, _) in dead {
             self.unplug(id);
-            self.raise("manager_ServerManager", "ObjectDestroyed", map("objectId", &**id));
+            self.raise(MANAGER, "ObjectDestroyed", map("objectId", &**id));
         }
+        self.is_emptied |= !dead.is_empty() && self.objects.is_empty();
     }
 
     /// `time` in milliseconds since 1970.

@@ -1,3 +1,6 @@
+mod load;
+mod rules;
+
 use serde_json::json;
 
 use super::*;
@@ -11,7 +14,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self { kms: Kms::new(KmsSettings::default(), Draws::seeded(1)), now: Time::ZERO, ids: 0 }
+        Self::with(KmsSettings::default())
+    }
+
+    fn with(settings: KmsSettings) -> Self {
+        Self { kms: Kms::new(settings, Draws::seeded(1)), now: Time::ZERO, ids: 0 }
     }
 
     fn send(&mut self, conn: ConnId, text: &str) -> Vec<KmsOutput> {
@@ -61,7 +68,7 @@ impl World {
         let mut out = Vec::new();
         let until = self.now + Duration::from_secs(seconds);
         while self.kms.deadline() <= until {
-            self.now = self.kms.deadline();
+            self.now = self.kms.deadline().max(self.now);
             self.kms.tick(self.now, &mut out);
         }
         self.now = until;
@@ -215,4 +222,43 @@ fn equal_seeds_give_equal_servers() {
         (world.kms.server_id().to_owned(), world.invoke(conn, &a, "generateOffer", &json!({})))
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn a_server_that_hangs_does_everything_when_it_goes_on() {
+    let mut world = World::new();
+    let conn = world.kms.open();
+    world.kms.faults_mut().hang_after = Some(1);
+    assert_eq!(world.ask(conn, "ping", &json!({})).0["result"]["value"], "pong");
+    assert!(world.ask(conn, "ping", &json!({})).0.is_null());
+    assert!(world.kms.is_busy(conn));
+    assert_eq!(world.wait(1_000).len(), 0);
+    world.kms.faults_mut().hang_after = None;
+    let out = world.wait(0);
+    assert!(matches!(&out[..], [KmsOutput::Answer { text, .. }] if text.contains("pong")));
+    assert!(!world.kms.is_busy(conn));
+}
+
+#[test]
+fn a_server_that_stood_still_collects_once_when_it_goes_on() {
+    let mut world = World::new();
+    let (conn, pipeline, ..) = world.connected();
+    world.kms.close(conn);
+    world.kms.faults_mut().hang_after = Some(0);
+    world.wait(10_000);
+    world.kms.faults_mut().hang_after = None;
+    world.wait(0);
+    let other = world.kms.open();
+    world.result(other, "describe", &json!({ "object": pipeline }));
+}
+
+#[test]
+fn a_full_server_creates_nothing_and_does_the_rest() {
+    let mut world = World::new();
+    let (conn, pipeline, ..) = world.connected();
+    world.kms.faults_mut().is_full = true;
+    assert_eq!(world.code(conn, "create", &json!({ "type": "MediaPipeline" })), 40009);
+    world.result(conn, "describe", &json!({ "object": pipeline }));
+    world.kms.faults_mut().is_full = false;
+    world.create(conn, "MediaPipeline", "");
 }

@@ -35,7 +35,7 @@ pub(super) struct Method {
 #[derive(Debug)]
 pub(super) struct Property {
     pub(super) name: &'static str,
-    kind: &'static str,
+    pub(super) kind: &'static str,
     pub(super) is_writable: bool,
     /// The value of a new object.
     pub(super) initial: Value,
@@ -52,12 +52,12 @@ impl Property {
 #[derive(Debug)]
 pub(super) struct Class {
     pub(super) name: &'static str,
-    parent: Option<&'static str>,
+    pub(super) parent: Option<&'static str>,
     /// Constructor parameters; `None` for a class that cannot be created.
     pub(super) constructor: Option<Vec<Param>>,
-    methods: Vec<Method>,
-    properties: Vec<Property>,
-    events: Vec<&'static str>,
+    pub(super) methods: Vec<Method>,
+    pub(super) properties: Vec<Property>,
+    pub(super) events: Vec<&'static str>,
 }
 
 /// All that a KMS knows by name.
@@ -68,6 +68,8 @@ pub(super) struct Types {
     registers: BTreeMap<&'static str, Vec<Param>>,
     /// Module -> classes that can be created, in alphabetical order.
     factories: BTreeMap<&'static str, Vec<&'static str>>,
+    /// Class, enumeration or register -> its module.
+    modules: BTreeMap<&'static str, &'static str>,
 }
 
 impl Types {
@@ -110,6 +112,33 @@ impl Types {
     /// What can be created, module by module.
     pub(super) fn factories(&self) -> &BTreeMap<&'static str, Vec<&'static str>> {
         &self.factories
+    }
+
+    /// The classes of `module`.
+    pub(super) fn classes_of(&self, module: &str) -> impl Iterator<Item = &Class> {
+        self.classes.values().filter(move |class| self.is_of(class.name, module))
+    }
+
+    /// The enumerations of `module` with their values.
+    pub(super) fn enums_of(
+        &self,
+        module: &str,
+    ) -> impl Iterator<Item = (&'static str, &[&'static str])> {
+        let known = self.enums.iter().filter(move |(name, _)| self.is_of(name, module));
+        known.map(|(name, values)| (*name, &values[..]))
+    }
+
+    /// The registers of `module` with their members.
+    pub(super) fn registers_of(
+        &self,
+        module: &str,
+    ) -> impl Iterator<Item = (&'static str, &[Param])> {
+        let known = self.registers.iter().filter(move |(name, _)| self.is_of(name, module));
+        known.map(|(name, members)| (*name, &members[..]))
+    }
+
+    fn is_of(&self, name: &str, module: &str) -> bool {
+        self.modules.get(name) == Some(&module)
     }
 
     /// Checks `args`, which stood in the member `source`, against `params`.
@@ -197,6 +226,7 @@ impl Types {
             let words: Vec<&'static str> = line.split_whitespace().collect();
             if !line.starts_with(' ') {
                 class = words[1];
+                types.modules.insert(class, module);
             }
             match words[0] {
                 "module" => module = class,

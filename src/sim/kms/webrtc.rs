@@ -30,6 +30,7 @@ pub(super) struct Negotiation {
     local_text: String,
     remote_text: String,
     mids: Vec<String>,
+    video_codec: Option<String>,
     /// Our UDP candidate of each component.
     gathered: Vec<String>,
     /// The far side's first candidate of each component.
@@ -46,6 +47,16 @@ enum Step {
 }
 
 impl Negotiation {
+    /// Whether our candidates have been gathered.
+    pub(super) fn has_gathered(&self) -> bool {
+        !self.gathered.is_empty()
+    }
+
+    /// The codec of the picture that both sides agreed on, in lower case.
+    pub(super) fn video_codec(&self) -> Option<&str> {
+        self.video_codec.as_deref()
+    }
+
     /// Whether the two sides have agreed on their media.
     pub(super) fn is_done(&self) -> bool {
         self.step == Step::Done
@@ -91,7 +102,8 @@ impl Server {
         let negotiation = &mut self.object_mut(id)?.media.negotiation;
         negotiation.mids = parsed.mids();
         negotiation.local_text.clone_from(&answer);
-        self.negotiated(id, &offer, parsed.has_candidate())?;
+        let agreed = Sdp::parse(&answer).and_then(|sdp| sdp.video_codec());
+        self.negotiated(id, &offer, parsed.has_candidate(), agreed)?;
         Ok(answer.into())
     }
 
@@ -110,14 +122,21 @@ impl Server {
                 return Err(Fault::kurento(40210, kind, "Sdp Answer already processed"));
             }
         }
-        self.negotiated(id, &answer, parsed.has_candidate())?;
+        self.negotiated(id, &answer, parsed.has_candidate(), parsed.video_codec())?;
         Ok(self.object(id)?.media.negotiation.local_text.as_str().into())
     }
 
-    fn negotiated(&mut self, id: &Id, remote: &str, has_candidate: bool) -> Result<(), Fault> {
+    fn negotiated(
+        &mut self,
+        id: &Id,
+        remote: &str,
+        has_candidate: bool,
+        agreed: Option<String>,
+    ) -> Result<(), Fault> {
         let negotiation = &mut self.object_mut(id)?.media.negotiation;
         negotiation.step = Step::Done;
         negotiation.remote_text = remote.to_owned();
+        negotiation.video_codec = agreed;
         if has_candidate {
             negotiation.remote.iter_mut().for_each(|c| *c = Some(String::new()));
         }

@@ -5,14 +5,74 @@ use std::fmt::Write;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Reads the first JSON value of `text`; `None` if there is none.
+/// Deepest nesting of arrays and objects that is read. Source: jsoncpp's default stack limit.
+const DEPTH_MAX: usize = 1_000;
+
+/// Nesting that is read at once; what lies deeper is checked in pieces of this depth and replaced by
+/// null, because no call looks there. So no input decides how much stack is used.
+const PIECE_DEPTH: usize = 100;
+
+/// Reads the first JSON value of `text`; `None` if there is none, or if it is nested deeper than
+/// 1,000.
 ///
-/// Comments count as space, whatever follows the value is ignored, and of two equal keys the last
-/// wins. Nesting deeper than 127 is refused; KMS goes to 1,000.
+/// Comments count as space, control characters may stand in strings, whatever follows the value is
+/// ignored, and of two equal keys the last wins. Below a nesting of 100 the value is null, whatever stood there.
 pub(super) fn read(text: &str) -> Option<Value> {
-    let stripped = if text.contains('/') { without_comments(text) } else { text.to_owned() };
-    let mut reader = serde_json::Deserializer::from_str(&stripped);
+    let is_odd = |byte: u8| byte == b'/' || byte < b' ';
+    let strict = if text.bytes().any(is_odd) { to_strict(text) } else { text.to_owned() };
+    let (first, mut deeper) = split(&strict)?;
+    while let Some(text) = deeper.pop() {
+        let (piece, below) = split(text)?;
+        read_piece(&piece)?;
+        deeper.extend(below);
+    }
+    read_piece(&first)
+}
+
+fn read_piece(text: &str) -> Option<Value> {
+    let mut reader = serde_json::Deserializer::from_str(text);
     Value::deserialize(&mut reader).ok()
+}
+
+/// The first value of `text` with null for all that is nested deeper than `PIECE_DEPTH`, and the
+/// texts of those parts. Brackets are counted and not matched: that is left to who reads the pieces.
+/// `None` if the text is nested too deep in itself.
+fn split(text: &str) -> Option<(String, Vec<&str>)> {
+    let (mut kept, mut cut) = (String::with_capacity(text.len()), Vec::new());
+    let (mut depth, mut kept_to, mut cut_from) = (0, 0, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return None;
+                }
+                if depth == PIECE_DEPTH + 1 {
+                    kept.push_str(&text[kept_to..at]);
+                    cut_from = at;
+                }
+            }
+            b']' | b'}' if !in_string && depth > 0 => {
+                if depth == PIECE_DEPTH + 1 {
+                    kept.push_str("null");
+                    kept_to = at + 1;
+                    cut.push(&text[cut_from..=at]);
+                }
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    // A part that never ends stays in the text, which is then malformed.
+    kept.push_str(&text[kept_to..]);
+    Some((kept, cut))
 }
 
 /// Writes `value` as KMS does: members in alphabetical order, no spaces, only ASCII.
@@ -47,8 +107,9 @@ fn only_ascii(text: &str) -> String {
     escaped
 }
 
-/// `text` with `/* */` and `//` comments outside strings made into spaces.
-fn without_comments(text: &str) -> String {
+/// `text` with `/* */` and `//` comments outside strings made into spaces, and control characters in
+/// strings escaped.
+fn to_strict(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     let mut in_string = false;
@@ -60,6 +121,10 @@ fn without_comments(text: &str) -> String {
                 continue;
             }
             '"' => in_string = !in_string,
+            '\0'..='\x1f' if in_string => {
+                let _ = write!(kept, "\\u{:04x}", u32::from(letter));
+                continue;
+            }
             '/' if !in_string && rest.peek() == Some(&'/') => {
                 rest.by_ref().take_while(|c| *c != '\n').for_each(drop);
                 kept.push(' ');
@@ -99,6 +164,31 @@ mod tests {
         for text in ["", "{oops", "/* open", "//"] {
             assert_eq!(read(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn nesting_is_read_to_a_thousand_and_checked_all_the_way_down() {
+        let nested = |depth: usize, core: &str| {
+            let (open, close) = ("[".repeat(depth - 1), "]".repeat(depth - 1));
+            format!("{{\"x\":{open}{core}{close},\"y\":\"]}}\"}}")
+        };
+        assert_eq!(read(&nested(3, "7")), Some(json!({ "x": [[7]], "y": "]}" })));
+        for depth in [100, 101, 102, 500, 1_000] {
+            let value = read(&nested(depth, "{}")[..]);
+            assert_eq!(value.is_some(), depth < 1_000, "{depth}");
+            assert_eq!(read(&nested(depth, "7")).unwrap()["y"], "]}", "{depth}");
+            assert_eq!(read(&nested(depth, "7,")), None, "{depth}");
+            assert_eq!(read(&nested(depth, "7}{8")), None, "{depth}");
+        }
+        assert_eq!(read(&nested(1_001, "7")), None);
+        assert_eq!(read(&"[".repeat(500)), None);
+        assert!(read(&format!("[]{}", "[".repeat(2_000))).is_some(), "behind the value");
+    }
+
+    #[test]
+    fn control_characters_may_stand_in_strings() {
+        let value = json!({ "a": "line\n\ttab\u{1}" });
+        assert_eq!(read("{\n\t\"a\": \"line\n\ttab\u{1}\"}"), Some(value));
     }
 
     #[test]
