@@ -292,7 +292,7 @@ impl World {
         self.after(Duration::from_millis(wait), Happening::Fault);
         let backend = self.draws.below(self.backends.len());
         let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(10) {
+        match self.draws.below(12) {
             0..3 => {
                 self.kill(backend);
                 self.after(span, Happening::Starts(backend));
@@ -309,7 +309,7 @@ impl World {
                     self.cut_link(*id);
                 }
             }
-            8 => {
+            8..11 => {
                 let until = self.now() + span.min(Duration::from_secs(3));
                 let edge = self.draws.below(self.edges.len());
                 self.note(|| format!("   the pins of edge {edge} are away until {until:?}"));

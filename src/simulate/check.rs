@@ -1,5 +1,7 @@
 //! What must always hold, and what must be so in the end.
 
+use std::collections::BTreeMap;
+
 use futures_util::FutureExt;
 
 use super::edge::EdgeSim;
@@ -34,8 +36,8 @@ pub(super) fn after_step(world: &mut World) {
 /// A meeting has one backend: `new` was just made.
 pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
     let Some(meeting) = new.meeting.as_deref() else { return };
-    let is_elsewhere =
-        |old: &&PipelineFact| (old.backend, old.incarnation) != (new.backend, new.incarnation);
+    // Another process on the same backend means that the older one is dead, with what it held.
+    let is_elsewhere = |old: &&PipelineFact| old.backend != new.backend;
     if world.edges[new.edge].has_lost(new.backend, new.incarnation) {
         return;
     }
@@ -61,6 +63,23 @@ pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
     });
     if let Some((name, pin)) = stale {
         world.complain(|| format!("{name} is pinned to a lost process of {}", pin.backend));
+    }
+}
+
+/// A meeting that is in use keeps its pin.
+pub(super) fn no_meeting_without_pin(world: &mut World, edge: usize) {
+    let known = &world.edges[edge];
+    let unpinned = |name: &&'static str| {
+        let used = known.edge.registry().pin(&MeetingName::parse(name).expect("a good name"))?;
+        (pin_of(known, name).as_ref() != Some(&used)).then_some((*name, used.epoch))
+    };
+    let unpinned: BTreeMap<_, _> = MEETINGS.iter().filter_map(|name| unpinned(&name)).collect();
+    // One that is just being claimed, or removed, is so for a moment only.
+    let again = unpinned.iter().find(|(name, epoch)| known.unpinned.get(*name) == Some(epoch));
+    let complaint = again.map(|(name, _)| format!("{name} is in use without its pin"));
+    world.edges[edge].unpinned = unpinned;
+    if let Some(complaint) = complaint {
+        world.complain(|| complaint);
     }
 }
 

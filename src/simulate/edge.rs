@@ -45,6 +45,8 @@ pub(super) struct EdgeSim {
     pub(super) probes: Vec<ProbeSim>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
+    /// Meetings in use without their pin, with their epochs, at the last look.
+    pub(super) unpinned: BTreeMap<&'static str, u64>,
     keeper: Arc<Keeper>,
     job: Option<BoxFuture<'static, ()>>,
     jobs: VecDeque<Job>,
@@ -111,6 +113,7 @@ impl EdgeSim {
             reports,
             probes: shape.backends.iter().map(|_| ProbeSim::default()).collect(),
             lost: BTreeMap::new(),
+            unpinned: BTreeMap::new(),
             keeper,
             job: None,
             jobs: VecDeque::new(),

@@ -66,6 +66,7 @@ impl World {
             Happening::Sweep(edge) => {
                 self.edges[edge].sweep();
                 check::no_pin_on_the_lost(self, edge);
+                check::no_meeting_without_pin(self, edge);
                 self.after(Duration::from_secs(1), Happening::Sweep(edge));
             }
             Happening::Starts(backend) => {

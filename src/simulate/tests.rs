@@ -9,36 +9,37 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Done, Broken> {
     session(&Run { seed, steps: 3_000, bug, is_traced: false })
 }
 
-fn finds(bug: Bug, expected: &str) {
+fn finds(bug: Bug, shows_as: &[&str]) {
     let broken = SEEDS.into_iter().find_map(|seed| run(seed, Some(bug)).err());
     let broken = broken.unwrap_or_else(|| panic!("{bug:?} is not found"));
-    assert!(broken.what.contains(expected), "{bug:?} shows as: {broken}");
+    let is_expected = shows_as.iter().any(|what| broken.what.contains(what));
+    assert!(is_expected, "{bug:?} shows as: {broken}");
 }
 
 #[test]
 fn a_claim_that_gets_then_sets_is_found() {
-    // The loser's epoch is not the registry's, so it takes no part; its pin is left behind.
-    finds(Bug::GetThenSet, "keeps (meetings, pipelines), pins");
+    // The registry knows the loser's epoch for another and does not let it in; the pins show it.
+    finds(Bug::GetThenSet, &["is split", "without its pin", "keeps (meetings"]);
 }
 
 #[test]
 fn an_unpin_without_condition_is_found() {
-    finds(Bug::UnconditionalUnpin, "is split");
+    finds(Bug::UnconditionalUnpin, &["is split", "without its pin"]);
 }
 
 #[test]
 fn a_dropped_event_is_found() {
-    finds(Bug::DroppedEvent, "events");
+    finds(Bug::DroppedEvent, &["events"]);
 }
 
 #[test]
 fn a_late_answer_is_found() {
-    finds(Bug::LateAnswer, "answered twice");
+    finds(Bug::LateAnswer, &["answered twice"]);
 }
 
 #[test]
 fn a_pin_that_outlives_its_process_is_found() {
-    finds(Bug::KeptPin, "lost process");
+    finds(Bug::KeptPin, &["lost process", "without its pin"]);
 }
 
 #[test]

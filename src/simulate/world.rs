@@ -321,7 +321,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
 }
 
 /// Meetings that anybody may be in.
-pub(super) const MEETINGS: [&str; 5] = ["standup", "choir", "lesson", "clinic", "board"];
+pub(super) const MEETINGS: [&str; 3] = ["standup", "choir", "lesson"];
 
 /// What a client subscribed to: object and event.
 pub(super) type Subscriptions = BTreeSet<(String, &'static str)>;
