@@ -69,11 +69,11 @@ pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
 /// A meeting that is in use keeps its pin.
 pub(super) fn no_meeting_without_pin(world: &mut World, edge: usize) {
     let known = &world.edges[edge];
-    let unpinned = |name: &&'static str| {
+    let unpinned = |name: &'static str| {
         let used = known.edge.registry().pin(&MeetingName::parse(name).expect("a good name"))?;
-        (pin_of(known, name).as_ref() != Some(&used)).then_some((*name, used.epoch))
+        (pin_of(known, name).as_ref() != Some(&used)).then_some((name, used.epoch))
     };
-    let unpinned: BTreeMap<_, _> = MEETINGS.iter().filter_map(|name| unpinned(&name)).collect();
+    let unpinned: BTreeMap<_, _> = MEETINGS.into_iter().filter_map(unpinned).collect();
     // One that is just being claimed, or removed, is so for a moment only.
     let again = unpinned.iter().find(|(name, epoch)| known.unpinned.get(*name) == Some(epoch));
     let complaint = again.map(|(name, _)| format!("{name} is in use without its pin"));
