@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
-use crate::fleet::{Fleet, FleetHandle};
+use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
-use crate::proxy::{Edge, ListenError, Listener, Placement};
+use crate::proxy::{Edge, ListenError, Listener, Placement, Sessions};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{Settings, ShutdownSettings};
 use crate::telemetry::Metrics;
@@ -122,6 +122,12 @@ impl App {
         clock: Clock,
         (keeper, metrics): (Arc<Keeper>, Metrics),
     ) -> Edge {
+        let asker = Asker::start(
+            &settings.backends,
+            (self.fleet.clone(), clock),
+            settings.sessions.questions_per_second,
+            &self.inner,
+        );
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
@@ -136,6 +142,9 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
+            sessions: Sessions::new(settings.sessions.keep, settings.sessions.away_max),
+            asker: Some(asker),
+            hold: settings.sessions.hold,
             placement,
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,

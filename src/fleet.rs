@@ -2,6 +2,7 @@
 //!
 //! One task writes the table; everybody else reads a snapshot or sends a report.
 
+mod asker;
 mod probe;
 mod snapshot;
 #[cfg(test)]
@@ -9,6 +10,7 @@ pub(crate) mod stub;
 mod table;
 mod task;
 
+pub use asker::Asker;
 pub use probe::ServerFacts;
 pub(crate) use probe::pause_after;
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime};

@@ -11,11 +11,14 @@ mod link;
 mod listener;
 mod placement;
 mod relay;
+mod sessions;
 mod socket;
 mod sockets;
 mod stream;
+mod visit;
 
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use edge::Edge;
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;
+pub use sessions::Sessions;

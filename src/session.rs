@@ -14,12 +14,13 @@
 mod calls;
 mod learn;
 mod loss;
+mod resume;
 mod route;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::protocol::answer;
@@ -51,6 +52,8 @@ pub enum Input<'a> {
     Placed(Ticket, Result<BackendId, Failure>),
     /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
     Located(PipelineId, Option<BackendId>),
+    /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
+    Resumed(Option<Remains>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
@@ -88,6 +91,10 @@ pub enum Output {
     /// Find out where this pipeline lives and note that this session uses it; answered by
     /// [`Input::Located`].
     Locate(PipelineId),
+    /// The client names another session, on a connection that holds nothing yet: find out what that
+    /// session holds; answered by [`Input::Resumed`]. Until then all its messages wait. Whoever has
+    /// that session at work may take the client over instead, with [`Session::take_waiting`].
+    Resume(SessionId),
     /// Open a link; answered by [`Input::LinkOpened`] or [`Input::LinkFailed`].
     OpenLink(LinkNo, BackendId),
     /// The pipeline that this ticket's place was for exists, and this session uses it.
@@ -102,6 +109,17 @@ pub enum Output {
     Prune,
     /// A backend's message answered no call and was dropped.
     Stray,
+}
+
+/// What a session holds, as far as it must be known to go on with it on another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// Its id.
+    pub id: SessionId,
+    /// The backends that have it.
+    pub backends: Vec<BackendId>,
+    /// Pipelines it uses, and where they are.
+    pub pipelines: Vec<(PipelineId, BackendId)>,
 }
 
 /// What a place is wanted for.
@@ -176,6 +194,10 @@ pub struct Session {
     placing: BTreeMap<Ticket, Placing>,
     last_ticket: u64,
     closings: BTreeMap<Ticket, Closing>,
+    /// Messages that wait until it is known what the session they name holds, oldest first.
+    resuming: Option<VecDeque<String>>,
+    /// Whether the client has closed the session, and nothing has brought it back to life.
+    is_closed: bool,
     held_bytes: usize,
 }
 
@@ -273,6 +295,8 @@ impl Session {
             placing: BTreeMap::new(),
             last_ticket: 0,
             closings: BTreeMap::new(),
+            resuming: None,
+            is_closed: false,
             held_bytes: 0,
         }
     }
@@ -302,6 +326,7 @@ impl Session {
             Input::FromBackend(link, text) => self.on_backend(link, text, out),
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
+            Input::Resumed(remains) => self.on_resumed(remains, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
         }
@@ -324,6 +349,7 @@ impl Session {
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.parked.is_empty()
+            || self.resuming.is_some()
             || !self.placing.is_empty()
             || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
     }
@@ -358,6 +384,7 @@ impl Session {
         out.extend(pipelines.into_keys().map(Output::Unheld));
         self.parked.clear();
         self.closings.clear();
+        self.resuming = None;
         self.making = 0;
         self.held_bytes = 0;
     }
@@ -374,6 +401,7 @@ impl Session {
     /// Notes that `pipeline` lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
+        self.is_closed = false;
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;
             out.push(Output::Prune);

@@ -18,6 +18,7 @@ mod probe;
 mod process;
 mod reader;
 mod schema;
+mod sessions;
 mod tls;
 mod writer;
 
@@ -34,6 +35,7 @@ pub use self::placement::{PinSettings, PlacementSettings};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
 pub use self::schema::schema;
+pub use self::sessions::SessionSettings;
 pub use self::tls::{TlsError, TlsIdentity};
 pub use self::writer::{dump, example};
 
@@ -56,6 +58,8 @@ pub struct Settings {
     pub probe: ProbeSettings,
     /// How long meetings stay pinned.
     pub pins: PinSettings,
+    /// What becomes of sessions whose client is away.
+    pub sessions: SessionSettings,
     /// How a backend is chosen for a new meeting.
     pub placement: PlacementSettings,
     /// The bounds of what clients and backends can fill.
@@ -118,6 +122,7 @@ impl Section for Settings {
             backends: vec![BackendSettings::example()],
             probe: ProbeSettings::example(),
             pins: PinSettings::example(),
+            sessions: SessionSettings::example(),
             placement: PlacementSettings::example(),
             limits: Limits::example(),
             shutdown: ShutdownSettings::example(),
@@ -131,6 +136,7 @@ impl Section for Settings {
         keys.list("backends", "The Kurento Media Servers.", &mut self.backends);
         keys.section("probe", "How the health of backends is found out.", &mut self.probe);
         keys.section("pins", "How long meetings stay on their backend.", &mut self.pins);
+        keys.section("sessions", "Clients that go away and come back.", &mut self.sessions);
         keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
         keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
         keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{self, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use tokio_util::sync::CancellationToken;
 
@@ -51,8 +51,10 @@ pub(super) struct Prober {
 }
 
 /// A connection that has told who is at its other end.
-struct Control {
+pub(super) struct Control {
     socket: WebSocketStream<TcpStream>,
+    /// What the ids of its calls begin with.
+    prefix: String,
     last_id: u64,
     incarnation: Incarnation,
 }
@@ -62,6 +64,8 @@ struct Answer<'a> {
     id: Option<&'a str>,
     #[serde(borrow)]
     result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -149,8 +153,11 @@ impl Prober {
     }
 }
 
-/// Opens a control connection and asks who is there.
-async fn open(url: &BackendUrl) -> Result<(Control, ServerFacts), ProbeFailure> {
+/// Opens a control connection. Its calls have ids that begin with `prefix`.
+pub(super) async fn dial_control(
+    url: &BackendUrl,
+    prefix: String,
+) -> Result<Control, ProbeFailure> {
     let connect = TcpStream::connect((url.host.as_str(), url.port));
     let stream = connect.await.map_err(|error| match error.kind() {
         io::ErrorKind::ConnectionRefused => ProbeFailure::Refused,
@@ -167,7 +174,12 @@ async fn open(url: &BackendUrl) -> Result<(Control, ServerFacts), ProbeFailure> 
     let (socket, _) = client_async_with_config(url.to_string(), stream, Some(config))
         .await
         .map_err(|error| failure_of(&error))?;
-    let mut control = Control { socket, last_id: 0, incarnation: Incarnation(0) };
+    Ok(Control { socket, prefix, last_id: 0, incarnation: Incarnation(0) })
+}
+
+/// Opens a control connection and asks who is there.
+async fn open(url: &BackendUrl) -> Result<(Control, ServerFacts), ProbeFailure> {
+    let mut control = dial_control(url, "pinfold-probe".to_owned()).await?;
     let connected = control.call(r#""method":"connect""#).await?;
     let Connected { server_id } = read(&connected)?;
     control.incarnation = Incarnation::of(&server_id);
@@ -183,21 +195,34 @@ async fn open(url: &BackendUrl) -> Result<(Control, ServerFacts), ProbeFailure> 
 }
 
 impl Control {
-    /// Makes a call and returns its result as JSON. Ids are never repeated on a connection, and
-    /// cannot be those of a client's calls.
+    /// Makes a call and returns its result as JSON.
     async fn call(&mut self, call: &str) -> Result<String, ProbeFailure> {
+        let text = self.exchange(call).await?;
+        let answer: Answer<'_> = read(&text)?;
+        let result = answer.result.ok_or(ProbeFailure::Protocol)?;
+        Ok(result.get().to_owned())
+    }
+
+    /// Makes a call; whether it succeeds.
+    pub(super) async fn succeeds(&mut self, call: &str) -> Result<bool, ProbeFailure> {
+        let text = self.exchange(call).await?;
+        let answer: Answer<'_> = read(&text)?;
+        Ok(answer.error.is_none())
+    }
+
+    /// Makes a call and returns its answer. Ids are never repeated on a connection, and cannot be
+    /// those of a client's calls.
+    async fn exchange(&mut self, call: &str) -> Result<Utf8Bytes, ProbeFailure> {
         self.last_id += 1;
-        let id = format!("pinfold-probe-{}", self.last_id);
+        let id = format!("{}-{}", self.prefix, self.last_id);
         let text = format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#);
         self.socket.send(Message::text(text)).await.map_err(|error| failure_of(&error))?;
         loop {
             let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
             let message = message.map_err(|error| failure_of(&error))?;
             let Message::Text(text) = message else { continue };
-            let answer: Answer<'_> = read(&text)?;
-            if answer.id == Some(&id) {
-                let result = answer.result.ok_or(ProbeFailure::Protocol)?;
-                return Ok(result.get().to_owned());
+            if read::<Answer<'_>>(&text)?.id == Some(&id) {
+                return Ok(text);
             }
         }
     }

@@ -202,8 +202,23 @@ impl Registry {
     pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) {
         let id = MeetingId::Pipeline(pipeline);
         let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
-        if let Entry::Vacant(vacant) = self.meetings.entry(id.clone()) {
-            vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
+        match self.meetings.entry(id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
+            }
+            Entry::Occupied(known) => {
+                drop(known);
+                self.hold(pipeline);
+            }
+        }
+    }
+
+    /// The name of the meeting that `pipeline` belongs to, if it has one.
+    #[must_use]
+    pub fn meeting_of(&self, pipeline: PipelineId) -> Option<MeetingName> {
+        match &self.pipelines.get(&pipeline)?.meeting {
+            MeetingId::Named(name) => Some(name.clone()),
+            MeetingId::Pipeline(_) => None,
         }
     }
 
@@ -467,14 +482,23 @@ impl Meeting {
         }
     }
 
-    /// The claim that kept this meeting alive has become `pipeline`, used by one session.
+    /// The claim that kept this meeting alive has become `pipeline`, used by one session. It may be
+    /// known already, if two sessions found it at once.
     fn add(&mut self, registry: &Registry, id: MeetingId, pipeline: PipelineId) {
-        self.pipelines += 1;
         self.participants += 1;
         self.load.join(1);
         let epoch = self.pin.epoch;
-        let held = Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() };
-        registry.pipelines.insert(pipeline, held);
+        match registry.pipelines.entry(pipeline) {
+            Entry::Occupied(mut held) if held.get().epoch == epoch && held.get().meeting == id => {
+                held.get_mut().holders += 1;
+                held.get_mut().idle.since = None;
+                self.live -= 1;
+            }
+            held => {
+                self.pipelines += 1;
+                held.insert(Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() });
+            }
+        }
     }
 
     fn forget(&mut self, pipeline: &Pipeline) {

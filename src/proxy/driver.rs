@@ -12,14 +12,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
 use super::placement::{Claimed, Placed};
-use crate::model::{BackendId, PipelineId};
+use crate::model::{BackendId, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::Method;
-use crate::session::{Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
+use crate::session::{Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish};
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
-type Place = BoxFuture<'static, (Ticket, Result<Placed, Failure>)>;
+type Search = BoxFuture<'static, Found>;
 
 /// What messages leave by.
 pub(crate) trait Wires {
@@ -47,19 +47,29 @@ pub(crate) enum LinkEvent {
 enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
+    Resumed(Option<Remains>),
     Link(LinkNo, LinkEvent),
+}
+
+/// What was waited for.
+enum Found {
+    Placed(Ticket, Result<Placed, Failure>),
+    Located(PipelineId, Option<BackendId>),
+    Resumed(Option<Remains>),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
 pub(crate) struct Driver {
     edge: Arc<Edge>,
     session: Session,
-    places: FuturesUnordered<Place>,
+    searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
     events: VecDeque<Event>,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
     routed: RoutingKind,
+    /// The session that the client wants to go on with.
+    wish: Option<SessionId>,
 }
 
 impl Driver {
@@ -67,11 +77,12 @@ impl Driver {
         Self {
             edge,
             session,
-            places: FuturesUnordered::new(),
+            searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             events: VecDeque::new(),
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
+            wish: None,
         }
     }
 
@@ -106,18 +117,46 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// Looks whether places were found; says whether any was.
+    /// The session that the client wants to go on with, once. Either give the client to that session
+    /// with [`Self::take_waiting`], or [`Self::look_up`] what is left of it.
+    pub(crate) fn take_wish(&mut self) -> Option<SessionId> {
+        self.wish.take()
+    }
+
+    /// The messages that wait for the session they name.
+    pub(crate) fn take_waiting(&mut self) -> Vec<String> {
+        self.session.take_waiting()
+    }
+
+    /// The messages that were taken wait again.
+    pub(crate) fn wait_again(&mut self, waiting: Vec<String>) {
+        self.session.wait_again(waiting);
+    }
+
+    /// Finds out what is left of a session.
+    pub(crate) fn look_up(&mut self, id: SessionId) {
+        let edge = Arc::clone(&self.edge);
+        self.search(async move { Found::Resumed(edge.remains(id).await) });
+    }
+
+    /// Looks whether anything was found; says whether it was.
     pub(crate) fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_busy = false;
-        while let Poll::Ready(Some((ticket, place))) = self.places.poll_next_unpin(cx) {
+        while let Poll::Ready(Some(found)) = self.searches.poll_next_unpin(cx) {
             is_busy = true;
-            let place = place.map(|Placed { backend, claim }| {
-                if let Some(claim) = claim {
-                    self.claims.insert(ticket, claim);
+            self.events.push_back(match found {
+                Found::Located(pipeline, backend) => Event::Located(pipeline, backend),
+                Found::Resumed(remains) => Event::Resumed(remains),
+                Found::Placed(ticket, place) => {
+                    let place = place.map(|Placed { backend, claim }| {
+                        if let Some(claim) = claim {
+                            self.claims.insert(ticket, claim);
+                        }
+                        backend
+                    });
+                    Event::Placed(ticket, place)
                 }
-                backend
             });
-            self.events.push_back(Event::Placed(ticket, place));
         }
         is_busy
     }
@@ -129,6 +168,7 @@ impl Driver {
             let input = match event {
                 Event::Placed(ticket, place) => Input::Placed(ticket, place),
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
+                Event::Resumed(remains) => Input::Resumed(remains),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
             };
@@ -143,6 +183,7 @@ impl Driver {
             Input::TooLong
             | Input::Placed(..)
             | Input::Located(..)
+            | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..) => "",
         };
@@ -185,11 +226,8 @@ impl Driver {
                 }
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
-            Output::Locate(pipeline) => {
-                self.routed = RoutingKind::NewPin;
-                let backend = self.edge.registry().hold(pipeline).map(|home| home.backend);
-                self.events.push_back(Event::Located(pipeline, backend));
-            }
+            Output::Locate(pipeline) => self.locate(pipeline),
+            Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => {
                 if let Some(claim) = self.claims.remove(&ticket) {
                     claim.created(pipeline);
@@ -210,7 +248,21 @@ impl Driver {
     fn place(&mut self, ticket: Ticket, wish: Wish) {
         self.routed = RoutingKind::NewPin;
         let edge = Arc::clone(&self.edge);
-        self.places.push(Box::pin(async move { (ticket, edge.place(wish).await) }));
+        self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
+    }
+
+    /// Finds out where a pipeline lives: this process knows, or the fleet is asked.
+    fn locate(&mut self, pipeline: PipelineId) {
+        self.routed = RoutingKind::NewPin;
+        if let Some(home) = self.edge.registry().hold(pipeline) {
+            return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
+        }
+        let edge = Arc::clone(&self.edge);
+        self.search(async move { Found::Located(pipeline, edge.find(pipeline).await) });
+    }
+
+    fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {
+        self.searches.push(Box::pin(search));
     }
 }
 

@@ -16,6 +16,7 @@ use super::handshake::{Accepted, shake_hands};
 use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
+use super::visit::Visit;
 use crate::runtime::{Tasks, random};
 use crate::session::{Bounds, Session};
 use crate::settings::{ListenerSettings, TlsError};
@@ -135,7 +136,7 @@ impl Visitor {
         self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-        _permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) {
         let timeout = self.edge.limits.handshake_timeout;
         let accepted = match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
@@ -145,14 +146,15 @@ impl Visitor {
                 return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
             }
         };
-        let _open = self.edge.metrics.on_connection();
+        let counts = (self.edge.metrics.on_connection(), permit);
         let session = self.session(&accepted);
         let net = ClientNet::of(self.addr.ip());
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
         let Accepted { stream, first, .. } = accepted;
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        Relay::new(self.edge, session, socket).run(stop).await;
+        let client = Box::new(Visit { socket, waiting: Vec::new(), _counts: counts });
+        Relay::new(self.edge, session, client).run(stop).await;
     }
 
     async fn shake_hands(

@@ -164,6 +164,42 @@ impl Placement {
         }
     }
 
+    /// A pipeline that was made before is in use again, or found on a backend; says whether that is
+    /// where it may be used. Its meeting is pinned there again, if it is pinned nowhere.
+    pub(super) async fn adopt(
+        &self,
+        pipeline: PipelineId,
+        home: Home,
+        meeting: Option<MeetingName>,
+    ) -> bool {
+        if self.keeper.registry.hold(pipeline).is_some() {
+            return true;
+        }
+        let fleet = self.fleet.snapshot();
+        let Some(view) = fleet.backend(&home.backend) else { return false };
+        if view.incarnation != Some(home.incarnation) || view.lost.is_cancelled() {
+            return false;
+        }
+        let charge = || Charge::new(view.load.clone(), self.settings.reserve);
+        if let Some(meeting) = meeting {
+            let doubt = self.keeper.doubt(&meeting);
+            let claimed = self.keeper.pins.claim(&meeting, &home.backend, home.incarnation).await;
+            if let Ok(Claim::Made(pin) | Claim::Held(pin)) = claimed
+                && (&pin.backend, pin.incarnation) == (&home.backend, home.incarnation)
+                && let Ok(Some(Placed { claim: Some(claim), .. })) =
+                    self.begin(&meeting, &pin, view, charge()).await
+            {
+                doubt.settle();
+                claim.created(pipeline);
+                return true;
+            }
+        }
+        // Without a name, or its meeting has moved on: a meeting of its own.
+        let Some(room) = self.keeper.registry.room() else { return false };
+        self.claimed(view, Taken::Unnamed { home, charge: charge(), room }).created(pipeline);
+        true
+    }
+
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
         let at = Where { on: None, avoid: avoid.cloned() };

@@ -1,11 +1,12 @@
 //! Where a client's message goes.
 
 use super::calls::{Call, CallId, Learn, TransactionLearn};
+use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
-use crate::model::{BackendId, PipelineId};
+use crate::model::{BackendId, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::json::Text;
@@ -52,6 +53,9 @@ impl<'a> Going<'a> {
 
 impl Session {
     pub(super) fn on_client(&mut self, text: &str, out: &mut Vec<Output>) {
+        if self.wait_behind(text, out) {
+            return;
+        }
         match parse_request(text, self.bounds.depth_max) {
             Ok(request) => {
                 let going = Going::at_hand(text, request);
@@ -122,9 +126,29 @@ impl Session {
         Ok(())
     }
 
-    /// A session that is not this connection's does not exist for it.
-    fn route_foreign(&self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
-        let Request { id, method, .. } = going.request;
+    /// A session that is not this connection's: one that it can go on with, or none for it.
+    fn route_foreign(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let Request { id, method, params } = going.request;
+        let other = params.session_id.and_then(Text::of).map(Text::decode);
+        let other = other.and_then(|other| SessionId::parse(&other));
+        match other {
+            Some(other) if self.is_bare() && asks_for_session(method) => {
+                self.resume(other, going.text, out)
+            }
+            _ => Self::answer_foreign((id, method), out),
+        }
+    }
+
+    /// Answers the message that named a session which nobody knows.
+    pub(super) fn refuse_foreign(&self, text: &str, out: &mut Vec<Output>) {
+        let request =
+            parse_request(text, self.bounds.depth_max).expect("it was read before it had to wait");
+        if let Err(failure) = Self::answer_foreign((request.id, request.method), out) {
+            out.push(Output::Refuse(request.id.to_owned(), failure));
+        }
+    }
+
+    fn answer_foreign((id, method): (&str, Method), out: &mut Vec<Output>) -> Result<(), Failure> {
         let text = match method {
             Method::Ping => answer::pong(id, None),
             Method::CloseSession => answer::closed(id),
@@ -476,6 +500,7 @@ impl Session {
         for link in links {
             self.forward(going, link, going.call(Learn::Closed(key, link)), out)?;
         }
+        self.is_closed = true;
         let call = CallId::new(going.request.id);
         let releases = going.request.params.release == Some("true");
         self.closings.insert(key, Closing { call, releases, unanswered });

@@ -15,7 +15,7 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Placement};
+use crate::proxy::{Edge, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -102,6 +102,9 @@ impl EdgeSim {
             metrics,
             fleet: handle,
             placement,
+            sessions: Sessions::new(Duration::from_secs(20), 1_000),
+            asker: None,
+            hold: Duration::ZERO,
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),
