@@ -10,6 +10,8 @@ mod kurento_client;
 mod load;
 mod loss;
 mod relay;
+
 mod requests;
+mod resume;
 mod shutdown;
 mod tls;

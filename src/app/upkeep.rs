@@ -40,6 +40,7 @@ impl Upkeep {
                 }
                 _ = ticks.tick() => {
                     self.keeper.sweep(self.clock.now()).await;
+                    self.edge.sessions.sweep(self.clock.now());
                     self.show(&self.fleet.snapshot());
                 }
             }

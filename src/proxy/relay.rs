@@ -117,7 +117,8 @@ impl Relay {
     async fn hold(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
         let took_leave = matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
         let hold = self.sockets.edge.hold;
-        if !took_leave && !hold.is_zero() && self.sockets.has_links() {
+        let has_something = self.sockets.has_links() && self.driver.session().remains().is_some();
+        if !took_leave && !hold.is_zero() && has_something {
             self.sockets.close_client(end).await;
             let back = async {
                 match select(pin!(poll_fn(|cx| self.poll_away(cx))), stop).await {

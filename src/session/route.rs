@@ -102,6 +102,9 @@ impl Session {
                 let session = self.is_told.then_some(&self.id);
                 out.push(Output::Answer(*method, answer::pong(id, session)));
             }
+            Method::Connect | Method::KeepAlive if self.is_closed => {
+                return Err(Failure::invalid_session());
+            }
             Method::Connect => {
                 self.is_told = true;
                 let text = answer::connected(id, &self.server_id, &self.id);
