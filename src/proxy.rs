@@ -16,5 +16,6 @@ mod sockets;
 mod stream;
 
 pub use edge::Edge;
+pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;
