@@ -17,5 +17,6 @@ mod stream;
 
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use edge::Edge;
+pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;

@@ -242,7 +242,11 @@ impl Session {
     ) {
         if let Some(backend) = backend {
             let link = self.link_to(backend);
-            self.know(pipeline, link, out);
+            if self.pipelines.contains_key(&pipeline) {
+                out.push(Output::Unheld(pipeline)); // its use is noted already
+            } else {
+                self.know(pipeline, link, out);
+            }
         }
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -468,9 +472,14 @@ impl Session {
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.
+        let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
+            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+                to_hold += going.text.len();
+            }
         }
+        self.check_held(to_hold)?;
         let key = self.next_ticket();
         let unanswered = links.len();
         for link in links {
