@@ -4,6 +4,7 @@
 
 mod buffers;
 mod dial;
+mod echo;
 mod edge;
 mod handshake;
 mod link;
@@ -13,6 +14,7 @@ mod relay;
 mod socket;
 mod stream;
 
+pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;
