@@ -89,7 +89,8 @@ fn man() -> anyhow::Result<Vec<u8>> {
     command.build();
     let mut pages = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut pages)?;
-    let is_shown = |command: &&clap::Command| command.get_name() != "help" && !command.is_hide_set();
+    let is_shown =
+        |command: &&clap::Command| command.get_name() != "help" && !command.is_hide_set();
     for subcommand in command.get_subcommands().filter(is_shown) {
         clap_mangen::Man::new(subcommand.clone()).render(&mut pages)?;
     }
