@@ -4,6 +4,7 @@
 //! time; how long at most is `harness::BOUND`.
 
 mod autobahn;
+mod bad_input;
 mod demo;
 mod harness;
 mod kurento_client;

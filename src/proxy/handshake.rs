@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -134,17 +134,27 @@ fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     if !is_upgrade {
         return Err(Unfit::upgrade_required("This is a WebSocket endpoint.\n"));
     }
+    let bad =
+        |why| Unfit { status: StatusCode::BAD_REQUEST, why, reason: HandshakeRejection::Malformed };
+    if request.version() < Version::HTTP_11 || !headers.contains_key(header::HOST) {
+        return Err(bad("HTTP/1.1 and a Host are needed.\n"));
+    }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         return Err(Unfit::upgrade_required("Only WebSocket version 13 is spoken here.\n"));
     }
     match headers.get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == 24 => Ok(key),
-        _ => Err(Unfit {
-            status: StatusCode::BAD_REQUEST,
-            why: "Sec-WebSocket-Key is missing or wrong.\n",
-            reason: HandshakeRejection::Malformed,
-        }),
+        Some(key) if is_key(key.as_bytes()) => Ok(key),
+        _ => Err(bad("Sec-WebSocket-Key is missing or wrong.\n")),
     }
+}
+
+/// Whether it is 16 bytes in base64, whose last character then carries two bits.
+fn is_key(key: &[u8]) -> bool {
+    let Some((digits, [b'A' | b'Q' | b'g' | b'w', b'=', b'='])) = key.split_last_chunk() else {
+        return false;
+    };
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    digits.len() == 21 && digits.iter().all(is_digit)
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
@@ -195,7 +205,8 @@ mod tests {
         Some(read.map(|h| (h.meeting.map(|m| m.to_string()), h.participants)))
     }
 
-    const UPGRADE: [(&str, &str); 4] = [
+    const UPGRADE: [(&str, &str); 5] = [
+        ("host", "a"),
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "WebSocket"),
         ("sec-websocket-version", "13"),
@@ -229,9 +240,17 @@ mod tests {
     fn only_a_proper_upgrade_becomes_a_websocket() {
         assert_eq!(status("/kurento", &UPGRADE), 101);
         assert_eq!(status("/kurento", &[]), 426);
-        assert_eq!(status("/kurento", &UPGRADE[..3]), 400);
-        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[3]]), 426);
-        let key = ("sec-websocket-key", "short");
-        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[2], key]), 400);
+        let [host, connection, upgrade, version, key] = UPGRADE;
+        assert_eq!(status("/kurento", &[host, connection, upgrade, version]), 400);
+        assert_eq!(status("/kurento", &[host, connection, upgrade, key]), 426);
+        assert_eq!(status("/kurento", &UPGRADE[1..]), 400);
+        for bad in ["short", "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZB=="] {
+            let key = ("sec-websocket-key", bad);
+            assert_eq!(
+                status("/kurento", &[host, connection, upgrade, version, key]),
+                400,
+                "{bad}"
+            );
+        }
     }
 }
