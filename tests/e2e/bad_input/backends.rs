@@ -1,7 +1,7 @@
 //! What a backend sends while a call of the client waits. One that breaks WebSocket has its link
 //! cut; text that is no answer harms nobody.
 
-use super::row::{Backend, Client, Row, frame, unmasked};
+use super::row::{AN_ANSWER, Backend, Client, Row, frame, unmasked};
 use super::rows;
 
 fn text(text: &str) -> Vec<u8> {
@@ -33,12 +33,16 @@ rows! {
     a_backend_s_ping => Row::from_backend([unmasked(0x89, b"xyz")]).backend(Backend::PongFrame);
     a_backend_s_pong => Row::from_backend([unmasked(0x8a, b"xyz")]);
     a_backend_s_empty_message => Row::from_backend([text("")]);
-    a_backend_s_text_that_is_no_json => Row::from_backend([text("garbage"), text("{\"id\":1,"), text("[")]);
+    a_backend_s_text_that_is_no_json => Row::from_backend([text("garbage"), text("[")]);
     an_answer_to_no_call => Row::from_backend([
         text(r#"{"id":99,"jsonrpc":"2.0","result":{"value":"x"}}"#),
         text(r#"{"error":{"code":-32600,"message":"x"},"id":null,"jsonrpc":"2.0"}"#),
         text(r#"{"id":{},"jsonrpc":"2.0","result":null}"#),
     ]);
+    an_answer_that_breaks_off => Row::from_backend([text(AN_ANSWER)]).client(Client::AsSaid);
+    an_answer_given_twice => Row::from_backend([
+        text(r#"{"id":1,"jsonrpc":"2.0","result":null}"#).repeat(2),
+    ]).client(Client::AsSaid);
     an_event_of_an_unknown_object => Row::from_backend([
         text(r#"{"jsonrpc":"2.0","method":"onEvent","params":{"value":{"object":"nosuch"}}}"#),
         text(r#"{"method":"onEvent","params":7,"jsonrpc":"2.0"}"#),

@@ -28,13 +28,14 @@ pub(super) enum Heard {
 pub(super) struct Double {
     pub(super) url: String,
     heard: Arc<Mutex<Vec<Heard>>>,
+    says: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Double {
     pub(super) async fn start(tasks: &Tasks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/kurento", listener.local_addr().unwrap());
-        let double = Self { url, heard: Arc::default() };
+        let double = Self { url, heard: Arc::default(), says: Arc::default() };
         let (accepting, tasks_of_links) = (double.clone(), tasks.clone());
         tasks.spawn("double", async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -47,6 +48,11 @@ impl Double {
     /// What came since the start, or since `forget`, on all links.
     pub(super) fn heard(&self) -> Vec<Heard> {
         self.heard.lock().unwrap().clone()
+    }
+
+    /// What the next `invoke` of `say` makes it send.
+    pub(super) fn will_say(&self, bytes: &[u8]) {
+        *self.says.lock().unwrap() = bytes.to_vec();
     }
 
     pub(super) fn forget(&self) {
@@ -68,7 +74,7 @@ impl Double {
                     if !is_probe {
                         self.note(Heard::Text(text.to_string()));
                     }
-                    if !answer(&mut socket, &text).await {
+                    if !self.answer(&mut socket, &text).await {
                         break;
                     }
                 }
@@ -81,31 +87,29 @@ impl Double {
             self.note(end);
         }
     }
-}
 
-/// Answers one message; `false` if that is to hang up.
-///
-/// `invoke` of `bytes` sends the bytes that its parameter holds instead, of `silence` nothing, and
-/// `hangUp` ends the connection.
-async fn answer(socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
-    let request: Value = serde_json::from_str(text).unwrap();
-    let params = &request["params"];
-    let value = match (request["method"].as_str().unwrap(), params["operation"].as_str()) {
-        ("create", _) => json!(format!("{}_kurento.MediaPipeline", uuid())),
-        ("invoke", Some("getInfo")) => json!({"version": "7.3.0"}),
-        ("invoke", Some("silence")) => return true,
-        ("invoke", Some("hangUp")) => return false,
-        ("invoke", Some("bytes")) => {
-            let bytes = params["operationParams"]["bytes"].as_array().unwrap();
-            let bytes: Vec<u8> =
-                bytes.iter().map(|byte| u8::try_from(byte.as_u64().unwrap()).unwrap()).collect();
-            return socket.get_mut().write_all(&bytes).await.is_ok();
-        }
-        _ => json!("by the double"),
-    };
-    let result = json!({"serverId": "double", "sessionId": "double", "value": value});
-    let answer = json!({"id": request["id"], "jsonrpc": "2.0", "result": result});
-    socket.send(Message::text(answer.to_string())).await.is_ok()
+    /// Answers one message; `false` if that is to hang up.
+    ///
+    /// `invoke` of `say` sends the bytes it was told instead, of `silence` nothing, and `hangUp` ends
+    /// the connection.
+    async fn answer(&self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
+        let request: Value = serde_json::from_str(text).unwrap();
+        let operation = request["params"]["operation"].as_str();
+        let value = match (request["method"].as_str().unwrap(), operation) {
+            ("create", _) => json!(format!("{}_kurento.MediaPipeline", uuid())),
+            ("invoke", Some("getInfo")) => json!({"version": "7.3.0"}),
+            ("invoke", Some("silence")) => return true,
+            ("invoke", Some("hangUp")) => return false,
+            ("invoke", Some("say")) => {
+                let bytes = std::mem::take(&mut *self.says.lock().unwrap());
+                return socket.get_mut().write_all(&bytes).await.is_ok();
+            }
+            _ => json!("by the double"),
+        };
+        let result = json!({"serverId": "double", "sessionId": "double", "value": value});
+        let answer = json!({"id": request["id"], "jsonrpc": "2.0", "result": result});
+        socket.send(Message::text(answer.to_string())).await.is_ok()
+    }
 }
 
 fn uuid() -> String {

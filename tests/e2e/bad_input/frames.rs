@@ -26,9 +26,9 @@ rows! {
         [frame(0x01, b"\"\xc3"), frame(0x80, b"\"")].concat(),
     ]).closes(1007);
     a_message_over_message_max_bytes => Row::bytes([
-        frame(0x81, &[b' '; 4_097]),
+        frame(0x81, &[b' '; 8_193]),
         frame(0x82, &[b' '; 70_000]),
-        [frame(0x01, &[b' '; 4_000]), frame(0x00, &[b' '; 97]), frame(0x80, b"")].concat(),
+        [frame(0x01, &[b' '; 8_100]), frame(0x00, &[b' '; 93]), frame(0x80, b"")].concat(),
     ]).error_without_id(-32600);
     a_frame_without_a_mask => Row::bytes([unmasked(0x81, CALL.as_bytes())]).closes(1002);
     an_unknown_opcode => Row::bytes([3, 7, 11, 15].map(|opcode| frame(0x80 | opcode, b"x")))
@@ -55,7 +55,7 @@ rows! {
     ]).closes(1002);
     a_ping => Row::bytes([frame(0x89, b""), frame(0x89, &[b'x'; 125])]).client(Client::PongFrame);
     a_ping_between_fragments => Row::bytes([fragments(0x01, &frame(0x89, b"x"))])
-        .client(Client::PongFrame).backend(super::row::Backend::Same);
+        .client(Client::PongFrameAndAnswer).backend(super::row::Backend::Same);
     a_pong_that_nobody_asked_for => Row::bytes([frame(0x8a, b"xyz")]);
     a_close => Row::bytes([close(4321, b"bye")]).closes(4321);
     a_close_without_code => Row::bytes([frame(0x88, b"")]).closes(None);

@@ -36,6 +36,9 @@ pub(super) enum Sent {
 /// Stands where the id of the connection's own pipeline goes.
 pub(super) const PIPELINE: &str = "<pipeline>";
 
+/// The beginning of an answer to the call that waits when a backend sends something odd.
+pub(super) const AN_ANSWER: &str = r#"{"id":1,"#;
+
 /// A call that any backend can answer; what rows of bytes that pass carry.
 pub(super) const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"invoke","params":{"object":"manager_ServerManager","operation":"getCpuCount"}}"#;
 
@@ -54,6 +57,10 @@ pub(super) enum Client {
     PongWithoutSession,
     /// A pong frame of the same payload.
     PongFrame,
+    /// The same, then what the backend answered.
+    PongFrameAndAnswer,
+    /// What the backend said, as it came; it begins with [`AN_ANSWER`].
+    AsSaid,
     /// Its connection is closed with this code.
     Close(Option<u16>),
     /// This HTTP status; 101 without extension or sub-protocol.
@@ -89,6 +96,8 @@ impl fmt::Display for Client {
             Self::Success => f.write_str("success"),
             Self::PongWithoutSession => f.write_str("pong without a session"),
             Self::PongFrame => f.write_str("a pong frame"),
+            Self::PongFrameAndAnswer => f.write_str("a pong frame, the backend's answer"),
+            Self::AsSaid => f.write_str("the same"),
             Self::Close(Some(code)) => write!(f, "close {code}"),
             Self::Close(None) => f.write_str("close without code"),
             Self::Http(status) => write!(f, "HTTP {status}"),

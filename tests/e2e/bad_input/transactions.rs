@@ -50,8 +50,8 @@ rows! {
     ]).error(-32000);
     more_than_64_pipelines_created => Row::texts([
         many(65, r#"{"method":"create","params":{"type":"MediaPipeline"}}"#),
-    ]).limits("message_max_bytes = 16384\n").error(40008);
+    ]).error(40008);
     more_than_64_pipelines_touched => Row::texts([
         many(65, r#"{"method":"ref","params":{"object":"aaaaaaaa-0000-4000-8000-0000000000#_kurento.MediaPipeline"}}"#),
-    ]).limits("message_max_bytes = 16384\n").error(40008);
+    ]).error(40008);
 }
