@@ -6,7 +6,7 @@
 mod autobahn;
 mod bad_input;
 mod demo;
-mod harness;
+pub(crate) mod harness;
 mod kurento_client;
 mod load;
 mod loss;

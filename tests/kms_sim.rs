@@ -1,5 +1,7 @@
 //! The simulated KMS: recorded traffic replayed against it, and the real binary over sockets.
 
+mod recording;
 mod replay;
 mod same;
 mod sockets;
+mod through;

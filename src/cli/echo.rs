@@ -30,7 +30,7 @@ pub(super) struct EchoArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Server to connect to, ws://host[:port][/path]
+    /// Server to connect to, a `ws://` URL
     #[arg(long, value_name = "URL", value_parser = BackendUrl::parse, conflicts_with = "listen")]
     dial: Option<BackendUrl>,
 }
