@@ -40,17 +40,18 @@ use rows;
 type Told = (String, String, String);
 
 fn tested() -> Vec<Told> {
-    let files: [fn() -> Vec<(&'static str, Row)>; 6] = [
-        handshake::rows,
-        frames::rows,
-        requests::rows,
-        calls::rows,
-        transactions::rows,
-        backends::rows,
+    let files = [
+        handshake::rows(),
+        frames::rows(),
+        requests::rows(),
+        calls::rows(),
+        transactions::rows(),
+        backends::rows(),
     ];
-    let rows = files.iter().flat_map(|rows| rows());
-    rows.map(|(name, row)| (name.to_owned(), row.client.to_string(), row.backend.to_string()))
-        .collect()
+    let told = |(name, row): (&str, Row)| {
+        (name.to_owned(), row.client.to_string(), row.backend.to_string())
+    };
+    files.into_iter().flatten().map(told).collect()
 }
 
 /// The rows of every table whose columns are those of odd input.

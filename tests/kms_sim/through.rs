@@ -8,6 +8,7 @@
 mod differences;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 
 use futures_util::{SinkExt, StreamExt};
@@ -39,6 +40,7 @@ enum Act {
 #[derive(Debug)]
 struct Step {
     line: usize,
+    t_ms: f64,
     conn: u64,
     act: Act,
 }
@@ -105,7 +107,7 @@ impl Straight {
             }
             _ => return,
         };
-        self.steps.push(Step { line: number, conn: line.conn, act });
+        self.steps.push(Step { line: number, t_ms: line.t_ms, conn: line.conn, act });
         self.learn(line.conn);
     }
 
@@ -163,12 +165,20 @@ fn is_event(message: &Value) -> bool {
 }
 
 /// An answer that is not the straight one.
-#[derive(Debug)]
 struct Difference {
     line: usize,
+    t_ms: f64,
     request: String,
     straight: Answer,
     through: Answer,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |answer: &Answer| answer.as_ref().map_or("cut".to_owned(), Value::to_string);
+        writeln!(f, "line {}, at {} ms: {}", self.line, self.t_ms, self.request)?;
+        writeln!(f, "  straight: {}\n  through: {}", text(&self.straight), text(&self.through))
+    }
 }
 
 /// Takes `steps` through the edge; how many answers there were, and those that differ.
@@ -177,12 +187,14 @@ async fn run_through(edge: &Edge, steps: Vec<Step>) -> (usize, Vec<Difference>) 
     let mut sockets = BTreeMap::new();
     let mut ids = Ids::default();
     let (mut answers, mut differences) = (0, Vec::new());
-    for Step { line, conn, act } in steps {
+    for Step { line, t_ms, conn, act } in steps {
         match act {
             Act::Open(path) => {
-                drop(sockets.insert(conn, raw_socket(&format!("{origin}{path}")).await))
+                sockets.insert(conn, raw_socket(&format!("{origin}{path}")).await);
             }
-            Act::Close => drop(sockets.remove(&conn)),
+            Act::Close => {
+                sockets.remove(&conn);
+            }
             Act::Send { message, answer: straight } => {
                 let socket = sockets.get_mut(&conn).expect("the edge cuts no connection");
                 let request = ids.translate(message.to_text().unwrap());
@@ -198,7 +210,7 @@ async fn run_through(edge: &Edge, steps: Vec<Step>) -> (usize, Vec<Difference>) 
                     (None, _) | (_, None) => false,
                 };
                 if !is_same && !CHANCE.iter().any(|operation| request.contains(operation)) {
-                    differences.push(Difference { line, request, straight, through });
+                    differences.push(Difference { line, t_ms, request, straight, through });
                 }
             }
         }
@@ -223,9 +235,12 @@ async fn compare(file: &str) {
     println!("{file}: {answers} answers, {} differ", differences.len());
     let declared: BTreeMap<usize, &str> = differences::of(file).collect();
     let found: Vec<usize> = differences.iter().map(|difference| difference.line).collect();
-    let undeclared: Vec<&Difference> =
-        differences.iter().filter(|found| !declared.contains_key(&found.line)).collect();
-    assert!(undeclared.is_empty(), "{file}: no row tells why: {undeclared:#?}");
+    let undeclared: Vec<String> = differences
+        .iter()
+        .filter(|found| !declared.contains_key(&found.line))
+        .map(Difference::to_string)
+        .collect();
+    assert!(undeclared.is_empty(), "{file}: no row tells why:\n{}", undeclared.concat());
     let unseen: Vec<_> = declared.iter().filter(|(line, _)| !found.contains(line)).collect();
     assert!(unseen.is_empty(), "{file}: declared, but the answers are the same: {unseen:?}");
     assert!(answers > 0);
