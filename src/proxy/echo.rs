@@ -1,11 +1,12 @@
 //! An opaque echo route: our framing and nothing else, for the conformance suites of others.
 //!
-//! client -> relay -> echo server. The relay meets the client with the handshake and the socket that
-//! clients of the edge meet, and dials the echo server as the edge dials a backend. Text stays text,
-//! bytes stay bytes, no message is read. So whatever a suite sends goes through the framing of both
-//! sides, most of which Kurento's own messages never reach.
+//! client -> relay -> echo server. The relay meets the client with the handshake and the socket
+//! that clients of the edge meet, and dials the echo server as the edge dials a backend. Text stays
+//! text, bytes stay bytes, no message is read. So whatever a suite sends goes through the framing of
+//! both sides, most of which Kurento's own messages never reach.
 //!
-//! At most [`WAITING_MAX`] bytes and one message wait for a socket; beyond it the other is not read.
+//! At most [`WAITING_MAX`] bytes and one message wait for a socket; beyond it the other is not
+//! read.
 
 use std::future::poll_fn;
 use std::io;

@@ -123,38 +123,48 @@ impl Unfit {
         let reason = HandshakeRejection::NotUpgrade;
         Self { status: StatusCode::UPGRADE_REQUIRED, why, reason }
     }
+
+    const fn malformed(why: &'static str) -> Self {
+        let reason = HandshakeRejection::Malformed;
+        Self { status: StatusCode::BAD_REQUEST, why, reason }
+    }
 }
 
 /// The key of a request that asks for a WebSocket as RFC 6455, section 4.2.1 wants it.
 fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
         && has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket");
     if !is_upgrade {
         return Err(Unfit::upgrade_required("This is a WebSocket endpoint.\n"));
     }
-    let bad =
-        |why| Unfit { status: StatusCode::BAD_REQUEST, why, reason: HandshakeRejection::Malformed };
-    if request.version() < Version::HTTP_11 || !headers.contains_key(header::HOST) {
-        return Err(bad("HTTP/1.1 and a Host are needed.\n"));
-    }
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         return Err(Unfit::upgrade_required("Only WebSocket version 13 is spoken here.\n"));
     }
+    if !headers.contains_key(header::HOST) {
+        return Err(Unfit::malformed("Host is missing.\n"));
+    }
+    // Whoever stands before us would not read frames where we do.
+    if has_body(headers) {
+        return Err(Unfit::malformed("A request for a WebSocket has no body.\n"));
+    }
     match headers.get(header::SEC_WEBSOCKET_KEY) {
         Some(key) if is_key(key.as_bytes()) => Ok(key),
-        _ => Err(bad("Sec-WebSocket-Key is missing or wrong.\n")),
+        _ => Err(Unfit::malformed("Sec-WebSocket-Key is missing or wrong.\n")),
     }
 }
 
-/// Whether it is 16 bytes in base64, whose last character then carries two bits.
+/// Whether `key` is the base64 of 16 bytes.
 fn is_key(key: &[u8]) -> bool {
-    let Some((digits, [b'A' | b'Q' | b'g' | b'w', b'=', b'='])) = key.split_last_chunk() else {
-        return false;
-    };
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    digits.len() == 21 && digits.iter().all(is_digit)
+    matches!(key.strip_suffix(b"=="), Some(digits) if digits.len() == 22 && digits.iter().all(is_digit))
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|len| len != "0")
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
@@ -206,10 +216,10 @@ mod tests {
     }
 
     const UPGRADE: [(&str, &str); 5] = [
-        ("host", "a"),
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "WebSocket"),
         ("sec-websocket-version", "13"),
+        ("host", "a"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
@@ -240,17 +250,26 @@ mod tests {
     fn only_a_proper_upgrade_becomes_a_websocket() {
         assert_eq!(status("/kurento", &UPGRADE), 101);
         assert_eq!(status("/kurento", &[]), 426);
-        let [host, connection, upgrade, version, key] = UPGRADE;
-        assert_eq!(status("/kurento", &[host, connection, upgrade, version]), 400);
-        assert_eq!(status("/kurento", &[host, connection, upgrade, key]), 426);
-        assert_eq!(status("/kurento", &UPGRADE[1..]), 400);
-        for bad in ["short", "dGhlIHNhbXBsZSBub25jZQAA", "dGhlIHNhbXBsZSBub25jZB=="] {
-            let key = ("sec-websocket-key", bad);
-            assert_eq!(
-                status("/kurento", &[host, connection, upgrade, version, key]),
-                400,
-                "{bad}"
-            );
+        let [connection, upgrade, version, host, key] = UPGRADE;
+        assert_eq!(status("/kurento", &[connection, upgrade, version, host]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, version, key]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, host, key]), 426);
+        let mut old = Request::get("/kurento").version(Version::HTTP_10);
+        for (name, value) in UPGRADE {
+            old = old.header(name, value);
+        }
+        assert_eq!(answer(&old.body(()).unwrap(), "/kurento").0.status(), 426, "HTTP/1.0");
+        for key in ["short", "dGhlIHNhbXBsZSBub25jZQ=x", "dGhlIHNhbXBsZSBub2 jZQ=="] {
+            let key = ("sec-websocket-key", key);
+            let asked = [connection, upgrade, version, host, key];
+            assert_eq!(status("/kurento", &asked), 400, "{key:?}");
+        }
+        for (body, expected) in [
+            (("content-length", "0"), 101),
+            (("content-length", "5"), 400),
+            (("transfer-encoding", "chunked"), 400),
+        ] {
+            assert_eq!(status("/kurento", &[&UPGRADE[..], &[body]].concat()), expected, "{body:?}");
         }
     }
 }

@@ -87,6 +87,9 @@ rows! {
         ("create", r#""type":"MediaPipeline","properties":{"participants":1.5}"#),
     ]).error(-32000);
     an_id_used_again => Row::texts([CALL]).behind(&[unanswered().replace(":6", ":7")]).passes();
+    a_message_over_held_max_bytes_that_has_to_wait => Row::texts([
+        call("create", &format!(r#""type":"MediaPipeline","x":"{}""#, "x".repeat(1_024))),
+    ]).first().limits("held_max_bytes = 1024\n").error(40009);
     more_calls_than_calls_max => Row::texts([CALL]).behind(&[unanswered()])
         .limits("calls_max = 1\n").error(40009);
     more_pipelines_than_pipelines_max => calls(&[("create", r#""type":"MediaPipeline""#)])

@@ -44,7 +44,9 @@ rows! {
     no_host => http(400, vec![
         format!("GET /kurento HTTP/1.1\r\n{UPGRADE}{VERSION}{KEY}\r\n"),
     ]);
-    http_1_0 => http(400, vec![request("GET /kurento HTTP/1.0", &[UPGRADE, VERSION, KEY])]);
+    a_body => http(400, vec![upgrade("/kurento", "Content-Length: 5\r\n") + "hello"]);
+    a_fragment_in_the_url => http(101, vec![upgrade("/kurento#x", "")]);
+    http_1_0 => http(426, vec![request("GET /kurento HTTP/1.0", &[UPGRADE, VERSION, KEY])]);
     bytes_that_are_no_http => http(400, vec!["\u{16}\u{3}\u{1}hello\r\n\r\n".to_owned()]);
     a_head_over_16_kib => http(431, vec![
         upgrade("/kurento", &format!("X-Pad: {}\r\n", "x".repeat(17 * 1024))),
@@ -52,5 +54,5 @@ rows! {
     a_sub_protocol_extensions_an_origin => http(101, ["Sec-WebSocket-Protocol: chat\r\n",
         "Sec-WebSocket-Extensions: permessage-deflate\r\n", "Origin: http://elsewhere\r\n"]
         .map(|more| upgrade("/kurento", more)).into());
-    silence => Row::http([""]).client(Client::Disconnected).limits("handshake_timeout_ms = 50\n");
+    silence => Row::http(["", "GET /kurento HTTP/1.1\r\nHost: a\r\n"]).client(Client::Disconnected).limits("handshake_timeout_ms = 50\n");
 }
