@@ -2,8 +2,8 @@
 //!
 //! client -> relay -> echo server. The relay meets the client with the handshake and the socket
 //! that clients of the edge meet, and dials the echo server as the edge dials a backend. Text stays
-//! text, bytes stay bytes, no message is read. So whatever a suite sends goes through the framing of
-//! both sides, most of which Kurento's own messages never reach.
+//! text, bytes stay bytes, no message is read. So whatever a suite sends goes through the framing
+//! of both sides, most of which Kurento's own messages never reach.
 //!
 //! At most [`WAITING_MAX`] bytes and one message wait for a socket; beyond it the other is not
 //! read.

@@ -1,9 +1,9 @@
 //! Every message of the recordings goes to a simulated KMS twice: straight, and through the edge.
 //! An answer that differs belongs to a row of `docs/PROTOCOL.md`, and every one is listed here.
 //!
-//! Both are the real binary on real sockets. Messages go one after another, each when the one before
-//! is answered, so what took time when it was recorded (collection, the answer cache's end) does not
-//! happen, on neither way. Events are not compared: the end-to-end tests do that.
+//! Both are the real binary on real sockets. Messages go one after another, each when the one
+//! before is answered, so what took time when it was recorded (collection, the end of the answer
+//! cache) happens on neither way. Events are not compared: the end-to-end tests do that.
 
 mod differences;
 

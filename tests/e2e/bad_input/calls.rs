@@ -13,6 +13,11 @@ fn calls(pairs: &[(&str, &str)]) -> Row {
     Row::texts(pairs.iter().map(|(method, params)| call(method, params)))
 }
 
+/// One byte longer than the name of a meeting may be.
+fn long() -> String {
+    "x".repeat(257)
+}
+
 /// A call that the double does not answer.
 fn unanswered() -> String {
     CALL.replace("getCpuCount", "silence").replace(":7", ":6")
@@ -39,8 +44,9 @@ rows! {
         ("closeSession", r#""sessionId":"forged-session-42""#),
         ("closeSession", r#""sessionId":"forged-session-42","release":true"#),
     ]).client(Client::Success);
-    keepalive_or_closesession_before_there_is_a_session => calls(&[("keepAlive", ""), ("closeSession", "")])
-        .first().error(-32000);
+    keepalive_or_closesession_before_there_is_a_session => calls(&[
+        ("keepAlive", ""), ("closeSession", ""),
+    ]).first().error(-32000);
     no_object => calls(&[("describe", ""), ("invoke", r#""operation":"getName""#), ("release", "")])
         .error(-32000);
     an_object_that_is_an_object_or_array => calls(&[
@@ -53,7 +59,7 @@ rows! {
         ("describe", r#""object":null"#),
         ("ref", &format!(r#""object":"{ELSEWHERE}""#)),
         ("invoke", &format!(r#""object":"{ELSEWHERE}/x","operation":"getName""#)),
-        ("create", &format!(r#""type":"PassThrough","constructorParams":{{"mediaPipeline":"{ELSEWHERE}"}}"#)),
+        ("create", &format!(r#""type":"X","constructorParams":{{"mediaPipeline":"{ELSEWHERE}"}}"#)),
     ]).error(40101);
     release_unref_or_unsubscribe_of_what_does_not_exist => calls(&[
         ("release", r#""object":"nosuch""#),
@@ -63,7 +69,8 @@ rows! {
     newref_outside_a_transaction => calls(&[
         ("describe", r#""object":"newref:0""#),
     ]).error(40101);
-    release_of_the_manager => calls(&[("release", r#""object":"manager_ServerManager""#)]).error(40003);
+    release_of_the_manager => calls(&[("release", r#""object":"manager_ServerManager""#)])
+        .error(40003);
     create_without_a_type_or_with_an_unknown_one => calls(&[
         ("create", ""), ("create", r#""type":"NoSuchThing""#), ("create", r#""type":5"#),
         ("create", r#""type":"WebRtcEndpoint","constructorParams":{}"#),
@@ -76,13 +83,14 @@ rows! {
         ("subscribe", r#""object":"<pipeline>","type":"Nope""#),
     ]).passes();
     connect_to_a_sink_that_is_no_element => calls(&[
-        ("invoke", r#""object":"<pipeline>/x","operation":"connect","operationParams":{"sink":"<pipeline>"}"#),
+        ("invoke", r#""object":"<pipeline>/x","operation":"connect",
+            "operationParams":{"sink":"<pipeline>"}"#),
     ]).passes();
     a_meeting_or_participants_of_a_wrong_kind => calls(&[
         ("create", r#""type":"MediaPipeline","properties":{"meeting":5}"#),
         ("create", r#""type":"MediaPipeline","properties":{"meeting":""}"#),
         ("create", r#""type":"MediaPipeline","properties":{"meeting":"a\u0000b"}"#),
-        ("create", &format!(r#""type":"MediaPipeline","properties":{{"meeting":"{}"}}"#, "x".repeat(257))),
+        ("create", &format!(r#""type":"MediaPipeline","properties":{{"meeting":"{}"}}"#, long())),
         ("create", r#""type":"MediaPipeline","properties":{"participants":0}"#),
         ("create", r#""type":"MediaPipeline","properties":{"participants":1.5}"#),
     ]).error(-32000);

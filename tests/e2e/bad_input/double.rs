@@ -90,8 +90,8 @@ impl Double {
 
     /// Answers one message; `false` if that is to hang up.
     ///
-    /// `invoke` of `say` sends the bytes it was told instead, of `silence` nothing, and `hangUp` ends
-    /// the connection.
+    /// `invoke` of `say` sends the bytes it was told instead, of `silence` nothing, and `hangUp`
+    /// ends the connection.
     async fn answer(&self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
         let request: Value = serde_json::from_str(text).unwrap();
         let operation = request["params"]["operation"].as_str();

@@ -64,8 +64,9 @@ rows! {
         [0, 999, 1004, 1005, 1006, 1015, 2999, 5000].map(|code| close(code, b""))
     ).closes(1002);
     a_close_whose_reason_is_not_utf_8 => Row::bytes([close(1000, b"\xff")]).closes(1007);
-    a_message_behind_a_close => Row::bytes([[close(1000, b""), frame(0x81, CALL.as_bytes())].concat()])
-        .closes(1000);
+    a_message_behind_a_close => Row::bytes([
+        [close(1000, b""), frame(0x81, CALL.as_bytes())].concat(),
+    ]).closes(1000);
     an_end_within_a_frame => Row::bytes([vec![0x81], frame(0x81, CALL.as_bytes())[..40].to_vec()])
         .last().client(Client::Disconnected).backend(super::row::Backend::Close(None));
     an_end_without_a_close => Row::bytes([vec![]])

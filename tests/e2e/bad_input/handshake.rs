@@ -22,10 +22,12 @@ fn http(status: u16, requests: Vec<String>) -> Row {
 }
 
 rows! {
-    another_path => http(404, ["/", "/Kurento", "/kurento/", "/kurento2", "//kurento", "/kurento/a/b"]
+    another_path => http(404,
+        ["/", "/Kurento", "/kurento/", "/kurento2", "//kurento", "/kurento/a/b"]
         .map(|path| upgrade(path, "")).into());
     a_bad_meeting_or_participants_in_the_url => http(400, ["?meeting=", "/%00", "/%ff",
-        "?participants=0", "?participants=x"].map(|end| upgrade(&format!("/kurento{end}"), "")).into());
+        "?participants=0", "?participants=x"]
+        .map(|end| upgrade(&format!("/kurento{end}"), "")).into());
     unknown_members_of_the_query => http(101, vec![upgrade("/kurento?access_token=abc", "")]);
     http_without_an_upgrade => http(426, vec![
         request("GET /kurento HTTP/1.1", &[]),
@@ -54,5 +56,6 @@ rows! {
     a_sub_protocol_extensions_an_origin => http(101, ["Sec-WebSocket-Protocol: chat\r\n",
         "Sec-WebSocket-Extensions: permessage-deflate\r\n", "Origin: http://elsewhere\r\n"]
         .map(|more| upgrade("/kurento", more)).into());
-    silence => Row::http(["", "GET /kurento HTTP/1.1\r\nHost: a\r\n"]).client(Client::Disconnected).limits("handshake_timeout_ms = 50\n");
+    silence => Row::http(["", "GET /kurento HTTP/1.1\r\nHost: a\r\n"])
+        .client(Client::Disconnected).limits("handshake_timeout_ms = 50\n");
 }

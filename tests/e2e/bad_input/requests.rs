@@ -38,10 +38,12 @@ rows! {
         .error_without_id(-32700);
     half_a_surrogate_pair => Row::texts([r#"{"x":"\ud800"}"#, r#"{"x":"\udc00\ud800"}"#])
         .error_without_id(-32700);
-    nesting_over_depth_max => Row::texts([nested(15), nested(1_500), "[".repeat(2_000) + &"]".repeat(2_000)])
-        .error_without_id(-32600);
-    text_behind_the_object => Row::texts([format!("{CALL} x"), format!("{CALL}{CALL}"), format!("{CALL},")])
-        .error_without_id(-32700);
+    nesting_over_depth_max => Row::texts([
+        nested(15), nested(1_500), "[".repeat(2_000) + &"]".repeat(2_000),
+    ]).error_without_id(-32600);
+    text_behind_the_object => Row::texts([
+        format!("{CALL} x"), format!("{CALL}{CALL}"), format!("{CALL},"),
+    ]).error_without_id(-32700);
     comments => Row::texts([
         CALL.replace(r#""id""#, r#"/* c */"id""#),
         format!("// c\n{CALL}"),

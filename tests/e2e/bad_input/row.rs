@@ -40,7 +40,10 @@ pub(super) const PIPELINE: &str = "<pipeline>";
 pub(super) const AN_ANSWER: &str = r#"{"id":1,"#;
 
 /// A call that any backend can answer; what rows of bytes that pass carry.
-pub(super) const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"invoke","params":{"object":"manager_ServerManager","operation":"getCpuCount"}}"#;
+pub(super) const CALL: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":7,"method":"invoke","#,
+    r#""params":{"object":"manager_ServerManager","operation":"getCpuCount"}}"#
+);
 
 /// What the client gets.
 #[derive(Clone, Copy, Debug)]

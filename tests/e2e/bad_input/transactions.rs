@@ -25,7 +25,9 @@ rows! {
     operations_that_are_no_array => Row::texts(["", r#""operations":{}"#, r#""operations":null"#]
         .map(transaction)).passes();
     an_operation_that_is_no_request => Row::texts([
-        r#""operations":[5]"#, r#""operations":[{}]"#, r#""operations":[{"id":"0","method":"ping"}]"#,
+        r#""operations":[5]"#,
+        r#""operations":[{}]"#,
+        r#""operations":[{"id":"0","method":"ping"}]"#,
         r#""operations":[{"id":0,"method":"describe","params":[]}]"#,
     ].map(transaction)).passes();
     transaction_closesession_or_connect_in_a_transaction => operations([
@@ -52,6 +54,7 @@ rows! {
         many(65, r#"{"method":"create","params":{"type":"MediaPipeline"}}"#),
     ]).error(40008);
     more_than_64_pipelines_touched => Row::texts([
-        many(65, r#"{"method":"ref","params":{"object":"aaaaaaaa-0000-4000-8000-0000000000#_kurento.MediaPipeline"}}"#),
+        many(65, r#"{"method":"ref","params":
+            {"object":"aaaaaaaa-0000-4000-8000-0000000000#_kurento.MediaPipeline"}}"#),
     ]).error(40008);
 }

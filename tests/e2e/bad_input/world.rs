@@ -69,21 +69,19 @@ impl World {
         } else {
             self.join().await
         };
+        let filled = |text: &String| text.replace(PIPELINE, &pipeline);
+        let before: Vec<String> = odd.before.iter().map(filled).collect();
         let (bytes, text) = match &odd.sent {
-            Sent::Text(text) => {
-                let text = text.replace(PIPELINE, &pipeline);
-                (frame(0x81, text.as_bytes()), text)
-            }
+            Sent::Text(text) => (frame(0x81, filled(text).as_bytes()), filled(text)),
             Sent::Bytes(bytes) => (bytes.clone(), CALL.to_owned()),
         };
-        let before: Vec<String> =
-            odd.before.iter().map(|text| text.replace(PIPELINE, &pipeline)).collect();
+        let stream = plain(&mut socket);
         for text in &before {
-            plain(&mut socket).write_all(&frame(0x81, text.as_bytes())).await.unwrap();
+            stream.write_all(&frame(0x81, text.as_bytes())).await.unwrap();
         }
-        plain(&mut socket).write_all(&bytes).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
         if odd.is_last {
-            plain(&mut socket).shutdown().await.unwrap();
+            stream.shutdown().await.unwrap();
         }
         assert_client_gets(&mut socket, row.client, &text).await;
 
