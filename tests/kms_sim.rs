@@ -5,3 +5,4 @@ mod recording;
 mod replay;
 mod same;
 mod sockets;
+mod through;

@@ -147,6 +147,9 @@ fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         return Err(Unfit::upgrade_required("Only WebSocket version 13 is spoken here.\n"));
     }
+    if !headers.contains_key(header::HOST) {
+        return Err(Unfit::malformed("Host is missing.\n"));
+    }
     // Whoever stands before us would not read frames where we do.
     if has_body(headers) {
         return Err(Unfit::malformed("A request for a WebSocket has no body.\n"));
@@ -216,10 +219,11 @@ mod tests {
         Some(read.map(|h| (h.meeting.map(|m| m.to_string()), h.participants)))
     }
 
-    const UPGRADE: [(&str, &str); 4] = [
+    const UPGRADE: [(&str, &str); 5] = [
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "WebSocket"),
         ("sec-websocket-version", "13"),
+        ("host", "a"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
@@ -250,8 +254,10 @@ mod tests {
     fn only_a_proper_upgrade_becomes_a_websocket() {
         assert_eq!(status("/kurento", &UPGRADE), 101);
         assert_eq!(status("/kurento", &[]), 426);
-        assert_eq!(status("/kurento", &UPGRADE[..3]), 400);
-        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[3]]), 426);
+        let [connection, upgrade, version, host, key] = UPGRADE;
+        assert_eq!(status("/kurento", &[connection, upgrade, version, host]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, version, key]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, host, key]), 426);
         let mut old = Request::get("/kurento").version(Version::HTTP_10);
         for (name, value) in UPGRADE {
             old = old.header(name, value);
@@ -259,7 +265,7 @@ mod tests {
         assert_eq!(answer(&old.body(()).unwrap(), "/kurento").0.status(), 426, "HTTP/1.0");
         for key in ["short", "dGhlIHNhbXBsZSBub25jZQ=x", "dGhlIHNhbXBsZSBub2 jZQ=="] {
             let key = ("sec-websocket-key", key);
-            let asked = [UPGRADE[0], UPGRADE[1], UPGRADE[2], key];
+            let asked = [connection, upgrade, version, host, key];
             assert_eq!(status("/kurento", &asked), 400, "{key:?}");
         }
         for (body, expected) in [

@@ -150,7 +150,10 @@ impl Session {
 
     fn route_to_object(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
         let Some(object) = going.request.params.object_text() else {
-            return Err(Failure::bad_parameter("'object' parameter is required"));
+            return Err(Failure::bad_parameter(match going.request.params.object {
+                None => "'object' parameter is required",
+                Some(_) => "'object' parameter should be a string",
+            }));
         };
         if object == MANAGER {
             return self.route_to_manager(going, out);

@@ -7,6 +7,7 @@
 //! - the edge looks whether text is UTF-8 when the message is whole, tungstenite at each fragment, so
 //!   control frames may be read in between;
 //! - the edge refuses a frame by its head, tungstenite when all of it is there;
+//! - the edge refuses a length in more bytes than it needs;
 //! - the edge takes the close code 1014, which was registered after RFC 6455.
 
 use std::io::{self, Read, Write};
@@ -20,6 +21,9 @@ const MESSAGE_MAX: usize = 1 << 16;
 
 /// The same where the bound is to be met.
 const MESSAGE_MAX_SMALL: usize = 20;
+
+/// Why the edge refuses a frame that tungstenite takes.
+const TOO_WIDE: &str = "length in more bytes than it needs";
 
 /// A message with its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +192,7 @@ fn check_same(ours: &Decoded, theirs: &Decoded) {
     let is_control =
         |message: &Owned| matches!(message, Owned::Ping(_) | Owned::Pong(_) | Owned::Close(..));
     let is_same = match (our_end, their_end) {
+        (End::Refuses(FrameError::Protocol(TOO_WIDE)), _) => our_rest.is_empty(),
         (_, End::RefusesLength) => their_rest.is_empty(),
         (End::Refuses(_), End::Closed) => our_rest.is_empty() && their_rest == [refusal],
         (End::Closed, End::Closed) => {
