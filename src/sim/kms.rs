@@ -158,6 +158,12 @@ impl Kms {
         &self.server.id
     }
 
+    /// What is wrong with this server.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.server.faults
+    }
+
     /// What is wrong with this server, to change it. Call `tick` afterwards: one that hung has much
     /// to do.
     pub fn faults_mut(&mut self) -> &mut Faults {
@@ -297,8 +303,9 @@ impl Kms {
         }
     }
 
-    /// Whether an I/O thread is free to run a request.
-    fn can_run(&self) -> bool {
+    /// Whether an I/O thread is free to run a request. If not, nothing at all is answered.
+    #[must_use]
+    pub fn can_run(&self) -> bool {
         self.threads.held() < self.server.settings.io_threads
             && !self.server.faults.hangs()
             && self.life == Life::Runs
