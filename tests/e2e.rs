@@ -4,7 +4,7 @@
 //! time; how long at most is `harness::BOUND`.
 
 mod demo;
-mod harness;
+pub(crate) mod harness;
 mod kurento_client;
 mod load;
 mod loss;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hyper::body::Body;
 use hyper::{Method, Request, StatusCode};
-use serde_json::json;
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +58,12 @@ async fn answer<B: Body>(servers: &[Handle], request: &Request<B>) -> Answer {
     }
 }
 
+/// All servers, in the order they were started in.
+#[derive(Serialize)]
+struct Rows {
+    servers: Vec<ServerRow>,
+}
+
 async fn list(servers: &[Handle]) -> Answer {
     let mut rows = Vec::with_capacity(servers.len());
     for server in servers {
@@ -66,7 +72,7 @@ async fn list(servers: &[Handle]) -> Answer {
             Err(reason) => return told(Err(reason)),
         }
     }
-    http::json(StatusCode::OK, &json!({ "servers": rows }))
+    http::json(StatusCode::OK, &Rows { servers: rows })
 }
 
 fn told(outcome: Result<ServerRow, FaultError>) -> Answer {

@@ -31,7 +31,7 @@ pub enum Fault {
     Slow(f64),
     /// Whether `create` is refused with 40009.
     Full(bool),
-    /// The process stops as by `Freeze` after this many further requests.
+    /// The process stops as by `Freeze` when it has answered this many further requests.
     HangAfter(u32),
     /// All connections are cut without a close frame; sessions and objects live on.
     CutLinks,

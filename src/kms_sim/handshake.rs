@@ -31,7 +31,8 @@ pub(super) async fn shake(
 ) -> io::Result<Option<Accepted>> {
     let mut bytes = Vec::with_capacity(1_024);
     let end = loop {
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(at) = end.filter(|at| at + 4 <= HEAD_MAX) {
             break at;
         }
         if bytes.len() > HEAD_MAX {

@@ -259,3 +259,58 @@ impl Inner {
         self.kms.gone_at().is_some() && !self.kms.faults().hangs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::Draws;
+    use crate::sim::kms::KmsSettings;
+
+    use super::*;
+
+    fn hub(io_threads: usize) -> Arc<Hub> {
+        let kms = Kms::new(KmsSettings { io_threads, ..KmsSettings::default() }, Draws::seeded(1));
+        Arc::new(Hub::new(kms, Clock::start()))
+    }
+
+    #[test]
+    fn calls_on_all_threads_shut_every_door_and_the_end_of_one_opens_it() {
+        let hub = hub(2);
+        let members = [hub.join(), hub.join()];
+        let slow = r#"{"id":1,"jsonrpc":"2.0","method":"invoke","params":{"object":
+            "manager_ServerManager","operation":"getUsedCpu","operationParams":{"interval":60000}}}"#;
+        let mut sight = hub.sight();
+        let open = Doors { answers: true, accepts: true, is_ending: false };
+        assert_eq!(sight.now(), open);
+        assert!(hub.on_text(members[0].id, slow));
+        assert_eq!(sight.now(), open);
+        assert!(hub.on_text(members[1].id, slow));
+        assert_eq!(sight.now(), Doors { answers: false, accepts: false, ..open });
+        let later = hub.clock.now() + Duration::from_secs(61);
+        let (end, _) = hub.act(|inner, out| inner.tick(later, out));
+        assert_eq!((end, sight.now()), (None, open));
+    }
+
+    #[test]
+    fn a_server_that_hangs_is_not_ending_until_it_goes_on() {
+        let hub = hub(2);
+        hub.set_faults(|faults| faults.hang_after = Some(0));
+        hub.terminate();
+        assert_eq!((hub.sight().now().is_ending, hub.sighting().is_ending), (false, false));
+        hub.set_faults(|faults| faults.hang_after = None);
+        assert!(hub.sight().now().is_ending);
+        let gone = hub.clock.now() + Duration::from_secs(1);
+        assert_eq!(hub.act(|inner, out| inner.tick(gone, out)).0, Some(End::Stopped));
+    }
+
+    #[test]
+    fn a_connection_that_reads_nothing_is_cut_at_the_bound() {
+        let hub = hub(2);
+        let member = hub.join();
+        for _ in 0..OUTBOX_MAX {
+            hub.on_text(member.id, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}");
+        }
+        assert!(!member.cut.is_cancelled());
+        hub.on_text(member.id, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}");
+        assert!(member.cut.is_cancelled());
+    }
+}

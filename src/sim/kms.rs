@@ -320,7 +320,6 @@ impl Kms {
             return self.cut(conn, out);
         };
         self.server.now = now;
-        self.server.faults.on_request();
         let (answer, key) = self.answer(now, &mut request);
         if self.server.is_dead {
             return out.push(KmsOutput::Die);
@@ -374,6 +373,7 @@ impl Kms {
 
     /// Ties the connection, keeps the answer, and sends it before or after its events.
     fn finish(&mut self, now: Time, done: Done, out: &mut Vec<KmsOutput>) {
+        self.server.faults.on_answer();
         let Done { conn, answer, key, raised } = done;
         let mut raised = self.without_lost(raised);
         if let Some(known) = self.conns.get_mut(&conn) {

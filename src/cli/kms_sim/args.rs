@@ -60,7 +60,7 @@ what the server then is:
   thaw                         a frozen or hung server goes on, and does all that waited
   slow?factor=F                every call takes F times as long; 1 is as usual
   full[?on=false]              `create` is refused with 40009
-  hang?after=N                 freezes after N further requests
+  hang?after=N                 freezes when N further requests are answered
   cut-links                    connections are cut; sessions and objects live on
   refuse-handshakes[?on=false] new connections get HTTP 503
   restart                      a new process at the same address: new serverId, nothing in it
@@ -168,7 +168,7 @@ pub(super) struct FaultArgs {
     /// `create` is refused with 40009
     #[arg(long)]
     full: bool,
-    /// The server hangs after this many requests: TCP connects, nothing is answered; 0 is at once
+    /// The server hangs when it has answered this many requests: TCP connects, no more; 0 is at once
     #[arg(long, value_name = "N")]
     hang_after: Option<u32>,
     /// New connections get HTTP 503
@@ -268,4 +268,98 @@ fn factor(text: &str) -> Result<f64, String> {
 fn number(text: &str, max: f64) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.0..=max).contains(number));
     number.ok_or_else(|| format!("expected a number from 0 to {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: KmsSimArgs,
+    }
+
+    fn parse(line: &str) -> Result<KmsSimArgs, String> {
+        let words = std::iter::once("kms-sim").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.args)
+    }
+
+    #[test]
+    fn without_options_it_is_a_kms_as_it_comes() {
+        let args = parse("").unwrap();
+        let timed = LoadModel { is_timed: true, ..LoadModel::default() };
+        assert_eq!(args.kms(0), KmsSettings { load: timed, ..KmsSettings::default() });
+        assert_eq!(args.faults.at_start(), StartFaults::default());
+    }
+
+    #[test]
+    fn every_option_sets_what_it_says() {
+        let args = parse(
+            "--gc-period 9 --latency-ms 8 --timed false --media --dies false --answer-cache false
+             --first-events-lost 7 --media-address 10.0.0.6 --cpus 5 --io-threads 4 --capacity 31
+             --files-max 32 --threads-max 33 --kill-percent 34 --cpu-leg 41 --cpu-mixer-port 42
+             --cpu-recorder 43 --cpu-player 44 --cpu-transcoding 45 --memory-idle 51
+             --memory-endpoint 52 --memory-negotiated 53 --memory-mixer-port 54
+             --memory-recorder 55",
+        );
+        let expected = KmsSettings {
+            started_unix_millis: 3,
+            gc_period: Duration::from_secs(9),
+            cpu_count: 5,
+            io_threads: 4,
+            latency: Duration::from_millis(8),
+            media_address: "10.0.0.6".to_owned(),
+            peers_send_media: true,
+            dies: false,
+            keeps_answers: false,
+            first_events_lost_percent: 7,
+            limits: Limits {
+                files_max: Some(32),
+                threads_max: Some(33),
+                endpoints_max: Some(31),
+                kill_percent: Some(34),
+            },
+            load: LoadModel {
+                is_timed: false,
+                cpu: CpuWeights {
+                    leg: 41.0,
+                    mixer_port: 42.0,
+                    recorder: 43.0,
+                    player: 44.0,
+                    transcoding: 45.0,
+                },
+                memory: MemoryWeights {
+                    idle_kb: 51,
+                    endpoint_kb: 52,
+                    negotiated_kb: 53,
+                    mixer_port_kb: 54,
+                    recorder_kb: 55,
+                    ..MemoryWeights::default()
+                },
+            },
+        };
+        assert_eq!(args.unwrap().kms(3), expected);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "--count 0",
+            "--name a/b",
+            "--slow -1",
+            "--slow NaN",
+            "--kill-percent 101",
+            "--registrar http://a/",
+            "--registrar ws://",
+            "--registrar-local-address a",
+            "--control-allow-public",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse("--registrar ws://a:1/b --registrar-local-address c").is_ok());
+    }
 }
