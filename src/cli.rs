@@ -30,8 +30,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show a whole fleet at work in one process: simulated servers, the edge, and meetings
     Demo(demo::DemoArgs),
-    /// Run a simulated Kurento Media Server
-    KmsSim(kms_sim::KmsSimArgs),
+    /// Run simulated Kurento Media Servers
+    KmsSim(Box<kms_sim::KmsSimArgs>),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge

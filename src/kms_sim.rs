@@ -21,8 +21,9 @@ mod register;
 mod server;
 
 use std::io;
+use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +35,10 @@ use self::server::Server;
 
 pub use self::fault::{Fault, FaultError, ProcessRow, ServerRow, StartFaults, State};
 pub use self::register::RegistrarSettings;
+
+/// Connections that the kernel completes while nobody accepts them. Further ones wait or fail.
+/// Source: KMS asks for SOMAXCONN, which is 4096 on a current kernel.
+const BACKLOG: u32 = 4_096;
 
 /// What is to be known of one server to play it.
 #[derive(Clone, Debug)]
@@ -68,6 +73,17 @@ pub enum KmsSimEnd {
     Stopped,
     /// A frame killed the only one, as such a frame kills a real one.
     Died,
+}
+
+/// Listens at `addr` as a KMS does.
+///
+/// # Errors
+/// If the address cannot be had.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Plays a server on each listener until `stop`; a single one also ends when its process does.

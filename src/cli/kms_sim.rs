@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use crate::kms_sim::{KmsSimEnd, KmsSimSettings, RegistrarSettings, serve};
+use crate::kms_sim::{self, KmsSimEnd, KmsSimSettings, RegistrarSettings, serve};
 use crate::model::Draws;
 use crate::runtime::{Clock, random};
 use crate::settings::{LogFormat, LogSettings};
@@ -40,11 +40,7 @@ pub(super) fn run(args: &KmsSimArgs) -> anyhow::Result<ExitCode> {
 
 async fn serve_until_signal(args: &KmsSimArgs) -> anyhow::Result<KmsSimEnd> {
     let mut signals = Signals::listen()?;
-    let mut servers = Vec::new();
-    for (listener, name) in listen(args).await? {
-        servers.push((listener, name));
-    }
-    let servers = settings(args, servers)?;
+    let servers = settings(args, listen(args)?)?;
     let control = control(args).await?;
     let mut lines = String::new();
     for (listener, server) in &servers {
@@ -66,7 +62,7 @@ async fn serve_until_signal(args: &KmsSimArgs) -> anyhow::Result<KmsSimEnd> {
 }
 
 /// A listener and a name for each server.
-async fn listen(args: &KmsSimArgs) -> anyhow::Result<Vec<(TcpListener, String)>> {
+fn listen(args: &KmsSimArgs) -> anyhow::Result<Vec<(TcpListener, String)>> {
     let mut listeners = Vec::new();
     for at in 0..args.count {
         let port = match args.listen.port() {
@@ -77,7 +73,7 @@ async fn listen(args: &KmsSimArgs) -> anyhow::Result<Vec<(TcpListener, String)>>
             bail!("--count {} from port {} goes beyond 65535", args.count, args.listen.port());
         };
         let addr = SocketAddr::new(args.listen.ip(), port);
-        let listener = TcpListener::bind(addr).await;
+        let listener = kms_sim::listen(addr);
         let listener = listener.with_context(|| format!("cannot listen on {addr}"))?;
         let name =
             if args.count == 1 { args.name.clone() } else { format!("{}-{}", args.name, at + 1) };

@@ -87,9 +87,9 @@ async fn serve(mut stream: WebSocketStream<TcpStream>, mut member: Member, mut s
                 Some(Ok(Message::Binary(bytes))) => {
                     is_busy = member.hub.on_text(member.id, &String::from_utf8_lossy(&bytes));
                 }
-                // Both are answered by the library, with the next read.
-                Some(Ok(Message::Ping(_) | Message::Close(Some(_)))) => {}
-                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                // The first two are answered by the library, with the next read.
+                Some(Ok(Message::Ping(_) | Message::Close(Some(_)) | Message::Pong(_)
+                    | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(None))) => {
                     // The library's own answer, not written yet, would be as empty.
                     return finish(stream.into_inner(), &CLOSE_NORMAL).await;

@@ -1,5 +1,6 @@
 //! What a server lets happen just now, told to all its connections.
 
+use std::future::pending;
 use std::pin::pin;
 
 use tokio::sync::watch;
@@ -34,14 +35,14 @@ impl Sight {
     pub(super) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             // The server is gone; whoever waits here is about to be cut.
-            std::future::pending().await
+            pending::<()>().await;
         }
     }
 
     /// Waits until `is_wanted` holds.
     pub(super) async fn until(&mut self, is_wanted: impl FnMut(&Doors) -> bool) {
         if self.0.wait_for(is_wanted).await.is_err() {
-            std::future::pending().await
+            pending::<()>().await;
         }
     }
 

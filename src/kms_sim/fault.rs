@@ -58,8 +58,8 @@ pub enum FaultError {
     #[error("the program is ending")]
     Ending,
     /// The address could not be had again.
-    #[error("the address cannot be listened on again")]
-    Address(#[source] io::Error),
+    #[error("the address cannot be listened on again: {0}")]
+    Address(io::Error),
 }
 
 /// For people who look for one.

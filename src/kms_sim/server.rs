@@ -171,7 +171,7 @@ impl Server {
         if self.life.is_some() {
             self.crash().await?;
         }
-        let listener = TcpListener::bind(self.addr).await.map_err(FaultError::Address)?;
+        let listener = super::listen(self.addr).map_err(FaultError::Address)?;
         let seed = self.seeds.next();
         self.start(listener, seed);
         Ok(())

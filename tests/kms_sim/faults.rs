@@ -16,7 +16,7 @@ use super::sim::{KILLING, PING, PONG, Sim, ask, exchange, is_cut, next_text};
 const ROUNDS: usize = 50;
 
 /// Awaits `silent` while the second server of `sim` answers call after call; panics if it is done.
-async fn nothing_comes<T>(sim: &Sim, silent: impl Future<Output = T>) {
+pub(super) async fn nothing_comes<T>(sim: &Sim, silent: impl Future<Output = T>) {
     let url = format!("ws://{}/kurento", sim.addrs[1]);
     let (client, _events) = Client::connect(&url).await.unwrap();
     let sound = async {

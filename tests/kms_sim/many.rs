@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use pinfold::load::Client;
 use serde_json::json;
 
-use crate::e2e::harness::{Process, wait_for};
+use crate::e2e::harness::{Process, raw_socket, wait_for, within_bound};
 
-use super::sim::Sim;
+use super::faults::nothing_comes;
+use super::sim::{PING, PONG, Sim, ask};
 
 /// Bound on 500 idle servers, in kilobytes of resident memory.
 const RESIDENT_MAX_KB: u64 = 200 * 1024;
@@ -77,4 +78,28 @@ async fn a_capacity_is_a_number_of_endpoints() {
     let pipeline = client.create_pipeline(None).await.unwrap();
     client.create_endpoint(&pipeline).await.unwrap();
     assert_eq!(client.create_endpoint(&pipeline).await.unwrap_err().code(), Some(40009));
+}
+
+#[tokio::test]
+async fn without_a_descriptor_no_handshake_is_answered_until_there_is_one() {
+    // Twenty-four are taken by the server itself.
+    let sim = Sim::start_many(2, false, &["--files-max", "26"]).await;
+    let (first, mut second) = (sim.connect().await, sim.connect().await);
+    let url = sim.url();
+    let mut third = std::pin::pin!(raw_socket(&url));
+    nothing_comes(&sim, third.as_mut()).await;
+    assert_eq!(ask(&mut second, PING).await, PONG);
+    drop(first);
+    let mut third = within_bound("the third connection", third).await;
+    assert_eq!(ask(&mut third, PING).await, PONG);
+}
+
+#[tokio::test]
+async fn a_server_emptied_above_its_kill_limit_ends_itself() {
+    let mut sim = Sim::start(&["--files-max", "100", "--kill-percent", "10"]).await;
+    let (client, _events) = Client::connect(&sim.url()).await.unwrap();
+    let pipeline = client.create_pipeline(None).await.unwrap();
+    // It may be gone before it answers.
+    let _ = client.release(&pipeline).await;
+    assert!(sim.process.exited().await.success());
 }

@@ -111,10 +111,10 @@ struct LimitArgs {
     /// WebRTC and RTP endpoints at most; further ones are refused with 40009. No real server has it
     #[arg(long, value_name = "N")]
     capacity: Option<usize>,
-    /// Open files of the process (RLIMIT_NOFILE); `create` is refused above 80 %
+    /// Open files of the process (its limit "nofile"); `create` is refused above 80 %
     #[arg(long, value_name = "N")]
     files_max: Option<usize>,
-    /// Threads of the process (RLIMIT_NPROC); `create` is refused above 80 %
+    /// Threads of the process (its limit "nproc"); `create` is refused above 80 %
     #[arg(long, value_name = "N")]
     threads_max: Option<usize>,
     /// killLimit: an emptied server that uses more than this share of files or threads ends itself
