@@ -69,8 +69,9 @@ async fn talk(mut socket: TcpStream, member: Member) {
 
 async fn serve(mut stream: WebSocketStream<TcpStream>, mut member: Member, mut sight: Sight) {
     let mut is_busy = false;
+    let mut hanging = member.hub.hanging();
     loop {
-        let answers = sight.now().answers;
+        let hangs = *hanging.borrow_and_update();
         tokio::select! {
             // Answers first, so that what a request causes leaves before the next one is read.
             biased;
@@ -81,15 +82,17 @@ async fn serve(mut stream: WebSocketStream<TcpStream>, mut member: Member, mut s
                 }
                 is_busy = is_busy && member.hub.is_busy(member.id);
             }
-            () = sight.changed() => {}
-            message = stream.next(), if answers && !is_busy => match message {
+            _ = hanging.changed() => {}
+            message = stream.next(), if !hangs && !is_busy => match message {
                 Some(Ok(Message::Text(text))) => is_busy = member.hub.on_text(member.id, &text),
                 Some(Ok(Message::Binary(bytes))) => {
                     is_busy = member.hub.on_text(member.id, &String::from_utf8_lossy(&bytes));
                 }
-                // The first two are answered by the library, with the next read.
-                Some(Ok(Message::Ping(_) | Message::Close(Some(_)) | Message::Pong(_)
-                    | Message::Frame(_))) => {}
+                // Answered by the library with the next read, which is not before a thread is free.
+                Some(Ok(Message::Ping(_) | Message::Close(Some(_)))) => {
+                    sight.until(|doors| doors.answers).await;
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Ok(Message::Close(None))) => {
                     // The library's own answer, not written yet, would be as empty.
                     return finish(stream.into_inner(), &CLOSE_NORMAL).await;

@@ -38,6 +38,9 @@ pub(super) struct Hub {
     /// Told when the next deadline may have come nearer.
     changed: Notify,
     doors: watch::Sender<Doors>,
+    /// Whether the server hangs: what idle connections wait for, which a busy server's doors would
+    /// wake with every call.
+    hangs: watch::Sender<bool>,
     clock: Clock,
 }
 
@@ -94,8 +97,8 @@ impl Hub {
             refuses_handshakes: false,
             now: clock.now(),
         };
-        let doors = watch::Sender::new(inner.doors());
-        Self { inner: Mutex::new(inner), changed: Notify::new(), doors, clock }
+        let (doors, hangs) = (watch::Sender::new(inner.doors()), watch::Sender::new(false));
+        Self { inner: Mutex::new(inner), changed: Notify::new(), doors, hangs, clock }
     }
 
     /// A new connection.
@@ -132,6 +135,11 @@ impl Hub {
     /// A connection's sight of what the server lets happen.
     pub(super) fn sight(&self) -> Sight {
         Sight::new(self.doors.subscribe())
+    }
+
+    /// Whether the server hangs, now and later.
+    pub(super) fn hanging(&self) -> watch::Receiver<bool> {
+        self.hangs.subscribe()
     }
 
     /// What can be seen from outside.
@@ -204,9 +212,10 @@ impl Hub {
         inner.now = inner.now.max(self.clock.now());
         let done = act(&mut inner, &mut out);
         inner.send(out);
-        let doors = inner.doors();
-        drop(inner);
+        // Told under the lock, so that the last one told is the last that holds.
+        let (doors, hangs) = (inner.doors(), inner.kms.faults().hangs());
         self.doors.send_if_modified(|known| std::mem::replace(known, doors) != doors);
+        self.hangs.send_if_modified(|known| std::mem::replace(known, hangs) != hangs);
         done
     }
 
