@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
-use crate::pins::{MemoryStore, PinStore, Registry};
+use crate::pins::{Keeper, MemoryStore, Registry};
 use crate::proxy::{Edge, ListenError, Listener, Placement};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{Settings, ShutdownSettings};
@@ -81,20 +81,20 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let pins: Arc<dyn PinStore> = Arc::new(MemoryStore::new(settings.pins.pins_max));
+        let pins = Arc::new(MemoryStore::new(settings.pins.pins_max));
         let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let keeper = Arc::new(Keeper::new(pins, registry.clone()));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
             fleet: handle.clone(),
-            pins: pins.clone(),
-            registry: registry.clone(),
+            keeper: keeper.clone(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             clock,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-        let views = EdgeViews { fleet: handle.clone(), registry: registry.clone() };
+        let views = EdgeViews { fleet: handle.clone(), registry };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -111,7 +111,7 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (pins, registry, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (keeper, metrics)));
         app.accept(listeners, &edge, settings.limits.connections_max);
         Ok(app)
     }
@@ -120,14 +120,13 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (pins, registry, metrics): (Arc<dyn PinStore>, Arc<Registry>, Metrics),
+        (keeper, metrics): (Arc<Keeper>, Metrics),
     ) -> Edge {
         let placement = Placement {
             fleet: self.fleet.clone(),
-            pins,
-            registry: registry.clone(),
+            keeper,
             settings: settings.placement.clone(),
-            clock,
+            timer: Arc::new(clock),
             metrics: metrics.clone(),
             draws: Mutex::new(Draws::seeded(random::seed())),
         };
@@ -137,7 +136,6 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
-            registry,
             placement,
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,

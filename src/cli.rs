@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod kms_sim;
 mod serve;
+mod simulate;
 mod status;
 pub mod table;
 
@@ -32,6 +33,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run simulated Kurento Media Servers
     KmsSim(Box<kms_sim::KmsSimArgs>),
+    /// Try the core in a made-up world, in virtual time
+    Simulate(simulate::SimulateArgs),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge
@@ -52,6 +55,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::KmsSim(args) => kms_sim::run(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions { shell } => print(completions(shell)),

@@ -4,9 +4,17 @@
 
 mod probe;
 mod snapshot;
+#[cfg(test)]
+pub(crate) mod stub;
 mod table;
 mod task;
 
 pub use probe::ServerFacts;
-pub use snapshot::{BackendView, FleetSnapshot};
+pub(crate) use probe::pause_after;
+pub use snapshot::{BackendView, FleetSnapshot, ProbeTime};
+pub(crate) use table::Report;
+pub(crate) use task::FleetOwner;
 pub use task::{Fleet, FleetHandle, Loss};
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,14 @@
 //! A pipeline without a named meeting is its own meeting and lives in the registry alone, because its
 //! id says where it is to anyone who asks the fleet.
 
+mod keeper;
 mod load;
 mod memory;
 mod registry;
 mod store;
 
+pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;
-pub use registry::{Begun, Home, MeetingView, Registry};
+pub use registry::{Begun, Home, MeetingView, Registry, Room};
 pub use store::{Claim, Pin, PinError, PinStore};

@@ -4,6 +4,7 @@
 
 mod buffers;
 mod dial;
+mod driver;
 mod edge;
 mod handshake;
 mod link;
@@ -11,8 +12,11 @@ mod listener;
 mod placement;
 mod relay;
 mod socket;
+mod sockets;
 mod stream;
 
+pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use edge::Edge;
+pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;

@@ -3,6 +3,8 @@
 mod clock;
 pub mod random;
 mod tasks;
+mod timer;
 
 pub use clock::Clock;
 pub use tasks::Tasks;
+pub use timer::Timer;

@@ -25,12 +25,15 @@ use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, Opening};
-use calls::{Call, CallId, Calls};
+use calls::{Call, CallId, Calls, Learn};
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
 
-/// Number of a session's link, one for each backend it has reached.
+/// Number of a session's link, one for each backend it has met, counted from 0.
+///
+/// A backend is met before anything goes there, so a link may be opened before those of lower
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNo(pub usize);
 
@@ -136,6 +139,27 @@ pub struct Bounds {
     pub pipelines_max: usize,
 }
 
+/// How much a session keeps, against its [`Bounds`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of messages that wait for a place or a link.
+    pub held_bytes: usize,
+    /// Unanswered calls, of the link that has most.
+    pub calls: usize,
+    /// Pipelines known to be in use or being made.
+    pub pipelines: usize,
+}
+
+impl Sizes {
+    /// Whether they keep to `bounds`.
+    #[must_use]
+    pub const fn are_within(&self, bounds: &Bounds) -> bool {
+        self.held_bytes <= bounds.held_max_bytes
+            && self.calls <= bounds.calls_max
+            && self.pipelines <= bounds.pipelines_max
+    }
+}
+
 /// One client connection.
 #[derive(Debug)]
 pub struct Session {
@@ -149,6 +173,8 @@ pub struct Session {
     links: Vec<Link>,
     pipelines: BTreeMap<PipelineId, LinkNo>,
     prune_at: usize,
+    /// Pipelines that are being made: each ends with `Created` or `NotCreated`, or finds no place.
+    making: usize,
     parked: Vec<Parked>,
     placing: BTreeMap<Ticket, Placing>,
     last_ticket: u64,
@@ -161,6 +187,17 @@ pub struct Session {
 struct Link {
     backend: BackendId,
     phase: Phase,
+}
+
+impl Link {
+    /// Calls that are sent and not answered, or wait to be sent.
+    fn call_count(&self) -> usize {
+        match &self.phase {
+            Phase::Closed => 0,
+            Phase::Opening(held) => held.len(),
+            Phase::Open { calls, .. } => calls.len(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -234,6 +271,7 @@ impl Session {
             links: Vec::new(),
             pipelines: BTreeMap::new(),
             prune_at: PRUNE_AT_MIN,
+            making: 0,
             parked: Vec::new(),
             placing: BTreeMap::new(),
             last_ticket: 0,
@@ -250,6 +288,14 @@ impl Session {
 
     /// Takes in what happened and appends what to do to `out`.
     pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+        let before = out.len();
+        self.take_in(input, out);
+        let is_end =
+            |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
+        self.making -= out[before..].iter().filter(is_end).count();
+    }
+
+    fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
         match input {
             Input::FromClient(text) => self.on_client(text, out),
             Input::TooLong => {
@@ -285,6 +331,16 @@ impl Session {
             || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
     }
 
+    /// How much it keeps now.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            held_bytes: self.held_bytes,
+            calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
+            pipelines: self.pipelines.len() + self.making,
+        }
+    }
+
     /// The client has gone: gives back all that the session holds.
     pub fn end(&mut self, out: &mut Vec<Output>) {
         for link in &mut self.links {
@@ -305,6 +361,7 @@ impl Session {
         out.extend(pipelines.into_keys().map(Output::Unheld));
         self.parked.clear();
         self.closings.clear();
+        self.making = 0;
         self.held_bytes = 0;
     }
 
@@ -317,7 +374,7 @@ impl Session {
         }))
     }
 
-    /// Notes that `pipeline` lives at the end of `link`.
+    /// Notes that `pipeline`, which was not known, lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
         if self.pipelines.len() >= self.prune_at {
@@ -328,18 +385,32 @@ impl Session {
 
     /// Keeps `text` waiting, if there is room for it.
     fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        if self.held_bytes + text.len() > self.bounds.held_max_bytes {
-            return Err(Failure::not_enough_resources(
-                "too much of this client waits for a media server; send less at once",
-            ));
-        }
+        self.check_held(text.len())?;
         self.held_bytes += text.len();
         Ok(())
+    }
+
+    /// Whether there is room for so many more bytes that wait.
+    fn check_held(&self, more: usize) -> Result<(), Failure> {
+        if self.held_bytes + more <= self.bounds.held_max_bytes {
+            return Ok(());
+        }
+        Err(Failure::not_enough_resources(
+            "too much of this client waits for a media server; send less at once",
+        ))
     }
 
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
+    }
+
+    /// A held message waits no longer. The edge's own do not count against the client's bound: there is
+    /// one a link at most.
+    fn let_go(&mut self, held: &Held) {
+        if !matches!(held.call.learn, Learn::Own) {
+            self.unhold(&held.waiting.text);
+        }
     }
 
     fn unhold(&mut self, text: &str) {

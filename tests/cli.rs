@@ -66,3 +66,23 @@ fn completions_and_manual_come_from_the_arguments() {
     }
     assert_eq!(pinfold(&["chekc"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_core_keeps_its_rules_in_256_made_up_worlds() {
+    let args = ["simulate", "session", "--seeds", "0..256", "--steps", "3000"];
+    let simulated = pinfold(&args);
+    assert!(simulated.status.success(), "{}", text(&simulated.stderr));
+    let told = text(&simulated.stdout);
+    assert!(told.starts_with("256 seed(s), nothing broken: "), "{told}");
+}
+
+#[test]
+fn a_simulated_run_can_be_looked_at() {
+    let args = ["simulate", "session", "--seeds", "3", "--steps", "200", "--trace"];
+    let simulated = pinfold(&args);
+    assert!(simulated.status.success());
+    let told = text(&simulated.stdout);
+    assert!(told.contains("ClientActs") && told.contains("1 seed(s), nothing broken: "), "{told}");
+    let empty = pinfold(&["simulate", "session", "--seeds", "5..5"]);
+    assert_eq!(empty.status.code(), Some(2));
+}

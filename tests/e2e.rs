@@ -3,6 +3,7 @@
 //! Every process listens on port 0 and prints its address. Tests wait for conditions, never for
 //! time; how long at most is `harness::BOUND`.
 
+mod backpressure;
 mod demo;
 pub(crate) mod harness;
 mod kurento_client;

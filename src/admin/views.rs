@@ -47,23 +47,23 @@ pub struct BackendRow {
     pub health: String,
     /// Whether it gets new meetings now.
     pub takes_pins: bool,
-    /// What the server calls itself; new after each of its restarts. Absent until heard from.
+    /// What the server calls itself; new after each of its restarts. `null` until heard from.
     pub server_id: Option<String>,
-    /// Version of the server. Absent until heard from.
+    /// Version of the server. `null` until heard from.
     pub version: Option<String>,
     /// The load it can bear, in legs.
     pub capacity_legs: u32,
-    /// Its load, measured and promised, in legs.
+    /// Load promised to its meetings, in legs; nothing of it is measured.
     pub load_legs: u32,
-    /// Meetings pinned to it.
+    /// Meetings on it, named and unnamed, with a pipeline that lives or is being made.
     pub meetings: u64,
-    /// People in those meetings.
+    /// Uses of its pipelines by client connections: one that uses three counts three times.
     pub participants: u64,
     /// Links open to it.
     pub links: u64,
-    /// Duration of the last probe that passed, in milliseconds.
+    /// Time that the last answered probe took, in milliseconds. `null` until one was.
     pub last_probe_ms: Option<f64>,
-    /// Why the last probe that failed did.
+    /// Why the last probe failed; `null` if it was answered.
     pub last_failure: Option<String>,
 }
 
@@ -74,13 +74,14 @@ pub struct MeetingRow {
     pub id: String,
     /// The id of the backend it is pinned to.
     pub backend: String,
-    /// How often its pin changed.
+    /// Number of the claim that pinned it. The store counts the claims of all meetings together, so a
+    /// later pin has a higher one; 0 for a meeting without a name.
     pub epoch: u64,
     /// Pipelines alive in it.
     pub pipelines: u64,
-    /// People in it.
+    /// Uses of its pipelines by client connections: one that uses three counts three times.
     pub participants: u64,
-    /// Load promised to it and not yet seen, in legs.
+    /// Load promised to it on its backend, in legs, whoever has joined; 0 while it has no pipeline.
     pub reserve_legs: u32,
 }
 
@@ -96,6 +97,6 @@ pub struct BackendRows {
 pub struct MeetingRows {
     /// One page of meetings.
     pub meetings: Vec<MeetingRow>,
-    /// What to give as `after` to get the next page; absent on the last.
+    /// What to give as `after` to get the next page; `null` on the last.
     pub next: Option<String>,
 }

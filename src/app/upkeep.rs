@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::Readiness;
 use crate::fleet::{FleetHandle, FleetSnapshot, Loss};
-use crate::model::MeetingName;
-use crate::pins::{PinStore, Registry};
+use crate::pins::Keeper;
 use crate::runtime::Clock;
 use crate::telemetry::Metrics;
 
@@ -19,8 +18,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Upkeep {
     pub(super) fleet: FleetHandle,
-    pub(super) pins: Arc<dyn PinStore>,
-    pub(super) registry: Arc<Registry>,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
@@ -35,43 +33,22 @@ impl Upkeep {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(loss) = losses.recv() => self.on_loss(&loss).await,
+                Some(loss) = losses.recv() => self.keeper.on_loss(&loss.backend, loss.incarnation).await,
                 Ok(()) = fleet.changed() => {
                     let snapshot = fleet.borrow_and_update().clone();
                     self.show(&snapshot);
                 }
-                _ = ticks.tick() => self.sweep().await,
+                _ = ticks.tick() => {
+                    self.keeper.sweep(self.clock.now()).await;
+                    self.show(&self.fleet.snapshot());
+                }
             }
-        }
-    }
-
-    async fn on_loss(&self, loss: &Loss) {
-        let lost = self.registry.drop_backend(&loss.backend, loss.incarnation);
-        let meetings = lost.len();
-        tracing::warn!(backend = %loss.backend, meetings, "backend lost, with its named meetings");
-        for (meeting, epoch) in lost {
-            self.unpin(&meeting, epoch).await;
-        }
-    }
-
-    async fn sweep(&self) {
-        for (meeting, epoch) in self.registry.sweep(self.clock.now()) {
-            self.unpin(&meeting, epoch).await;
-            self.registry.unpinned(&meeting, epoch);
-        }
-        self.show(&self.fleet.snapshot());
-    }
-
-    /// A pin that cannot be removed now is removed by whoever finds that it no longer holds.
-    async fn unpin(&self, meeting: &MeetingName, epoch: u64) {
-        if let Err(error) = self.pins.unpin(meeting, epoch).await {
-            tracing::warn!(%error, "pin not removed");
         }
     }
 
     fn show(&self, snapshot: &FleetSnapshot) {
         self.readiness.set_has_backend(snapshot.backends.iter().any(|b| b.takes_pins()));
-        self.metrics.set_pins(self.registry.len().0);
+        self.metrics.set_pins(self.keeper.registry.len().0);
         for backend in &snapshot.backends {
             self.metrics.set_backend_load(&backend.id, backend.load.legs(), backend.capacity);
         }

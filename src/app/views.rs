@@ -44,7 +44,7 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         meetings: backend.load.meetings().into(),
         participants: backend.load.participants().into(),
         links: backend.load.links().into(),
-        last_probe_ms: backend.last_probe.map(|took| took.as_micros() as f64 / 1_000.0),
+        last_probe_ms: backend.last_probe.last().map(|took| took.as_micros() as f64 / 1_000.0),
         last_failure: backend.last_failure.map(|failure| failure.to_string()),
     }
 }

@@ -93,22 +93,10 @@ impl Prober {
                     Report::Failed(failure)
                 }
             };
-            let pause = self.pause(&report);
+            let pause = pause_after(&report, &self.settings, &mut self.draws);
             metrics.on_probe(outcome(&report));
             self.handle.report(self.index, report).await;
             stop.run_until_cancelled(self.wait(pause, &mut control)).await;
-        }
-    }
-
-    /// The time to the next probe: soon when no process seems to be there, else the interval with
-    /// its jitter.
-    fn pause(&mut self, report: &Report) -> Duration {
-        match report {
-            Report::Failed(failure) if failure.shows_absence() => self.settings.retry,
-            Report::Failed(_) | Report::Answered { .. } | Report::LinkFailed(_) => {
-                let jitter = f64::from(self.settings.jitter_percent) / 100.0;
-                self.settings.interval.mul_f64(1.0 + jitter * (2.0 * self.draws.fraction() - 1.0))
-            }
         }
     }
 
@@ -211,6 +199,22 @@ impl Control {
                 let result = answer.result.ok_or(ProbeFailure::Protocol)?;
                 return Ok(result.get().to_owned());
             }
+        }
+    }
+}
+
+/// The time from a probe to the next: soon when no process seems to be there, else the interval with
+/// its jitter.
+pub(crate) fn pause_after(
+    report: &Report,
+    settings: &ProbeSettings,
+    draws: &mut Draws,
+) -> Duration {
+    match report {
+        Report::Failed(failure) if failure.shows_absence() => settings.retry,
+        Report::Failed(_) | Report::Answered { .. } | Report::LinkFailed(_) => {
+            let jitter = f64::from(settings.jitter_percent) / 100.0;
+            settings.interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
         }
     }
 }

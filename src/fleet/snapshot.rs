@@ -1,6 +1,7 @@
 //! An immutable copy of the backend table.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -40,8 +41,8 @@ pub struct BackendView {
     pub server_id: Option<Arc<str>>,
     /// The version that it told.
     pub version: Option<Arc<str>>,
-    /// Time that the last answered probe took.
-    pub last_probe: Option<Duration>,
+    /// Time that the last answered probe took: shared by all snapshots.
+    pub last_probe: Arc<ProbeTime>,
     /// Why the last probe failed; `None` if it was answered.
     pub last_failure: Option<ProbeFailure>,
     /// What it carries now: shared by all snapshots.
@@ -69,5 +70,35 @@ impl BackendView {
     #[must_use]
     pub fn candidate(&self) -> Candidate {
         Candidate { takes_pins: self.takes_pins(), load: self.load.legs(), capacity: self.capacity }
+    }
+}
+
+/// Time that the last answered probe of a backend took.
+///
+/// It changes with every probe, and most probes are no news that a snapshot is published for; so all
+/// snapshots share it. The fleet task alone writes it. Only shown, hence `Relaxed`.
+#[derive(Debug)]
+pub struct ProbeTime(AtomicU64);
+
+impl ProbeTime {
+    /// Stands for no answer yet: no probe takes half a million years.
+    const NONE: u64 = u64::MAX;
+
+    /// The time, in whole microseconds; `None` until a probe was answered.
+    #[must_use]
+    pub fn last(&self) -> Option<Duration> {
+        let micros = self.0.load(Ordering::Relaxed);
+        (micros != Self::NONE).then(|| Duration::from_micros(micros))
+    }
+
+    pub(super) fn set(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(Self::NONE - 1);
+        self.0.store(micros, Ordering::Relaxed);
+    }
+}
+
+impl Default for ProbeTime {
+    fn default() -> Self {
+        Self(AtomicU64::new(Self::NONE))
     }
 }

@@ -15,7 +15,7 @@ use crate::settings::BackendSettings;
 
 /// How a probe ended, with all that was learned.
 #[derive(Debug)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// It was answered within `took`; `facts` if they were asked for again.
     Answered { incarnation: Incarnation, facts: Option<ServerFacts>, took: Duration },
     /// It failed.
@@ -51,7 +51,7 @@ impl FleetTable {
                 incarnation: None,
                 server_id: None,
                 version: None,
-                last_probe: None,
+                last_probe: Arc::default(),
                 last_failure: None,
                 load: Arc::new(BackendLoad::default()),
                 lost: CancellationToken::new(),
@@ -101,7 +101,7 @@ impl Row {
     fn apply(&mut self, report: Report) -> Change {
         match report {
             Report::Answered { incarnation, facts, took } => {
-                self.view.last_probe = Some(took);
+                self.view.last_probe.set(took);
                 self.view.last_failure = None;
                 if let Some(facts) = facts {
                     self.view.server_id = Some(facts.server_id);
@@ -192,6 +192,21 @@ mod tests {
         assert_eq!(table.snapshot().backends[0].health, Health::Healthy);
         table.apply(0, Report::LinkFailed(Some(Incarnation(1))));
         assert_eq!(table.snapshot().backends[0].health, Health::Suspect);
+    }
+
+    #[test]
+    fn the_time_of_a_probe_is_seen_though_it_is_no_news() {
+        let mut table = table();
+        let shown = table.snapshot().backends[0].last_probe.clone();
+        assert_eq!(shown.last(), None);
+        for millis in [1, 5, 0] {
+            let took = Duration::from_millis(millis);
+            table.apply(0, Report::Answered { incarnation: Incarnation(1), facts: None, took });
+            assert_eq!(shown.last(), Some(took));
+        }
+        table.apply(0, Report::Failed(ProbeFailure::Timeout));
+        assert_eq!(shown.last(), Some(Duration::ZERO), "that of the last one answered");
+        assert_eq!(table.snapshot().backends[1].last_probe.last(), None);
     }
 
     #[test]

@@ -43,13 +43,10 @@ pub struct FleetHandle {
 pub struct Fleet {
     /// To be given to those who read the fleet.
     pub handle: FleetHandle,
-    /// Each loss, to be handled in order.
-    pub losses: mpsc::Receiver<Loss>,
     table: FleetTable,
     probers: Vec<Prober>,
     reports: mpsc::Receiver<(usize, Report)>,
     published: watch::Sender<Arc<FleetSnapshot>>,
-    lost: mpsc::Sender<Loss>,
 }
 
 impl Fleet {
@@ -66,7 +63,6 @@ impl Fleet {
         let table = FleetTable::new(backends, thresholds);
         let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
-        let (lost, losses) = mpsc::channel(LOSSES_MAX);
         let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
         let handle = FleetHandle { published: receiver, reports: reports_tx, kicks };
         let mut draws = Draws::seeded(seed);
@@ -79,56 +75,79 @@ impl Fleet {
             handle: handle.clone(),
         };
         let probers = backends.iter().enumerate().map(prober).collect();
-        Self { handle, losses, table, probers, reports, published, lost }
+        Self { handle, table, probers, reports, published }
     }
 
     /// Starts the probes and the task that owns the table; returns where losses come out.
-    pub fn start(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
-        for prober in self.probers {
+    pub fn start(mut self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        for prober in self.probers.drain(..) {
             tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
         }
-        let task = FleetTask {
-            table: self.table,
-            published: self.published,
-            lost: self.lost,
-            metrics: metrics.clone(),
-        };
-        tasks.spawn_vital("fleet", task.run(self.reports, tasks.stop_token()));
-        self.losses
+        self.start_unprobed(tasks, metrics)
+    }
+
+    /// Starts the task that owns the table, which takes reports, and no probe.
+    pub(super) fn start_unprobed(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        let (lost, losses) = mpsc::channel(LOSSES_MAX);
+        let (owner, reports) = self.into_parts(metrics);
+        tasks.spawn_vital("fleet", owner.run(reports, lost, tasks.stop_token()));
+        losses
+    }
+
+    /// The owner, and the reports that it is to be given, for who runs no tasks.
+    pub(crate) fn into_parts(
+        self,
+        metrics: &Metrics,
+    ) -> (FleetOwner, mpsc::Receiver<(usize, Report)>) {
+        let metrics = metrics.clone();
+        (FleetOwner { table: self.table, published: self.published, metrics }, self.reports)
     }
 }
 
-struct FleetTask {
+/// The one writer of the backend table.
+pub(crate) struct FleetOwner {
     table: FleetTable,
     published: watch::Sender<Arc<FleetSnapshot>>,
-    lost: mpsc::Sender<Loss>,
     metrics: Metrics,
 }
 
-impl FleetTask {
-    /// Applies reports and publishes a snapshot after each that changes something, until `stop`.
-    async fn run(mut self, mut reports: mpsc::Receiver<(usize, Report)>, stop: CancellationToken) {
+impl FleetOwner {
+    /// Applies reports until `stop`.
+    async fn run(
+        mut self,
+        mut reports: mpsc::Receiver<(usize, Report)>,
+        lost: mpsc::Sender<Loss>,
+        stop: CancellationToken,
+    ) {
         self.count(&self.table.snapshot());
         while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
-            let before = self.published.borrow().backends[index].health;
-            let (loss, is_news) = self.table.apply(index, report);
-            if !is_news {
-                continue;
-            }
-            let snapshot = self.table.snapshot();
-            self.tell(before, &snapshot.backends[index]);
-            self.count(&snapshot);
-            // First the news, so that nobody chooses the lost backend for what its loss sets free.
-            self.published.send_replace(Arc::new(snapshot));
-            if let Some((loss, token)) = loss {
-                // Then the token: whoever entered a meeting there and does not see it cancelled is
-                // found when the loss is handled.
-                token.cancel();
-                if self.lost.send(loss).await.is_err() {
-                    return;
-                }
+            if let Some(loss) = self.apply(index, report)
+                && lost.send(loss).await.is_err()
+            {
+                return;
             }
         }
+    }
+
+    /// Applies a report on the backend with that index, and publishes a snapshot if that changes
+    /// something. Returns the loss it shows, which is to be handled.
+    pub(crate) fn apply(&mut self, index: usize, report: Report) -> Option<Loss> {
+        let before = self.published.borrow().backends[index].health;
+        let (loss, is_news) = self.table.apply(index, report);
+        if !is_news {
+            return None;
+        }
+        let snapshot = self.table.snapshot();
+        self.tell(before, &snapshot.backends[index]);
+        self.count(&snapshot);
+        // First the news, so that nobody chooses the lost backend for what its loss sets free.
+        self.published.send_replace(Arc::new(snapshot));
+        loss.map(|(loss, token)| {
+            // Then the token: whoever entered a meeting there and does not see it cancelled is found
+            // when the loss is handled.
+            token.cancel();
+            loss
+        })
     }
 
     fn tell(&self, before: Health, backend: &BackendView) {
@@ -195,7 +214,7 @@ impl FleetHandle {
     }
 
     /// Waits until somebody wants the backend with that index to be probed at once.
-    pub(super) async fn kicked(&self, index: usize) {
+    pub(crate) async fn kicked(&self, index: usize) {
         self.kicks[index].notified().await;
     }
 

@@ -7,7 +7,8 @@
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::model::{BackendId, Incarnation, Legs, MeetingId, MeetingName, Pipelin
 pub struct Registry {
     grace: Duration,
     meetings_max: usize,
+    /// Meetings that are about to be entered.
+    rooms: AtomicUsize,
     pipelines: DashMap<PipelineId, Pipeline>,
     meetings: DashMap<MeetingId, Meeting>,
     /// What may end, oldest first: at most one for each pipeline and meeting seen within the grace.
@@ -78,6 +81,16 @@ pub struct Home {
     pub incarnation: Incarnation,
 }
 
+/// Room for one meeting that is not entered yet. Dropped when it is, or when it will not be.
+#[derive(Debug)]
+pub struct Room(Arc<Registry>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.rooms.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The outcome of [`Registry::begin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begun {
@@ -113,16 +126,21 @@ impl Registry {
         Self {
             grace,
             meetings_max,
+            rooms: AtomicUsize::new(0),
             pipelines: DashMap::new(),
             meetings: DashMap::new(),
             expiries: Mutex::default(),
         }
     }
 
-    /// Whether there is room for another meeting.
+    /// Room for another meeting; `None` if there is none.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.meetings.len() < self.meetings_max
+    pub fn room(self: &Arc<Self>) -> Option<Room> {
+        self.rooms.fetch_add(1, Ordering::Relaxed);
+        let room = Room(self.clone());
+        // Taken before it is looked at, so that two cannot both see the last one.
+        let used = self.meetings.len() + self.rooms.load(Ordering::Relaxed);
+        (used <= self.meetings_max).then_some(room)
     }
 
     /// The pin of a meeting that is in use here.
@@ -147,7 +165,7 @@ impl Registry {
                 if known.is_confirmed { Begun::Joined } else { Begun::Adopted }
             }
             Entry::Vacant(vacant) => {
-                vacant.insert(Meeting::new(pin.clone(), charge));
+                vacant.insert(Meeting::begun(pin.clone(), charge));
                 Begun::Adopted
             }
         }
@@ -162,8 +180,8 @@ impl Registry {
         }
     }
 
-    /// The pin of an adopted meeting is no more, and nobody has taken part in it: whoever else has
-    /// adopted it will find the same.
+    /// The pin of an adopted meeting is no more, or its backend is lost. Nobody has taken part in it:
+    /// whoever else has adopted it will find the same. A confirmed one stays, for its own end.
     pub fn disown(&self, meeting: &MeetingName, epoch: u64) {
         let id = MeetingId::Named(meeting.clone());
         self.meetings.remove_if(&id, |_, known| !known.is_confirmed && known.pin.epoch == epoch);
@@ -185,7 +203,7 @@ impl Registry {
         let id = MeetingId::Pipeline(pipeline);
         let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
         if let Entry::Vacant(vacant) = self.meetings.entry(id.clone()) {
-            vacant.insert(Meeting::new(pin, charge)).add(self, id, pipeline);
+            vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
         }
     }
 
@@ -247,14 +265,15 @@ impl Registry {
         }
     }
 
-    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove.
+    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove, by
+    /// the names of their meetings.
     pub fn drop_backend(
         &self,
         backend: &BackendId,
         incarnation: Incarnation,
     ) -> Vec<(MeetingName, u64)> {
         let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
-        let mut lost = HashMap::new();
+        let mut lost = BTreeMap::new();
         self.meetings.retain(|id, meeting| {
             if !is_there(&meeting.pin) {
                 return true;
@@ -288,6 +307,21 @@ impl Registry {
     pub fn unpinned(&self, meeting: &MeetingName, epoch: u64) {
         let id = MeetingId::Named(meeting.clone());
         self.meetings.remove_if(&id, |_, known| known.is_ending && known.pin.epoch == epoch);
+    }
+
+    /// A pin was found of a meeting that nobody here takes part in: nobody can join it until
+    /// [`Self::unpinned`]. Returns whether that is so.
+    #[must_use]
+    pub fn end_stray(&self, meeting: &MeetingName, pin: &Pin) -> bool {
+        match self.meetings.entry(MeetingId::Named(meeting.clone())) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                let load = Arc::default();
+                let stray = Meeting { is_ending: true, ..Meeting::new(pin.clone(), load) };
+                vacant.insert(stray);
+                true
+            }
+        }
     }
 
     /// How many meetings and pipelines there are.
@@ -413,12 +447,18 @@ impl Registry {
 }
 
 impl Meeting {
-    fn new(pin: Pin, charge: Charge) -> Self {
+    /// A meeting in which something is about to be made.
+    fn begun(pin: Pin, charge: Charge) -> Self {
+        let load = charge.load().clone();
+        Self { charge: Some(charge), live: 1, ..Self::new(pin, load) }
+    }
+
+    fn new(pin: Pin, load: Arc<BackendLoad>) -> Self {
         Self {
             pin,
-            load: charge.load().clone(),
-            charge: Some(charge),
-            live: 1,
+            load,
+            charge: None,
+            live: 0,
             pipelines: 0,
             participants: 0,
             idle: Idle::default(),

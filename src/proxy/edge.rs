@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::placement::{PlaceError, Placed, Placement, Where};
 use crate::fleet::{BackendView, FleetHandle};
-use crate::model::{BackendId, Draws};
+use crate::model::{BackendId, Draws, Time};
 use crate::pins::Registry;
 use crate::protocol::error::Failure;
 use crate::runtime::Clock;
@@ -31,8 +31,6 @@ pub struct Edge {
     pub metrics: Metrics,
     /// The backends.
     pub fleet: FleetHandle,
-    /// Pipelines and meetings of this process.
-    pub registry: Arc<Registry>,
     /// Places new pipelines.
     pub placement: Placement,
     /// Cancelled when client connections are to be closed.
@@ -51,8 +49,18 @@ impl Edge {
     }
 
     /// What the fleet knows of `backend`.
-    pub(super) fn backend(&self, backend: &BackendId) -> Option<Arc<BackendView>> {
+    pub(crate) fn backend(&self, backend: &BackendId) -> Option<Arc<BackendView>> {
         self.fleet.snapshot().backend(backend).cloned()
+    }
+
+    /// Pipelines and meetings of this process.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.placement.keeper.registry
+    }
+
+    /// The time, as the core takes it.
+    pub(super) fn now(&self) -> Time {
+        self.placement.timer.now()
     }
 
     /// A random number, not for secrets.

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::dial::{DialError, dial};
+use super::driver::LinkEvent;
 use super::edge::Edge;
 use super::socket::Socket;
 use crate::fleet::BackendView;
@@ -20,13 +21,6 @@ use crate::telemetry::{self, OpenCount};
 
 /// How long a backend may take to hang up after a close frame.
 const LINGER_MAX: Duration = Duration::from_secs(1);
-
-/// What happened to a link.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum LinkEvent {
-    Opened,
-    Failed(LinkFailure),
-}
 
 /// The way to one backend, open or not.
 pub(super) struct Link {

@@ -4,20 +4,21 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::time::timeout;
+use futures_util::future::{Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Pin, PinError, PinStore, Registry};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Registry, Room};
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
-use crate::runtime::Clock;
+use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
@@ -31,14 +32,12 @@ const ENDING_PAUSE: Duration = Duration::from_millis(1);
 pub struct Placement {
     /// Where the backends are read from.
     pub fleet: FleetHandle,
-    /// Which meeting is pinned where.
-    pub pins: Arc<dyn PinStore>,
-    /// What this process knows of its meetings.
-    pub registry: Arc<Registry>,
+    /// Which meeting is pinned where, and what this process knows of it.
+    pub keeper: Arc<Keeper>,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
-    /// The clock.
-    pub clock: Clock,
+    /// The clock, and what waits.
+    pub timer: Arc<dyn Timer>,
     /// Where choices are counted.
     pub metrics: Metrics,
     /// Draws of choices. Locked while one is made, so that each sees what the one before charged.
@@ -66,7 +65,7 @@ pub(super) struct Placed {
 #[derive(Debug)]
 pub(super) struct Claimed {
     registry: Arc<Registry>,
-    clock: Clock,
+    timer: Arc<dyn Timer>,
     /// Cancelled when the process that the place is on is lost.
     lost: CancellationToken,
     what: Option<Taken>,
@@ -75,7 +74,7 @@ pub(super) struct Claimed {
 #[derive(Debug)]
 enum Taken {
     Named { meeting: MeetingName, epoch: u64 },
-    Unnamed { home: Home, charge: Charge },
+    Unnamed { home: Home, charge: Charge, room: Room },
 }
 
 /// Why there is no place. All but `Elsewhere` are told as 40009.
@@ -120,13 +119,14 @@ impl Claimed {
             Some(Taken::Named { meeting, epoch }) => {
                 self.registry.created(&meeting, epoch, pipeline);
             }
-            Some(Taken::Unnamed { home, charge }) => {
+            Some(Taken::Unnamed { home, charge, room }) => {
                 self.registry.created_unnamed(home, charge, pipeline);
+                drop(room);
             }
         }
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
         if self.lost.is_cancelled() {
-            self.registry.released(pipeline, self.clock.now());
+            self.registry.released(pipeline, self.timer.now());
         }
     }
 }
@@ -134,7 +134,7 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
-            self.registry.not_created(&meeting, epoch, self.clock.now());
+            self.registry.not_created(&meeting, epoch, self.timer.now());
         }
     }
 }
@@ -142,18 +142,26 @@ impl Drop for Claimed {
 impl Placement {
     /// Finds the place of a new pipeline.
     pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
-        let started = self.clock.now();
+        let started = self.timer.now();
         let reserve = self.reserve(hints.participants);
         let found = match &hints.meeting {
             None => self.place_unnamed(reserve, &at),
             Some(meeting) => {
                 let found = self.place_named(meeting, reserve, &at);
-                timeout(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
+                self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
             }
         };
         let reason = found.as_ref().map_or_else(PlaceError::reason, |(_, reason)| *reason);
-        self.metrics.on_choice(reason, self.clock.now().since(started));
+        self.metrics.on_choice(reason, self.timer.now().since(started));
         found.map(|(placed, _)| placed)
+    }
+
+    /// What `work` comes to; `None` if it takes longer than `limit`.
+    async fn within<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        match select(pin!(work), self.timer.sleep(limit)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
     }
 
     /// Any backend that takes pins, for a call that any can answer.
@@ -175,11 +183,9 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
-        if !self.registry.has_room() {
-            return Err(PinError::Full.into());
-        }
+        let room = self.keeper.registry.room().ok_or(PinError::Full)?;
         let (backend, home, charge) = self.choose(reserve, at)?;
-        let claim = self.claimed(&backend, Taken::Unnamed { home, charge });
+        let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
     }
@@ -193,13 +199,14 @@ impl Placement {
         let mut fleet = self.fleet.watch();
         let mut avoid = at.avoid.as_ref();
         loop {
-            let snapshot = fleet.borrow_and_update().clone();
             let Some(pin) = self.lookup(meeting).await? else {
                 if let Some(placed) = self.claim(meeting, reserve, at).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
             };
+            // Taken after the pin was seen: one taken before may not know the pin's process yet.
+            let snapshot = fleet.borrow_and_update().clone();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
@@ -208,7 +215,7 @@ impl Placement {
                 Verdict::Use if avoid == Some(&pin.backend) => {
                     // The fleet has been told; give it a moment to find out, once.
                     avoid = None;
-                    let _ = timeout(AVOID_PAUSE, fleet.changed()).await;
+                    let _ = self.within(AVOID_PAUSE, fleet.changed()).await;
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
@@ -221,7 +228,7 @@ impl Placement {
                     let _ = fleet.changed().await;
                 }
                 Verdict::Replace => {
-                    self.pins.unpin(meeting, pin.epoch).await?;
+                    self.keeper.pins.unpin(meeting, pin.epoch).await?;
                 }
             }
         }
@@ -229,9 +236,9 @@ impl Placement {
 
     /// The pin of `meeting`. While the store is away, that of a meeting in use here still counts.
     async fn lookup(&self, meeting: &MeetingName) -> Result<Option<Pin>, PlaceError> {
-        match self.pins.lookup(meeting).await {
+        match self.keeper.pins.lookup(meeting).await {
             Ok(pin) => Ok(pin),
-            Err(error) => self.registry.pin(meeting).map(Some).ok_or(error.into()),
+            Err(error) => self.keeper.registry.pin(meeting).map(Some).ok_or(error.into()),
         }
     }
 
@@ -242,10 +249,22 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<Option<Placed>, PlaceError> {
+        let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
         let (backend, home, charge) = self.choose(reserve, at)?;
-        match self.pins.claim(meeting, &home.backend, home.incarnation).await? {
-            Claim::Held(_) => Ok(None),
-            Claim::Made(pin) => self.begin(meeting, &pin, &backend, charge).await,
+        let doubt = self.keeper.doubt(meeting);
+        match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
+            Claim::Held(_) => {
+                doubt.settle();
+                Ok(None)
+            }
+            Claim::Made(pin) => {
+                let begun = self.begin(meeting, &pin, &backend, charge).await?;
+                // Only then does the registry know of the pin, and ends it one day.
+                if begun.is_some() {
+                    doubt.settle();
+                }
+                Ok(begun)
+            }
         }
     }
 
@@ -268,32 +287,32 @@ impl Placement {
         backend: &BackendView,
         charge: Charge,
     ) -> Result<Option<Placed>, PlaceError> {
-        let begun = self.registry.begin(meeting, pin, charge);
+        let begun = self.keeper.registry.begin(meeting, pin, charge);
         if begun == Begun::Ending {
-            tokio::time::sleep(ENDING_PAUSE).await;
+            self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
         let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
         let claim = self.claimed(backend, taken);
-        // The backend may have been lost, or the pin removed, before the registry knew of us.
+        // A loss that was handled before the registry knew of us has left us behind.
         if backend.lost.is_cancelled() {
-            self.registry.drop_backend(&pin.backend, pin.incarnation);
-            self.pins.unpin(meeting, pin.epoch).await?;
+            self.keeper.registry.disown(meeting, pin.epoch);
             return Ok(None);
         }
+        // So has an unpin.
         if begun == Begun::Adopted {
-            if self.pins.lookup(meeting).await?.as_ref() != Some(pin) {
-                self.registry.disown(meeting, pin.epoch);
+            if self.keeper.pins.lookup(meeting).await?.as_ref() != Some(pin) {
+                self.keeper.registry.disown(meeting, pin.epoch);
                 return Ok(None);
             }
-            self.registry.confirm(meeting, pin.epoch);
+            self.keeper.registry.confirm(meeting, pin.epoch);
         }
         Ok(Some(Placed { backend: pin.backend.clone(), claim: Some(claim) }))
     }
 
     fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
-        let (registry, lost) = (self.registry.clone(), backend.lost.clone());
-        Claimed { registry, clock: self.clock, lost, what: Some(what) }
+        let (registry, lost) = (self.keeper.registry.clone(), backend.lost.clone());
+        Claimed { registry, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
     /// Chooses a backend and charges it with `reserve`, in one step.
@@ -323,3 +342,6 @@ impl Placement {
         Ok((backend, home, charge))
     }
 }
+
+#[cfg(test)]
+mod tests;

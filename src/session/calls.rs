@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Output, Ticket};
+use super::{LinkNo, Output, Ticket};
 use crate::model::PipelineId;
 use crate::protocol::request::Method;
 
@@ -59,8 +59,8 @@ pub(super) enum Learn {
     Released(PipelineId),
     /// Both, by index of the operation.
     Transaction(Box<TransactionLearn>),
-    /// That one more backend has closed the session.
-    Closed(Ticket),
+    /// That the backend of this link has closed the session.
+    Closed(Ticket, LinkNo),
     /// The call is the edge's own: its answer is for nobody else.
     Own,
 }
@@ -75,7 +75,7 @@ impl Learn {
     /// Gives back the places that will not be used.
     pub(super) fn abandon(&self, out: &mut Vec<Output>) {
         match self {
-            Self::Nothing | Self::Released(_) | Self::Closed(_) | Self::Own => {}
+            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => {}
             Self::Created(ticket) => out.push(Output::NotCreated(*ticket)),
             Self::Transaction(learn) => {
                 out.extend(learn.creates.iter().map(|(_, t)| Output::NotCreated(*t)));
@@ -87,7 +87,7 @@ impl Learn {
         match self {
             Self::Created(_) => true,
             Self::Transaction(learn) => !learn.creates.is_empty(),
-            Self::Nothing | Self::Released(_) | Self::Closed(_) | Self::Own => false,
+            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => false,
         }
     }
 }

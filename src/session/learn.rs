@@ -36,12 +36,13 @@ impl Session {
                 }
             }
             Learn::Transaction(learn) => self.learn_transaction(link, &learn, &reply, out),
-            Learn::Closed(key) => return self.on_closed(key, 1, out),
+            Learn::Closed(key, _) => return self.on_closed(key, link, out),
         }
         out.push(Output::RelayToClient);
     }
 
-    /// `value` is the raw value of the answer to a `create`; none if that failed.
+    /// `value` is the raw value of the answer to a `create`; none if that failed. A pipeline that is
+    /// known was not made now: Kurento repeats its answer to an id used again within 20 seconds.
     fn learn_created(
         &mut self,
         link: LinkNo,
@@ -51,11 +52,11 @@ impl Session {
     ) {
         let object = value.and_then(Text::of).map(Text::decode);
         match object.and_then(|object| PipelineId::parse(&object)) {
-            Some(pipeline) => {
+            Some(pipeline) if !self.pipelines.contains_key(&pipeline) => {
                 out.push(Output::Created(ticket, pipeline));
                 self.know(pipeline, link, out);
             }
-            None => out.push(Output::NotCreated(ticket)),
+            Some(_) | None => out.push(Output::NotCreated(ticket)),
         }
     }
 
@@ -84,22 +85,29 @@ impl Session {
         }
     }
 
-    /// `answered` more backends have closed the session. When all have, the client is told, and with
-    /// the session goes its use of the pipelines; with `release` the pipelines themselves.
-    pub(super) fn on_closed(&mut self, key: Ticket, answered: usize, out: &mut Vec<Output>) {
+    /// The backend of `link` has closed the session. With that goes the use of the pipelines there,
+    /// with `release` the pipelines themselves; not of those made elsewhere since the client asked.
+    pub(super) fn on_closed(&mut self, key: Ticket, link: LinkNo, out: &mut Vec<Output>) {
         let Some(closing) = self.closings.get_mut(&key) else { return };
-        closing.unanswered -= answered;
-        if closing.unanswered > 0 {
-            return;
+        closing.unanswered -= 1;
+        let releases = closing.releases;
+        self.pipelines.retain(|pipeline, at| {
+            if *at == link {
+                out.push(match releases {
+                    true => Output::Released(*pipeline),
+                    false => Output::Unheld(*pipeline),
+                });
+            }
+            *at != link
+        });
+        self.answer_closed(key, out);
+    }
+
+    /// Tells the client, when all backends have closed the session.
+    pub(super) fn answer_closed(&mut self, key: Ticket, out: &mut Vec<Output>) {
+        if self.closings.get(&key).is_some_and(|closing| closing.unanswered == 0) {
+            let Closing { call, .. } = self.closings.remove(&key).expect("it was found");
+            out.push(Output::Answer(Method::CloseSession, answer::closed(call.as_str())));
         }
-        let Closing { call, releases, .. } =
-            self.closings.remove(&key).expect("it was there a moment ago");
-        for pipeline in std::mem::take(&mut self.pipelines).into_keys() {
-            out.push(match releases {
-                true => Output::Released(pipeline),
-                false => Output::Unheld(pipeline),
-            });
-        }
-        out.push(Output::Answer(Method::CloseSession, answer::closed(call.as_str())));
     }
 }

@@ -23,7 +23,7 @@ impl Session {
             Phase::Closed => {}
             Phase::Opening(held) => {
                 for held in held {
-                    self.unhold(&held.waiting.text);
+                    self.let_go(&held);
                     self.on_held_failed(link, held, failure, out);
                 }
             }
@@ -54,7 +54,6 @@ impl Session {
             goes_anywhere: false,
             learn: Learn::Own,
         };
-        self.held_bytes += text.len();
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
         let backend = self.links[link.0].backend.clone();
         self.links[link.0].phase = Phase::Opening(vec![Held { waiting, opening: None, call }]);
@@ -94,7 +93,7 @@ impl Session {
         call.learn.abandon(out);
         match call.learn {
             Learn::Own => return,
-            Learn::Closed(key) => return self.on_closed(key, 1, out),
+            Learn::Closed(key, link) => return self.on_closed(key, link, out),
             Learn::Nothing | Learn::Created(_) | Learn::Released(_) | Learn::Transaction(_) => {}
         }
         let answer = match failure {

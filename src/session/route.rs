@@ -214,7 +214,7 @@ impl Session {
         pipeline: PipelineId,
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
-        self.check_pipelines()?;
+        self.check_pipelines(1)?;
         self.hold(going.text)?;
         if self.parked.iter().all(|parked| parked.pipeline != pipeline) {
             out.push(Output::Locate(pipeline));
@@ -223,9 +223,10 @@ impl Session {
         Ok(())
     }
 
-    fn check_pipelines(&self) -> Result<(), Failure> {
-        let used = self.pipelines.len() + self.placing.len() + self.parked.len();
-        if used < self.bounds.pipelines_max {
+    /// Whether there is room for so many more, those that are being made or looked for counted.
+    fn check_pipelines(&self, more: usize) -> Result<(), Failure> {
+        let used = self.pipelines.len() + self.making + self.parked.len();
+        if used + more <= self.bounds.pipelines_max {
             return Ok(());
         }
         Err(Failure::not_enough_resources(
@@ -241,7 +242,11 @@ impl Session {
     ) {
         if let Some(backend) = backend {
             let link = self.link_to(backend);
-            self.know(pipeline, link, out);
+            if self.pipelines.contains_key(&pipeline) {
+                out.push(Output::Unheld(pipeline)); // its use is noted already
+            } else {
+                self.know(pipeline, link, out);
+            }
         }
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -315,8 +320,11 @@ impl Session {
                 "no media server could be reached; operator: see the health of the backends",
             ));
         }
-        self.check_pipelines()?;
+        if !creates.is_empty() {
+            self.check_pipelines(creates.len())?;
+        }
         self.hold(going.text)?;
+        self.making += creates.len();
         let placing = Placing { waiting: going.waiting(), creates, tickets: Vec::new(), on };
         self.ask_for_place(placing, out);
         Ok(())
@@ -347,6 +355,7 @@ impl Session {
         let backend = match place {
             Ok(backend) => backend,
             Err(failure) => {
+                self.making -= placing.creates.len() - placing.tickets.len();
                 out.extend(placing.tickets.into_iter().map(Output::NotCreated));
                 self.unhold(&placing.waiting.text);
                 let request = parse_request(&placing.waiting.text, self.bounds.depth_max)
@@ -426,22 +435,21 @@ impl Session {
     }
 
     fn check_room(&self, link: LinkNo) -> Result<(), Failure> {
-        match &self.links[link.0].phase {
-            Phase::Open { calls, .. } if calls.len() >= self.bounds.calls_max => {
-                Err(Failure::not_enough_resources(
-                    "too many calls wait for this media server; wait for its answers",
-                ))
-            }
-            Phase::Open { .. } | Phase::Opening(_) | Phase::Closed => Ok(()),
+        if self.links[link.0].call_count() < self.bounds.calls_max {
+            return Ok(());
         }
+        Err(Failure::not_enough_resources(
+            "too many calls wait for this media server; wait for its answers",
+        ))
     }
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
         let held = std::mem::take(held);
         let mut calls = super::Calls::default();
-        for Held { waiting, opening, call } in held {
-            self.unhold(&waiting.text);
+        for held in held {
+            self.let_go(&held);
+            let Held { waiting, opening, call } = held;
             let text = match opening {
                 Some(_) => complete(&waiting.text, opening, &self.id),
                 None => waiting.text,
@@ -464,18 +472,23 @@ impl Session {
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.
+        let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
+            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+                to_hold += going.text.len();
+            }
         }
+        self.check_held(to_hold)?;
         let key = self.next_ticket();
         let unanswered = links.len();
         for link in links {
-            self.forward(going, link, going.call(Learn::Closed(key)), out)?;
+            self.forward(going, link, going.call(Learn::Closed(key, link)), out)?;
         }
         let call = CallId::new(going.request.id);
         let releases = going.request.params.release == Some("true");
         self.closings.insert(key, Closing { call, releases, unanswered });
-        self.on_closed(key, 0, out);
+        self.answer_closed(key, out);
         Ok(())
     }
 }

@@ -211,19 +211,19 @@ impl Values {
             links_open: gauge(r, "links_open", "Links to backends open now"),
             links: counter(r, "links", "Links to backends opened"),
             link_failures: counters(r, "link_failures", "Links that failed"),
-            frames: counters(r, "frames", "WebSocket frames that carry messages"),
-            bytes: counters(r, "bytes", "Payload of the frames in bytes"),
+            frames: counters(r, "frames", "Messages passed between clients, edge and backends"),
+            bytes: counters(r, "bytes", "Payload of these messages in bytes"),
             local_answers: counters(r, "local_answers", "Requests answered without a backend"),
             strays: counter(r, "strays", "Messages of backends that answered no call"),
             errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
-            pins: gauge(r, "pins", "Meetings pinned to a backend now"),
+            pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
             backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
             backend_load: register(
                 r,
                 "backend_load_legs",
-                "Load of a backend, measured and promised",
+                "Load promised to the meetings of a backend",
                 Family::default(),
             ),
             backend_capacity: register(
@@ -241,7 +241,7 @@ impl Values {
             routing: register(
                 r,
                 "routing_seconds",
-                "Time from a message read to its route decided",
+                "Time to handle one message of a client: route it, or answer it",
                 PerLabel::new(Histogram::default),
             ),
         }

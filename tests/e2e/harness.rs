@@ -3,6 +3,7 @@
 mod edge;
 mod process;
 mod socket;
+mod stub_backend;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use std::time::Duration;
 
 pub(crate) use edge::{Edge, KmsSim, get};
 pub(crate) use process::Process;
-pub(crate) use socket::{RawSocket, raw_socket, send_text};
+pub(crate) use socket::{RawSocket, narrow_socket, raw_socket, send_text};
+pub(crate) use stub_backend::{EVENT_PADDING_BYTES, StubBackend};
 
 /// Longest wait for any condition. Generous: it only decides how late a broken test fails.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);

@@ -65,15 +65,19 @@ impl Edge {
     pub(crate) async fn start_with(backends: &[KmsSim], more: &str, dir: TempDir) -> Self {
         let urls: Vec<_> = backends.iter().map(|one| (one.id.as_str(), one.url.as_str())).collect();
         let edge = Self::start_unready(&urls, more, dir).await;
+        edge.becomes_ready().await;
+        edge
+    }
+
+    /// Waits until all backends are eligible.
+    pub(crate) async fn becomes_ready(&self) {
         let all_healthy = || async {
-            let listed = edge.backends().await;
-            let healthy = listed.iter().filter(|one| one["takes_pins"] == true);
-            (healthy.count() == backends.len()).then_some(())
+            let backends = self.backends().await;
+            backends.iter().all(|one| one["takes_pins"] == true).then_some(())
         };
         wait_for("all backends take pins", all_healthy).await;
-        let ready = || async { (edge.admin("/readyz").await.0 == 200).then_some(()) };
+        let ready = || async { (self.admin("/readyz").await.0 == 200).then_some(()) };
         wait_for("readiness", ready).await;
-        edge
     }
 
     /// The same for backends `(id, url)` that need not be there.

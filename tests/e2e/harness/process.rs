@@ -88,6 +88,15 @@ impl Process {
         assert!(status.success(), "{command} for {}", self.name);
     }
 
+    /// The most memory it has had so far, in bytes. Source: `VmHWM` of proc(5).
+    pub(crate) fn memory_peak_bytes(&self) -> usize {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: usize = line.trim().trim_end_matches("kB").trim().parse().unwrap();
+        kib * 1024
+    }
+
     /// Waits for the end.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);

@@ -1,0 +1,71 @@
+//! A fleet for tests of those who read it: no socket, probes end as the test says.
+//!
+//! The table, its task and the health of backends are the real ones.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::table::Report;
+use super::task::{Fleet, FleetHandle, Loss};
+use crate::model::{BackendId, Incarnation, Legs};
+use crate::policy::health::{Health, ProbeFailure};
+use crate::runtime::{Clock, Tasks};
+use crate::settings::{BackendSettings, BackendUrl, ProbeSettings};
+use crate::telemetry::Metrics;
+
+/// A fleet that is told how its backends do.
+pub(crate) struct StubFleet {
+    pub(crate) handle: FleetHandle,
+    pub(crate) losses: mpsc::Receiver<Loss>,
+}
+
+impl StubFleet {
+    /// Backends `kms-0`, `kms-1`, … of equal `capacity`, not yet heard from. Three failures eject
+    /// one, two answers readmit it.
+    pub(crate) fn start(count: usize, capacity: Legs) -> Self {
+        let backends: Vec<_> = (0..count).map(|index| backend(index, capacity)).collect();
+        let probe = ProbeSettings {
+            interval: Duration::from_secs(2),
+            jitter_percent: 0,
+            timeout: Duration::from_secs(1),
+            retry: Duration::from_millis(200),
+            eject_after: NonZeroU32::new(3).unwrap(),
+            readmit_after: NonZeroU32::new(2).unwrap(),
+        };
+        let fleet = Fleet::new(&backends, &probe, Clock::start(), 0);
+        let handle = fleet.handle.clone();
+        let losses = fleet.start_unprobed(&Tasks::new(), &Metrics::new());
+        Self { handle, losses }
+    }
+
+    /// A probe of `kms-{index}` is answered by `process`; returns when that is seen as `health`.
+    pub(crate) async fn answer(&self, index: usize, process: u64, health: Health) {
+        let incarnation = Incarnation(process);
+        let took = Duration::from_millis(1);
+        self.handle.report(index, Report::Answered { incarnation, facts: None, took }).await;
+        self.wait_for(index, health).await;
+    }
+
+    /// A probe of `kms-{index}` is not answered; returns when that is seen as `health`.
+    pub(crate) async fn fail(&self, index: usize, health: Health) {
+        self.handle.report(index, Report::Failed(ProbeFailure::Timeout)).await;
+        self.wait_for(index, health).await;
+    }
+
+    async fn wait_for(&self, index: usize, health: Health) {
+        let mut snapshots = self.handle.watch();
+        snapshots.wait_for(|fleet| fleet.backends[index].health == health).await.unwrap();
+    }
+}
+
+/// The id of `kms-{index}`.
+pub(crate) fn id(index: usize) -> BackendId {
+    BackendId::parse(&format!("kms-{index}")).unwrap()
+}
+
+fn backend(index: usize, capacity: Legs) -> BackendSettings {
+    let url = BackendUrl::parse(&format!("ws://kms-{index}:8888/kurento")).unwrap();
+    BackendSettings { id: id(index), url, capacity }
+}

@@ -1,0 +1,126 @@
+//! Removes the pins of meetings that are lost or over.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::registry::Registry;
+use super::store::{PinError, PinStore};
+use crate::model::{BackendId, Incarnation, MeetingName, Time};
+
+/// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
+/// whoever names its meeting next goes there, or finds that it no longer holds.
+const AGAIN_MAX: usize = 65_536;
+
+/// Carries losses and the passing of time to the pins.
+pub struct Keeper {
+    /// Which meeting is pinned where.
+    pub pins: Arc<dyn PinStore>,
+    /// What this process knows of its meetings.
+    pub registry: Arc<Registry>,
+    again: Mutex<VecDeque<Again>>,
+}
+
+/// A pin that may have to be removed.
+enum Again {
+    /// This one, which the store failed to remove.
+    Unpin { meeting: MeetingName, epoch: u64 },
+    /// One that may have been made without anybody here knowing.
+    Doubt(MeetingName),
+}
+
+/// A claim under way. Dropped, its outcome is unknown: the client left, or the store was away.
+#[must_use]
+pub struct Doubt<'a> {
+    keeper: &'a Keeper,
+    meeting: Option<&'a MeetingName>,
+}
+
+impl Doubt<'_> {
+    /// The outcome is known.
+    pub fn settle(mut self) {
+        self.meeting = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(meeting) = self.meeting {
+            self.keeper.try_again(Again::Doubt(meeting.clone()));
+        }
+    }
+}
+
+impl Keeper {
+    /// A keeper of the pins of those meetings.
+    #[must_use]
+    pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
+        Self { pins, registry, again: Mutex::default() }
+    }
+
+    /// `meeting` is about to be claimed.
+    pub fn doubt<'a>(&'a self, meeting: &'a MeetingName) -> Doubt<'a> {
+        Doubt { keeper: self, meeting: Some(meeting) }
+    }
+
+    /// This process of `backend` is lost, with its meetings.
+    pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) {
+        let lost = self.registry.drop_backend(backend, incarnation);
+        let meetings = lost.len();
+        tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
+        for (meeting, epoch) in lost {
+            self.unpin(meeting, epoch).await;
+        }
+    }
+
+    /// Ends the meetings that nobody has used for the grace, and tries again what has failed.
+    pub async fn sweep(&self, now: Time) {
+        let again = std::mem::take(&mut *self.lock());
+        for again in again {
+            match again {
+                Again::Unpin { meeting, epoch } => self.unpin(meeting, epoch).await,
+                Again::Doubt(meeting) => self.clear(meeting).await,
+            }
+        }
+        for (meeting, epoch) in self.registry.sweep(now) {
+            self.unpin(meeting, epoch).await;
+        }
+    }
+
+    /// Removes that pin, now or later. Until then nobody can join a meeting that is ending.
+    async fn unpin(&self, meeting: MeetingName, epoch: u64) {
+        match self.pins.unpin(&meeting, epoch).await {
+            Ok(_) => self.registry.unpinned(&meeting, epoch),
+            Err(error) => {
+                tracing::warn!(%error, "pin not removed, trying again");
+                self.try_again(Again::Unpin { meeting, epoch });
+            }
+        }
+    }
+
+    /// Removes the pin of a meeting that nobody here takes part in, if there is one.
+    async fn clear(&self, meeting: MeetingName) {
+        match self.pins.lookup(&meeting).await {
+            // Nobody can join what is ending, so nobody does between the two.
+            Ok(Some(pin)) if self.registry.end_stray(&meeting, &pin) => {
+                self.unpin(meeting, pin.epoch).await;
+            }
+            // There is none, or somebody takes part in it by now, and its end will come.
+            Ok(_) => {}
+            Err(PinError::Away | PinError::Full) => self.try_again(Again::Doubt(meeting)),
+        }
+    }
+
+    fn try_again(&self, again: Again) {
+        let mut all = self.lock();
+        if all.len() >= AGAIN_MAX
+            && let Some(Again::Unpin { meeting, epoch }) = all.pop_front()
+        {
+            self.registry.unpinned(&meeting, epoch);
+        }
+        all.push_back(again);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Again>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! The core in a made-up world: clients, edges, backends and a network in virtual time.
+//!
+//! The sessions, their drivers, placement, pins and fleet table are those of the real edge; the
+//! backends are [`Kms`](crate::sim::kms::Kms). Only sockets, clock and chance are made up, and one
+//! seed decides them all, so that a run that fails can be looked at again. After every step the
+//! world checks what must always hold ([`check`]), and in the end that nothing is left of anybody.
+//!
+//! Each edge has its own pin store: one that edges share is not there yet. Not in here: framing,
+//! TLS, backpressure, which are the shell's.
+
+mod act;
+mod backend;
+mod check;
+mod client;
+mod edge;
+mod network;
+mod step;
+mod store;
+mod time;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use world::World;
+
+/// A mistake that can be planted, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The store looks whether a meeting is pinned, and pins it a moment later.
+    GetThenSet,
+    /// The store removes whatever pin a meeting has, not the one it was told.
+    UnconditionalUnpin,
+    /// Events that come while a call waits for its answer are dropped.
+    DroppedEvent,
+    /// What a link still brings after it was given up reaches the client.
+    LateAnswer,
+    /// A pin outlives the process it was made on.
+    KeptPin,
+}
+
+/// One run to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// Decides everything.
+    pub seed: u64,
+    /// Steps before everybody leaves.
+    pub steps: u64,
+    /// What is planted.
+    pub bug: Option<Bug>,
+    /// Whether to keep a trace: one line a step.
+    pub is_traced: bool,
+}
+
+/// What a run without a fault did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Steps, those of the end included.
+    pub steps: u64,
+    /// Calls that clients made.
+    pub calls: u64,
+    /// Calls answered with an error.
+    pub errors: u64,
+    /// Events that reached clients.
+    pub events: u64,
+    /// Pipelines made.
+    pub pipelines: u64,
+    /// Processes that were killed or given up for lost.
+    pub losses: u64,
+}
+
+/// A run in which nothing broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// What it did.
+    pub tally: Tally,
+    /// One line a step or message, if they were kept.
+    pub trace: Vec<String>,
+}
+
+/// Something that must not happen, happened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}, step {step}: {what}")]
+pub struct Broken {
+    /// The seed.
+    pub seed: u64,
+    /// At which step.
+    pub step: u64,
+    /// What happened.
+    pub what: String,
+    /// One line a step or message, if they were kept.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { steps, calls, errors, events, pipelines, losses } = self;
+        write!(
+            f,
+            "{steps} steps, {calls} calls, {errors} errors, {events} events, \
+             {pipelines} pipelines, {losses} losses"
+        )
+    }
+}
+
+impl Tally {
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            steps: self.steps + other.steps,
+            calls: self.calls + other.calls,
+            errors: self.errors + other.errors,
+            events: self.events + other.events,
+            pipelines: self.pipelines + other.pipelines,
+            losses: self.losses + other.losses,
+        }
+    }
+}
+
+/// Makes one run: `steps` steps, then everybody leaves and the world comes to rest.
+///
+/// # Errors
+/// The first thing that must not happen and did.
+pub fn session(run: &Run) -> Result<Done, Broken> {
+    let mut world = World::new(run);
+    let outcome = world.run(run.steps);
+    let World { tally, trace, .. } = world;
+    match outcome {
+        Ok(()) => Ok(Done { tally, trace }),
+        Err(what) => Err(Broken { seed: run.seed, step: tally.steps, what, trace }),
+    }
+}

@@ -1,0 +1,145 @@
+//! What must always hold, and what must be so in the end.
+
+use std::collections::BTreeMap;
+
+use futures_util::FutureExt;
+
+use super::edge::EdgeSim;
+use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
+use crate::model::{Legs, MeetingName};
+use crate::pins::{Pin, PinStore};
+
+/// After each step: every table within its bound, no pin on a process that was lost long ago, none
+/// made where none may be.
+pub(super) fn after_step(world: &mut World) {
+    let complaint = world.edges.iter().find_map(|edge| {
+        edge.store.complaint().or_else(|| {
+            let (meetings, _) = edge.edge.registry().len();
+            let pins = edge.store.pins.len();
+            let max = world.shape.pins_max;
+            (meetings > max || pins > max)
+                .then(|| format!("{meetings} meetings and {pins} pins where {max} are allowed"))
+        })
+    });
+    let complaint = complaint.or_else(|| {
+        let bounds = world.shape.bounds;
+        world.conns.values().filter_map(|conn| conn.driver.as_ref()).find_map(|driver| {
+            let sizes = driver.session().sizes();
+            (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
+        })
+    });
+    if let Some(complaint) = complaint {
+        world.complain(|| complaint);
+    }
+}
+
+/// A meeting has one backend: `new` was just made.
+pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
+    let Some(meeting) = new.meeting.as_deref() else { return };
+    // Another process on the same backend means that the older one is dead, with what it held.
+    let is_elsewhere = |old: &&PipelineFact| old.backend != new.backend;
+    if world.edges[new.edge].has_lost(new.backend, new.incarnation) {
+        return;
+    }
+    let other = world.live(new.edge, meeting).find(is_elsewhere).cloned();
+    if let Some(old) = other {
+        let meeting = meeting.to_owned();
+        world.complain(|| {
+            format!(
+                "{meeting} is split: {} on backend {} and {} on backend {}",
+                old.id, old.backend, new.id, new.backend
+            )
+        });
+    }
+}
+
+/// A pin is gone some time after its process was lost.
+pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
+    let known = &world.edges[edge];
+    let stale = MEETINGS.into_iter().find_map(|name| {
+        let pin = pin_of(known, name)?;
+        let backend = world.backends.iter().position(|backend| backend.id == pin.backend)?;
+        known.lost_long_ago(backend, pin.incarnation, world.now()).then_some((name, pin))
+    });
+    if let Some((name, pin)) = stale {
+        world.complain(|| format!("{name} is pinned to a lost process of {}", pin.backend));
+    }
+}
+
+/// A meeting that is in use keeps its pin.
+pub(super) fn no_meeting_without_pin(world: &mut World, edge: usize) {
+    let known = &world.edges[edge];
+    let unpinned = |name: &'static str| {
+        let used = known.edge.registry().pin(&MeetingName::parse(name).expect("a good name"))?;
+        (pin_of(known, name).as_ref() != Some(&used)).then_some((name, used.epoch))
+    };
+    let unpinned: BTreeMap<_, _> = MEETINGS.into_iter().filter_map(unpinned).collect();
+    // One that is just being claimed, or removed, is so for a moment only.
+    let again = unpinned.iter().find(|(name, epoch)| known.unpinned.get(*name) == Some(epoch));
+    let complaint = again.map(|(name, _)| format!("{name} is in use without its pin"));
+    world.edges[edge].unpinned = unpinned;
+    if let Some(complaint) = complaint {
+        world.complain(|| complaint);
+    }
+}
+
+/// The pin of a meeting, as it stands in the store.
+fn pin_of(edge: &EdgeSim, name: &str) -> Option<Pin> {
+    let name = MeetingName::parse(name).expect("a good name");
+    edge.store.pins.lookup(&name).now_or_never()?.ok()?
+}
+
+/// With every fault mended and time gone by, nobody waits.
+pub(super) fn all_answered(world: &World) -> Result<(), String> {
+    for client in &world.clients {
+        let Some(conn) = client.conn.filter(|conn| world.conns.contains_key(conn)) else {
+            continue;
+        };
+        if let Some(id) = client.ledger.unanswered().next() {
+            let asked = &client.ledger.calls[id];
+            return Err(format!("call {id} on {conn:?} was never answered: {asked:?}"));
+        }
+        if client.ledger.nameless > 0 {
+            return Err(format!("a message without an id on {conn:?} was never answered"));
+        }
+        for (id, link) in world.links.iter().filter(|(_, link)| link.conn == conn) {
+            let seen = client.ledger.events.get(id).copied().unwrap_or_default();
+            let is_whole = link.phase == LinkPhase::Open;
+            if is_whole && seen != link.events_sent {
+                return Err(format!("{seen} of {} events of {id:?} arrived", link.events_sent));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With everyone gone, every table is empty.
+pub(super) fn nothing_left(world: &World) -> Result<(), String> {
+    if let Some((conn, _)) = world.conns.first_key_value() {
+        return Err(format!("{conn:?} is still there"));
+    }
+    if let Some((link, _)) = world.links.first_key_value() {
+        return Err(format!("{link:?} is still there"));
+    }
+    for (number, edge) in world.edges.iter().enumerate() {
+        let left = (edge.edge.registry().len(), edge.store.pins.len());
+        if left != ((0, 0), 0) {
+            let pins = MEETINGS.map(|name| (name, pin_of(edge, name)));
+            let pins: Vec<_> = pins.into_iter().filter(|(_, pin)| pin.is_some()).collect();
+            return Err(format!(
+                "edge {number} keeps (meetings, pipelines), pins: {left:?} {pins:?}"
+            ));
+        }
+        if !edge.is_idle() {
+            return Err(format!("the keeper of edge {number} is still at work"));
+        }
+        for backend in &edge.edge.fleet.snapshot().backends {
+            let load = &backend.load;
+            let carried = (load.legs(), load.meetings(), load.participants());
+            if carried != (Legs(0), 0, 0) {
+                return Err(format!("edge {number} keeps load on {}: {carried:?}", backend.id));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! An edge without its sockets, and its probes of each backend.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Bug;
+use super::store::SlowStore;
+use super::time::VirtualClock;
+use crate::fleet::{Fleet, FleetOwner, Loss, Report};
+use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
+use crate::pins::{Keeper, PinStore, Registry};
+use crate::proxy::{Edge, Placement};
+use crate::runtime::Clock;
+use crate::session::Bounds;
+use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
+use crate::telemetry::Metrics;
+
+/// After that time nothing is left of what was lost, however long the store was away.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
+
+/// What all edges of a world have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) backends: Vec<BackendId>,
+    pub(super) grace: Duration,
+    pub(super) pins_max: usize,
+    pub(super) bounds: Bounds,
+    pub(super) dial_timeout: Duration,
+    pub(super) probe: ProbeSettings,
+    pub(super) bug: Option<Bug>,
+}
+
+/// One edge.
+pub(super) struct EdgeSim {
+    pub(super) edge: Arc<Edge>,
+    pub(super) store: Arc<SlowStore>,
+    pub(super) owner: FleetOwner,
+    pub(super) reports: mpsc::Receiver<(usize, Report)>,
+    pub(super) probes: Vec<ProbeSim>,
+    /// Processes it has given up for lost, and when.
+    lost: BTreeMap<(usize, u64), Time>,
+    /// Meetings in use without their pin, with their epochs, at the last look.
+    pub(super) unpinned: BTreeMap<&'static str, u64>,
+    keeper: Arc<Keeper>,
+    job: Option<BoxFuture<'static, ()>>,
+    jobs: VecDeque<Job>,
+}
+
+/// What the keeper is to do.
+enum Job {
+    Loss(Loss),
+    Sweep,
+}
+
+/// The state of an edge's control connection to one backend.
+#[derive(Debug, Default)]
+pub(super) struct ProbeSim {
+    /// The process it is connected to.
+    pub(super) control: Option<u32>,
+    pub(super) is_running: bool,
+    /// When the next starts; an older appointment does not count.
+    pub(super) next: Time,
+    pub(super) ended: Time,
+}
+
+impl EdgeSim {
+    pub(super) fn new(shape: &Shape, clock: &VirtualClock, draws: &mut Draws) -> Self {
+        let backends: Vec<_> = shape.backends.iter().map(backend).collect();
+        let metrics = Metrics::new();
+        let fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
+        let handle = fleet.handle.clone();
+        let (owner, reports) = fleet.into_parts(&metrics);
+        let of_store = (shape.bug, Draws::seeded(draws.next()));
+        let store =
+            Arc::new(SlowStore::new(shape.pins_max, clock.clone(), handle.clone(), of_store));
+        let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
+        let pins: Arc<dyn PinStore> = store.clone();
+        let keeper = Arc::new(Keeper::new(pins, registry));
+        let placement = Placement {
+            fleet: handle.clone(),
+            keeper: keeper.clone(),
+            settings: PlacementSettings {
+                reserve: Legs(4),
+                reserve_max: Legs(400),
+                near: 0.05,
+                wait: Duration::from_secs(5),
+            },
+            timer: Arc::new(clock.clone()),
+            metrics: metrics.clone(),
+            draws: Mutex::new(Draws::seeded(draws.next())),
+        };
+        let edge = Edge {
+            server_id: "edge".to_owned(),
+            limits: limits(shape),
+            clock: Clock::start(),
+            metrics,
+            fleet: handle,
+            placement,
+            closing: CancellationToken::new(),
+            close_window: Duration::ZERO,
+            draws: Mutex::new(Draws::seeded(draws.next())),
+        };
+        Self {
+            edge: Arc::new(edge),
+            store,
+            owner,
+            reports,
+            probes: shape.backends.iter().map(|_| ProbeSim::default()).collect(),
+            lost: BTreeMap::new(),
+            unpinned: BTreeMap::new(),
+            keeper,
+            job: None,
+            jobs: VecDeque::new(),
+        }
+    }
+
+    /// Takes in a report; whether a process was lost by it.
+    pub(super) fn report(&mut self, backend: usize, report: Report, now: Time) -> bool {
+        let Some(loss) = self.owner.apply(backend, report) else { return false };
+        self.lost.insert((backend, loss.incarnation.0), now);
+        self.jobs.push_back(Job::Loss(loss));
+        true
+    }
+
+    /// Looks for meetings that are over.
+    pub(super) fn sweep(&mut self) {
+        self.jobs.push_back(Job::Sweep);
+    }
+
+    /// Goes on with what the keeper has to do.
+    pub(super) fn poll_jobs(&mut self, now: Time) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut is_busy = false;
+        loop {
+            if let Some(job) = &mut self.job {
+                if job.as_mut().poll(&mut context).is_pending() {
+                    return is_busy;
+                }
+                self.job = None;
+                is_busy = true;
+            }
+            let Some(job) = self.jobs.pop_front() else { return is_busy };
+            let keeper = self.keeper.clone();
+            self.job = Some(match job {
+                Job::Loss(loss) => {
+                    async move { keeper.on_loss(&loss.backend, loss.incarnation).await }.boxed()
+                }
+                Job::Sweep => async move { keeper.sweep(now).await }.boxed(),
+            });
+        }
+    }
+
+    /// Whether the keeper has nothing to do.
+    pub(super) fn is_idle(&self) -> bool {
+        self.job.is_none() && self.jobs.is_empty()
+    }
+
+    /// Whether it has given up that process.
+    pub(super) fn has_lost(&self, backend: usize, incarnation: Option<Incarnation>) -> bool {
+        incarnation.is_some_and(|process| self.lost.contains_key(&(backend, process.0)))
+    }
+
+    /// Whether it has given up that process so long ago that nothing should be left of it.
+    pub(super) fn lost_long_ago(
+        &self,
+        backend: usize,
+        incarnation: Incarnation,
+        now: Time,
+    ) -> bool {
+        let lost = self.lost.get(&(backend, incarnation.0));
+        lost.is_some_and(|at| now.since(*at) > FORGOTTEN_AFTER)
+    }
+}
+
+fn backend(id: &BackendId) -> BackendSettings {
+    let url = BackendUrl { host: id.to_string(), port: 8888, path: "/kurento".to_owned() };
+    BackendSettings { id: id.clone(), url, capacity: Legs(400) }
+}
+
+/// Those that sockets have never count here.
+fn limits(shape: &Shape) -> Limits {
+    Limits {
+        connections_max: usize::MAX,
+        message_max_bytes: 1 << 20,
+        backend_message_max_bytes: 8 << 20,
+        depth_max: shape.bounds.depth_max,
+        write_buffer_max_bytes: 1 << 20,
+        held_max_bytes: shape.bounds.held_max_bytes,
+        calls_max: shape.bounds.calls_max,
+        pipelines_max: shape.bounds.pipelines_max,
+        handshake_timeout: Duration::from_secs(10),
+        dial_timeout: shape.dial_timeout,
+        write_timeout: Duration::from_secs(30),
+    }
+}

@@ -1,0 +1,157 @@
+//! The pin store as an edge reaches it: slow, sometimes away.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::Bug;
+use super::time::VirtualClock;
+use crate::fleet::FleetHandle;
+use crate::model::{BackendId, Draws, Incarnation, MeetingName, Time};
+use crate::pins::{Claim, MemoryStore, Pin, PinError, PinStore};
+use crate::runtime::Timer;
+
+/// Microseconds that the store takes to do something, at most.
+const LATENCY_MAX_MICROS: usize = 3_000;
+
+/// A [`MemoryStore`] behind a slow connection.
+pub(super) struct SlowStore {
+    pub(super) pins: MemoryStore,
+    clock: VirtualClock,
+    fleet: FleetHandle,
+    bug: Option<Bug>,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    draws: Draws,
+    away_until: Time,
+    complaint: Option<String>,
+}
+
+impl SlowStore {
+    pub(super) fn new(
+        pins_max: usize,
+        clock: VirtualClock,
+        fleet: FleetHandle,
+        (bug, draws): (Option<Bug>, Draws),
+    ) -> Self {
+        let inner = Inner { draws, away_until: Time::ZERO, complaint: None };
+        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner: Mutex::new(inner) }
+    }
+
+    /// Does not answer until `until`.
+    pub(super) fn go_away(&self, until: Time) {
+        self.lock().away_until = until;
+    }
+
+    /// What was asked of it that must not be asked.
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.lock().complaint.take()
+    }
+
+    /// Takes its time, then works or fails; the work is done or not done, at either end of the wait.
+    async fn reach(&self) -> Result<(), PinError> {
+        let pause = {
+            let draws = &mut self.lock().draws;
+            Duration::from_micros(draws.below(LATENCY_MAX_MICROS) as u64)
+        };
+        self.clock.sleep(pause).await;
+        if self.lock().away_until > self.clock.now() { Err(PinError::Away) } else { Ok(()) }
+    }
+
+    /// A pin is made only on a process that the fleet calls healthy at that moment.
+    fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
+        let fleet = self.fleet.snapshot();
+        let is_eligible =
+            |b: &crate::fleet::BackendView| b.takes_pins() && b.incarnation == Some(incarnation);
+        if !fleet.backend(backend).is_some_and(|b| is_eligible(b)) {
+            let complaint = format!("{meeting} is pinned to {backend}, which takes no pins");
+            self.lock().complaint.get_or_insert(complaint);
+        }
+    }
+
+    async fn do_claim(
+        &self,
+        meeting: &MeetingName,
+        backend: &BackendId,
+        incarnation: Incarnation,
+    ) -> Result<Claim, PinError> {
+        self.check(meeting, backend, incarnation);
+        self.reach().await?;
+        if self.bug == Some(Bug::GetThenSet) {
+            if let Some(pin) = self.pins.lookup(meeting).await? {
+                return Ok(Claim::Held(pin));
+            }
+            self.reach().await?;
+            if let Some(pin) = self.pins.lookup(meeting).await? {
+                self.pins.unpin(meeting, pin.epoch).await?;
+            }
+        }
+        let claim = self.pins.claim(meeting, backend, incarnation).await;
+        self.reach().await?;
+        claim
+    }
+
+    async fn do_lookup(&self, meeting: &MeetingName) -> Result<Option<Pin>, PinError> {
+        self.reach().await?;
+        let mut found = self.pins.lookup(meeting).await?;
+        if let (Some(Bug::KeptPin), Some(pin)) = (self.bug, &mut found) {
+            let now = self.fleet.snapshot().backend(&pin.backend).and_then(|b| b.incarnation);
+            pin.incarnation = now.unwrap_or(pin.incarnation);
+        }
+        Ok(found)
+    }
+
+    async fn do_unpin(&self, meeting: &MeetingName, epoch: u64) -> Result<bool, PinError> {
+        self.reach().await?;
+        let found = self.pins.lookup(meeting).await?;
+        let epoch = match (self.bug, found) {
+            (Some(Bug::UnconditionalUnpin), Some(pin)) => pin.epoch,
+            (Some(Bug::KeptPin), Some(pin)) if self.is_of_another_process(&pin) => {
+                return Ok(false);
+            }
+            _ => epoch,
+        };
+        let removed = self.pins.unpin(meeting, epoch).await;
+        self.reach().await?;
+        removed
+    }
+
+    fn is_of_another_process(&self, pin: &Pin) -> bool {
+        let fleet = self.fleet.snapshot();
+        fleet.backend(&pin.backend).is_some_and(|b| b.incarnation != Some(pin.incarnation))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PinStore for SlowStore {
+    fn claim<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        backend: &'a BackendId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<Claim, PinError>> {
+        self.do_claim(meeting, backend, incarnation).boxed()
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+    ) -> BoxFuture<'a, Result<Option<Pin>, PinError>> {
+        self.do_lookup(meeting).boxed()
+    }
+
+    fn unpin<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<bool, PinError>> {
+        self.do_unpin(meeting, epoch).boxed()
+    }
+}

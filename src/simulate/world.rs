@@ -1,0 +1,327 @@
+//! Everything there is, and the queue of what happens next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backend::BackendSim;
+use super::check;
+use super::client::ClientSim;
+use super::edge::{EdgeSim, Shape};
+use super::network::{ConnNo, Down, FromClient, LinkId, Pipe, ToClient, Up};
+use super::time::VirtualClock;
+use super::{Bug, Run, Tally};
+use crate::fleet::{BackendView, Report};
+use crate::model::{BackendId, Draws, Incarnation, PipelineId, Time};
+use crate::proxy::Driver;
+use crate::runtime::Timer;
+use crate::session::{Bounds, LinkNo};
+use crate::settings::ProbeSettings;
+use crate::sim::kms::ConnId;
+
+/// Steps without end mean that the world does not come to rest.
+const REST_STEPS_MAX: u64 = 200_000;
+
+/// The whole world.
+pub(super) struct World {
+    pub(super) clock: VirtualClock,
+    pub(super) draws: Draws,
+    pub(super) shape: Shape,
+    pub(super) edges: Vec<EdgeSim>,
+    pub(super) backends: Vec<BackendSim>,
+    pub(super) clients: Vec<ClientSim>,
+    /// All client connections there ever were that are not forgotten yet.
+    pub(super) conns: BTreeMap<ConnNo, ConnSim>,
+    pub(super) links: BTreeMap<LinkId, LinkSim>,
+    /// What is known of each pipeline that was made, by its id as text.
+    pub(super) pipelines: BTreeMap<String, PipelineFact>,
+    /// Slows the network.
+    pub(super) slowness: u32,
+    pub(super) gc_period: Duration,
+    pub(super) bug: Option<Bug>,
+    pub(super) is_leaving: bool,
+    pub(super) tally: Tally,
+    pub(super) trace: Vec<String>,
+    /// The first thing that must not happen and did.
+    pub(super) broken: Option<String>,
+    is_traced: bool,
+    queue: BTreeMap<(Time, u64), Happening>,
+    queued: u64,
+    conn_count: usize,
+    link_count: usize,
+}
+
+/// What happens next.
+#[derive(Debug)]
+pub(super) enum Happening {
+    ClientActs(usize),
+    Fault,
+    EdgeReads(ConnNo),
+    ClientReads(ConnNo),
+    /// A client that has gone is waited for no longer.
+    DrainEnds(ConnNo),
+    DialArrives(LinkId),
+    DialTimesOut(LinkId),
+    BackendReads(LinkId),
+    EdgeReadsLink(LinkId),
+    KmsTick(usize, u32),
+    ProbeStarts(usize, usize, Time),
+    ProbeArrives(usize, usize),
+    ProbeEnds(usize, usize, Report),
+    Sweep(usize),
+    Starts(usize),
+    Thaws(usize),
+    NetworkHeals,
+}
+
+/// A client connection.
+pub(super) struct ConnSim {
+    pub(super) client: usize,
+    pub(super) edge: usize,
+    /// The edge's side, until it is done with the connection.
+    pub(super) driver: Option<Driver>,
+    /// By link number; the last link that was dialled.
+    pub(super) links: Vec<Option<LinkId>>,
+    /// Whether the client is still there.
+    pub(super) is_open: bool,
+    /// Whether the edge knows that it is not.
+    pub(super) is_draining: bool,
+    pub(super) up: Pipe<FromClient>,
+    pub(super) down: Pipe<ToClient>,
+}
+
+/// A link, from the first dial on.
+pub(super) struct LinkSim {
+    pub(super) conn: ConnNo,
+    pub(super) number: LinkNo,
+    pub(super) edge: usize,
+    pub(super) backend: usize,
+    pub(super) view: Arc<BackendView>,
+    pub(super) phase: LinkPhase,
+    /// The process at the other end, and its name for this link.
+    pub(super) far: Option<(u32, ConnId)>,
+    pub(super) up: Pipe<Up>,
+    pub(super) down: Pipe<Down>,
+    pub(super) events_sent: u64,
+}
+
+/// How the edge sees a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkPhase {
+    Dialling,
+    Open,
+    /// Closed by the edge, or broken.
+    Closed,
+}
+
+/// What is known of a pipeline.
+#[derive(Clone, Debug)]
+pub(super) struct PipelineFact {
+    /// Which of all that were made.
+    pub(super) number: u64,
+    pub(super) id: PipelineId,
+    pub(super) edge: usize,
+    pub(super) meeting: Option<String>,
+    pub(super) backend: usize,
+    /// The process of that backend as the edge knew it.
+    pub(super) incarnation: Option<Incarnation>,
+    /// The process that really holds it.
+    pub(super) process: Option<u32>,
+    /// Who made it.
+    pub(super) conn: ConnNo,
+    /// Somebody has asked for its end.
+    pub(super) is_released: bool,
+    pub(super) elements: Vec<String>,
+}
+
+impl World {
+    /// A world before its first step.
+    pub(super) fn new(run: &Run) -> Self {
+        let mut draws = Draws::seeded(run.seed);
+        let clock = VirtualClock::default();
+        let shape = shape(run, &mut draws);
+        let edge_count = 1 + draws.below(3);
+        let edges = (0..edge_count).map(|_| EdgeSim::new(&shape, &clock, &mut draws)).collect();
+        let backends = shape.backends.iter().cloned().map(BackendSim::new).collect();
+        let clients = (0..4 + draws.below(8)).map(|_| ClientSim::new(draws.next())).collect();
+        let mut world = Self {
+            clock,
+            gc_period: Duration::from_secs(8 + draws.below(60) as u64),
+            draws,
+            shape,
+            edges,
+            backends,
+            clients,
+            conns: BTreeMap::new(),
+            links: BTreeMap::new(),
+            pipelines: BTreeMap::new(),
+            slowness: 1,
+            bug: run.bug,
+            is_leaving: false,
+            tally: Tally::default(),
+            trace: Vec::new(),
+            broken: None,
+            is_traced: run.is_traced,
+            queue: BTreeMap::new(),
+            queued: 0,
+            conn_count: 0,
+            link_count: 0,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for backend in 0..self.backends.len() {
+            let seed = self.draws.next();
+            self.backends[backend].start(self.gc_period, seed);
+            for edge in 0..self.edges.len() {
+                self.probe_at(edge, backend, Duration::ZERO);
+            }
+        }
+        for edge in 0..self.edges.len() {
+            self.after(Duration::from_secs(1), Happening::Sweep(edge));
+        }
+        for client in 0..self.clients.len() {
+            let wait = self.draws.below(2_000_000) as u64;
+            self.after(Duration::from_micros(wait), Happening::ClientActs(client));
+        }
+        self.after(Duration::from_secs(3), Happening::Fault);
+    }
+
+    /// Makes `steps` steps, has everybody leave, and looks at what is left.
+    pub(super) fn run(&mut self, steps: u64) -> Result<(), String> {
+        while self.tally.steps < steps {
+            self.step()?;
+        }
+        self.leave();
+        let rest = self.tally.steps + REST_STEPS_MAX;
+        let last_call = self.now() + Duration::from_secs(60);
+        while self.now() < last_call && self.tally.steps < rest {
+            self.step()?;
+        }
+        check::all_answered(self)?;
+        self.hang_up_all();
+        let long_after = self.now() + self.shape.grace * 3 + Duration::from_secs(20);
+        while self.now() < long_after && self.tally.steps < rest {
+            self.step()?;
+        }
+        check::nothing_left(self)
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let first = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let wake = self.clock.next_wake();
+        let at = [first, wake].into_iter().flatten().min().ok_or("nothing happens any more")?;
+        self.clock.advance(at);
+        self.tally.steps += 1;
+        if first == Some(at) {
+            let (_, happening) = self.queue.pop_first().ok_or("the queue is empty")?;
+            self.note(|| format!("{happening:?}"));
+            self.happen(happening);
+        }
+        self.settle();
+        check::after_step(self);
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Has something happen after `wait`.
+    pub(super) fn after(&mut self, wait: Duration, happening: Happening) {
+        let at = self.now() + wait;
+        self.at(at, happening);
+    }
+
+    /// Has something happen at `at`.
+    pub(super) fn at(&mut self, at: Time, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), happening);
+    }
+
+    /// A delay of the network.
+    pub(super) fn delay(&mut self) -> Duration {
+        let micros = 100 + self.draws.below(20_000) as u64;
+        Duration::from_micros(micros) * self.slowness
+    }
+
+    pub(super) fn next_conn(&mut self) -> ConnNo {
+        self.conn_count += 1;
+        ConnNo(self.conn_count)
+    }
+
+    pub(super) fn next_link(&mut self) -> LinkId {
+        self.link_count += 1;
+        LinkId(self.link_count)
+    }
+
+    /// Adds a line to the trace.
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.is_traced {
+            let seconds = self.now().as_micros() as f64 / 1e6;
+            self.trace.push(format!("{:>6} {seconds:>11.6}  {}", self.tally.steps, line()));
+        }
+    }
+
+    /// Something must not happen and did; the first counts.
+    pub(super) fn complain(&mut self, what: impl FnOnce() -> String) {
+        if self.broken.is_none() {
+            let what = what();
+            self.note(|| format!("BROKEN: {what}"));
+            self.broken = Some(what);
+        }
+    }
+
+    /// Every pipeline of this edge's meeting of which somebody in it may still make use.
+    pub(super) fn live<'a>(
+        &'a self,
+        edge: usize,
+        meeting: &'a str,
+    ) -> impl Iterator<Item = &'a PipelineFact> {
+        self.pipelines.values().filter(move |fact| {
+            fact.edge == edge
+                && fact.meeting.as_deref() == Some(meeting)
+                && !fact.is_released
+                && fact.process == self.backends[fact.backend].running()
+                && !self.edges[edge].has_lost(fact.backend, fact.incarnation)
+                && self.conns.get(&fact.conn).is_some_and(|conn| conn.driver.is_some())
+        })
+    }
+}
+
+/// What the seed draws of the world's make.
+fn shape(run: &Run, draws: &mut Draws) -> Shape {
+    let backend = |number: usize| BackendId::parse(&format!("kms-{number}")).expect("a good id");
+    let is_tight = draws.below(4) == 0;
+    let three = const { std::num::NonZeroU32::new(3).expect("not zero") };
+    let two = const { std::num::NonZeroU32::new(2).expect("not zero") };
+    Shape {
+        backends: (0..2 + draws.below(4)).map(backend).collect(),
+        grace: Duration::from_secs(1 + draws.below(10) as u64),
+        pins_max: if is_tight { 6 } else { 10_000 },
+        bounds: Bounds {
+            depth_max: 128,
+            held_max_bytes: if is_tight { 600 } else { 1 << 20 },
+            calls_max: if is_tight { 3 } else { 4_096 },
+            pipelines_max: if is_tight { 5 } else { 10_000 },
+        },
+        dial_timeout: Duration::from_secs(3),
+        probe: ProbeSettings {
+            interval: Duration::from_secs(2),
+            jitter_percent: 20,
+            timeout: Duration::from_millis(1_500),
+            retry: Duration::from_millis(200),
+            eject_after: three,
+            readmit_after: two,
+        },
+        bug: run.bug,
+    }
+}
+
+/// Meetings that anybody may be in.
+pub(super) const MEETINGS: [&str; 3] = ["standup", "choir", "lesson"];
+
+/// What a client subscribed to: object and event.
+pub(super) type Subscriptions = BTreeSet<(String, &'static str)>;
