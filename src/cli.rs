@@ -32,8 +32,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show a whole fleet at work in one process: simulated servers, the edge, and meetings
     Demo(demo::DemoArgs),
-    /// Run a simulated Kurento Media Server
-    KmsSim(kms_sim::KmsSimArgs),
+    /// Run simulated Kurento Media Servers
+    KmsSim(Box<kms_sim::KmsSimArgs>),
     /// Try the core in a made-up world, in virtual time
     Simulate(simulate::SimulateArgs),
     /// Check a config file and print every mistake in it
