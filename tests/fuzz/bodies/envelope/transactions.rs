@@ -42,7 +42,7 @@ fn params<'a>(members: &Members<'a>) -> Result<Members<'a>, i32> {
             "params" => {
                 params = Members::of(raw);
                 if params.as_ref().is_some_and(|params| params.repeats(&PARAMS)) {
-                    return Err(-32600);
+                    return Err(MALFORMED);
                 }
             }
             _ => {}
