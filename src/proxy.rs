@@ -5,6 +5,7 @@
 mod buffers;
 mod dial;
 mod driver;
+mod echo;
 mod edge;
 mod handshake;
 mod link;
@@ -18,7 +19,9 @@ mod stream;
 mod visit;
 
 pub(crate) use driver::{Driver, LinkEvent, Wires};
+pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;
+pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
 pub use placement::Placement;
 pub use sessions::Sessions;

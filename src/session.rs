@@ -31,7 +31,10 @@ use calls::{Call, CallId, Calls, Learn};
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
 
-/// Number of a session's link, one for each backend it has reached.
+/// Number of a session's link, one for each backend it has met, counted from 0.
+///
+/// A backend is met before anything goes there, so a link may be opened before those of lower
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNo(pub usize);
 
@@ -398,7 +401,7 @@ impl Session {
         }))
     }
 
-    /// Notes that `pipeline` lives at the end of `link`.
+    /// Notes that `pipeline`, which was not known, lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
         self.is_closed = false;
@@ -410,13 +413,19 @@ impl Session {
 
     /// Keeps `text` waiting, if there is room for it.
     fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        if self.held_bytes + text.len() > self.bounds.held_max_bytes {
-            return Err(Failure::not_enough_resources(
-                "too much of this client waits for a media server; send less at once",
-            ));
-        }
+        self.check_held(text.len())?;
         self.held_bytes += text.len();
         Ok(())
+    }
+
+    /// Whether there is room for so many more bytes that wait.
+    fn check_held(&self, more: usize) -> Result<(), Failure> {
+        if self.held_bytes + more <= self.bounds.held_max_bytes {
+            return Ok(());
+        }
+        Err(Failure::not_enough_resources(
+            "too much of this client waits for a media server; send less at once",
+        ))
     }
 
     fn next_ticket(&mut self) -> Ticket {

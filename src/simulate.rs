@@ -3,7 +3,7 @@
 //! The sessions, their drivers, placement, pins and fleet table are those of the real edge; the
 //! backends are [`Kms`](crate::sim::kms::Kms). Only sockets, clock and chance are made up, and one
 //! seed decides them all, so that a run that fails can be looked at again. After every step the
-//! world checks what must always hold ([`check`]), and in the end that nothing is left of anybody.
+//! world checks what must always hold (`check`), and in the end that nothing is left of anybody.
 //!
 //! Each edge has its own pin store: one that edges share is not there yet. Not in here: framing,
 //! TLS, backpressure, which are the shell's.

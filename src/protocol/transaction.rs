@@ -55,7 +55,12 @@ fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<
     }
     reader.object(|key, reader| {
         if key.is("params") && reader.peek() == Some(b'{') && operation.params.opening.is_none() {
-            return read_params(reader, &mut operation.params);
+            return read_params(reader, &mut operation.params).map_err(
+                |Refused { id, failure }| Refused {
+                    id,
+                    failure: Failure::malformed_transaction(failure.message),
+                },
+            );
         }
         let value = reader.value()?;
         let is_again = key.is("params") && operation.params.opening.is_some()
@@ -189,6 +194,8 @@ mod tests {
         }
         let twice = r#"[{"method":"ref","params":{"object":"a"},"params":{"object":"b"}}]"#;
         assert_eq!(parse_transaction(Some(twice)).unwrap_err().code, 40008);
+        let within = r#"[{"method":"ref","params":{"object":"a","object":"b"}}]"#;
+        assert_eq!(parse_transaction(Some(within)).unwrap_err().code, 40008);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -48,14 +49,23 @@ pub(super) enum DialError {
 /// # Errors
 /// What went wrong, at the latest after `limits.dial_timeout`.
 pub(super) async fn dial(url: BackendUrl, limits: Limits, masks: u64) -> Result<Socket, DialError> {
+    dial_within(&url, limits.backend_message_max_bytes, limits.dial_timeout, masks).await
+}
+
+/// The same for messages of at most `max` bytes and a handshake within `timeout`.
+pub(super) async fn dial_within(
+    url: &BackendUrl,
+    max: usize,
+    timeout: Duration,
+    masks: u64,
+) -> Result<Socket, DialError> {
     let shake = async {
-        let max = limits.backend_message_max_bytes;
-        match shake_hands(&url, max, masks).await {
-            Err(DialError::Cut(_)) => shake_hands(&url, max, masks).await,
+        match shake_hands(url, max, masks).await {
+            Err(DialError::Cut(_)) => shake_hands(url, max, masks).await,
             done => done,
         }
     };
-    tokio::time::timeout(limits.dial_timeout, shake).await.unwrap_or(Err(DialError::Timeout))
+    tokio::time::timeout(timeout, shake).await.unwrap_or(Err(DialError::Timeout))
 }
 
 async fn shake_hands(url: &BackendUrl, max: usize, masks: u64) -> Result<Socket, DialError> {

@@ -161,7 +161,7 @@ impl Visitor {
         &self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-    ) -> Result<Accepted, HandshakeRejection> {
+    ) -> Result<Accepted<Stream>, HandshakeRejection> {
         stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
         let stream = match tls {
             None => Stream::Plain(stream),
@@ -173,7 +173,7 @@ impl Visitor {
         shake_hands(stream, &self.path).await
     }
 
-    fn session(&self, accepted: &Accepted) -> Session {
+    fn session(&self, accepted: &Accepted<Stream>) -> Session {
         let limits = &self.edge.limits;
         let bounds = Bounds {
             depth_max: limits.depth_max,

@@ -165,7 +165,7 @@ impl Wires for Sockets {
     }
 
     fn open_link(&mut self, number: LinkNo, backend: &BackendId) -> Result<(), LinkFailure> {
-        if number.0 == self.links.len() {
+        while self.links.len() <= number.0 {
             self.links.push(Link::new(Arc::clone(&self.edge)));
         }
         self.links[number.0].open(backend)

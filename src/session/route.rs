@@ -177,7 +177,10 @@ impl Session {
 
     fn route_to_object(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
         let Some(object) = going.request.params.object_text() else {
-            return Err(Failure::bad_parameter("'object' parameter is required"));
+            return Err(Failure::bad_parameter(match going.request.params.object {
+                None => "'object' parameter is required",
+                Some(_) => "'object' parameter should be a string",
+            }));
         };
         if object == MANAGER {
             return self.route_to_manager(going, out);
@@ -269,7 +272,11 @@ impl Session {
     ) {
         if let Some(backend) = backend {
             let link = self.link_to(backend);
-            self.know(pipeline, link, out);
+            if self.pipelines.contains_key(&pipeline) {
+                out.push(Output::Unheld(pipeline)); // its use is noted already
+            } else {
+                self.know(pipeline, link, out);
+            }
         }
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -495,9 +502,14 @@ impl Session {
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.
+        let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
+            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+                to_hold += going.text.len();
+            }
         }
+        self.check_held(to_hold)?;
         let key = self.next_ticket();
         let unanswered = links.len();
         for link in links {

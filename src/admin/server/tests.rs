@@ -1,13 +1,18 @@
 //! The admin API over real sockets.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time;
 
 use super::*;
 use crate::admin::client::{FetchError, fetch_json};
+use crate::admin::http::{CONNECTIONS_MAX, HEAD_MAX_BYTES};
 use crate::admin::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable};
 use crate::model::MeetingId;
 
