@@ -83,12 +83,14 @@ impl App {
         let handle = fleet.handle.clone();
         let pins = Arc::new(MemoryStore::new(settings.pins.pins_max));
         let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let keeper = Arc::new(Keeper::new(pins, registry.clone()));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
             fleet: handle.clone(),
             keeper: keeper.clone(),
+            sessions: sessions.clone(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             clock,
@@ -111,7 +113,7 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, metrics)));
         app.accept(listeners, &edge, settings.limits.connections_max);
         Ok(app)
     }
@@ -120,7 +122,7 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, metrics): (Arc<Keeper>, Metrics),
+        (keeper, sessions, metrics): (Arc<Keeper>, Arc<Sessions>, Metrics),
     ) -> Edge {
         let asker = Asker::start(
             &settings.backends,
@@ -142,7 +144,7 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
-            sessions: Sessions::new(settings.sessions.keep, settings.sessions.away_max),
+            sessions,
             asker: Some(asker),
             hold: settings.sessions.hold,
             placement,

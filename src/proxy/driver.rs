@@ -15,7 +15,7 @@ use super::placement::{Claimed, Placed};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
-use crate::protocol::request::Method;
+use crate::protocol::request::{Hints, Method};
 use crate::session::{Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish};
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
@@ -115,6 +115,11 @@ impl Driver {
     /// Refuses a message that has no id.
     pub(crate) fn refuse(&mut self, failure: Failure, wires: &mut impl Wires) {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
+    }
+
+    /// What the URL of the client's present connection says of new pipelines.
+    pub(crate) fn set_url(&mut self, hints: Hints) {
+        self.session.set_url(hints);
     }
 
     /// The session that the client wants to go on with, once. Either give the client to that session

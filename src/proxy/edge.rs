@@ -11,8 +11,9 @@ use crate::fleet::{Asker, BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
 use crate::pins::{Home, Registry};
 use crate::protocol::error::Failure;
-use crate::runtime::Clock;
-use crate::session::{Remains, Session, Wish};
+use crate::protocol::request::Hints;
+use crate::runtime::{Clock, random};
+use crate::session::{Bounds, Remains, Session, Wish};
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
 
@@ -35,7 +36,7 @@ pub struct Edge {
     /// Places new pipelines.
     pub placement: Placement,
     /// The sessions of this process.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// Asks the backends for what this process does not know; `None`: nobody can be asked.
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
@@ -73,6 +74,18 @@ impl Edge {
     /// A random number, not for secrets.
     pub(super) fn draw(&self) -> u64 {
         self.draws.lock().expect("nothing panics while holding it").next()
+    }
+
+    /// A session of a new connection; `url` holds the hints of its URL.
+    pub(super) fn new_session(&self, url: Hints) -> Session {
+        let limits = &self.limits;
+        let bounds = Bounds {
+            depth_max: limits.depth_max,
+            held_max_bytes: limits.held_max_bytes,
+            calls_max: limits.calls_max,
+            pipelines_max: limits.pipelines_max,
+        };
+        Session::new(SessionId::from_random(random::secret()), &self.server_id, url, bounds)
     }
 
     /// What is left of `session` now that its client is away; `None` if there is nothing.

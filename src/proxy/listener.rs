@@ -17,8 +17,7 @@ use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
 use super::visit::Visit;
-use crate::runtime::{Tasks, random};
-use crate::session::{Bounds, Session};
+use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
 use crate::telemetry::HandshakeRejection;
 use crate::telemetry::redact::ClientNet;
@@ -147,13 +146,14 @@ impl Visitor {
             }
         };
         let counts = (self.edge.metrics.on_connection(), permit);
-        let session = self.session(&accepted);
+        let Accepted { stream, first, hints, .. } = accepted;
+        let session = self.edge.new_session(hints.clone());
         let net = ClientNet::of(self.addr.ip());
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
-        let Accepted { stream, first, .. } = accepted;
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let client = Box::new(Visit { socket, waiting: Vec::new(), _counts: counts });
+        let client =
+            Box::new(Visit { socket, hints, waiting: Vec::new(), swap: None, _counts: counts });
         Relay::new(self.edge, session, client).run(stop).await;
     }
 
@@ -171,17 +171,5 @@ impl Visitor {
             }
         };
         shake_hands(stream, &self.path).await
-    }
-
-    fn session(&self, accepted: &Accepted<Stream>) -> Session {
-        let limits = &self.edge.limits;
-        let bounds = Bounds {
-            depth_max: limits.depth_max,
-            held_max_bytes: limits.held_max_bytes,
-            calls_max: limits.calls_max,
-            pipelines_max: limits.pipelines_max,
-        };
-        let id = crate::model::SessionId::from_random(random::secret());
-        Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)
     }
 }

@@ -36,6 +36,9 @@ const MESSAGES_A_TURN: usize = 64;
 /// release something and hang up at once; Kurento would do it, so it is not dropped here either.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// How long the session that takes a connection over may take for it.
+const SWAP_MAX: Duration = Duration::from_secs(5);
+
 /// Why a client connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -85,9 +88,10 @@ impl Relay {
             let end = self.serve(stop.as_mut()).await;
             tracing::debug!(session = ?self.driver.session().id(), ?end, "client connection ends");
             if self.sockets.client.is_none() {
-                // Another session has it now.
-                let (id, desk) = &self.at;
-                self.sockets.edge.sessions.end(*id, desk, None);
+                // Another session has it now, and may give its own in exchange.
+                if self.swap().await {
+                    continue;
+                }
                 break end;
             }
             // Whatever is left then was to wait for longer than anybody should.
@@ -164,11 +168,31 @@ impl Relay {
     /// Goes on with the client on another connection, where it has asked something already.
     fn welcome(&mut self, mut visit: Box<Visit>) {
         let waiting = std::mem::take(&mut visit.waiting);
-        // The old one is dead, or its client has turned to the new one.
-        drop(self.sockets.welcome(visit));
+        let swap = visit.swap.take();
+        self.driver.set_url(visit.hints.clone());
+        let old = self.sockets.welcome(visit);
+        if let Some(swap) = swap {
+            swap.give_back(old);
+        }
         for text in waiting {
             self.on_client_text(&text);
         }
+    }
+
+    /// The client is another session's now. If that had one, goes on with it in a session of its own,
+    /// as Kurento leaves a connection whose session another one took; says whether it did.
+    async fn swap(&mut self) -> bool {
+        let (id, desk) = self.at.clone();
+        let edge = self.sockets.edge.clone();
+        let swapped = poll_fn(|cx| desk.poll_swap(cx));
+        let swapped = tokio::time::timeout(SWAP_MAX, swapped).await;
+        edge.sessions.end(id, &desk, None);
+        let Ok(Some(visit)) = swapped else { return false };
+        self.driver = Driver::new(edge.clone(), edge.new_session(visit.hints.clone()));
+        self.sockets.client = Some(visit);
+        let id = *self.driver.session().id();
+        self.at = (id, edge.sessions.begin(id));
+        true
     }
 
     /// The client wants to go on with another session: gives it to that, or finds out what is left.
@@ -177,10 +201,12 @@ impl Relay {
         let edge = self.sockets.edge.clone();
         if let Some(mut visit) = self.sockets.client.take() {
             visit.waiting = self.driver.take_waiting();
+            visit.swap = Some(self.at.1.clone());
             match edge.sessions.offer(id, visit) {
                 Ok(()) => return Err(End::Gone),
                 Err(mut visit) => {
                     self.driver.wait_again(std::mem::take(&mut visit.waiting));
+                    visit.swap = None;
                     self.sockets.client = Some(visit);
                 }
             }

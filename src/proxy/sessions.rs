@@ -77,6 +77,22 @@ impl Desk {
         }
     }
 
+    /// Waits for the connection that an exchange gives back; `None` if it gives none.
+    pub(super) fn poll_swap(&self, cx: &mut Context<'_>) -> Poll<Option<Box<Visit>>> {
+        self.waker.register(cx.waker());
+        match std::mem::take(&mut *self.lock()) {
+            Offered::Visit(visit) => Poll::Ready(Some(visit)),
+            Offered::Closed => Poll::Ready(None),
+            Offered::Nothing => Poll::Pending,
+        }
+    }
+
+    /// Gives back the connection that was displaced, if one was.
+    pub(super) fn give_back(&self, visit: Option<Box<Visit>>) {
+        *self.lock() = visit.map_or(Offered::Closed, Offered::Visit);
+        self.waker.wake();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Offered> {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }

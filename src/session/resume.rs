@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::{Output, Phase, Remains, Session, Waiting};
 use crate::model::SessionId;
 use crate::protocol::error::Failure;
-use crate::protocol::request::{Method, parse_request};
+use crate::protocol::request::{Hints, Method, parse_request};
 
 impl Session {
     /// Whether nothing would be lost if this connection became another session.
@@ -61,6 +61,11 @@ impl Session {
         waiting.into()
     }
 
+    /// The client is on another connection, whose URL says this of every pipeline created there.
+    pub fn set_url(&mut self, url: Hints) {
+        self.url = url;
+    }
+
     /// Takes back what [`Self::take_waiting`] has given.
     pub fn wait_again(&mut self, waiting: Vec<String>) {
         self.held_bytes += waiting.iter().map(String::len).sum::<usize>();
@@ -109,7 +114,9 @@ impl Session {
         }
         for backend in backends {
             let link = self.link_to(&backend);
-            self.tie(link, out);
+            if matches!(self.links[link.0].phase, Phase::Closed) {
+                self.tie(link, out);
+            }
         }
     }
 

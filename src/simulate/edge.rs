@@ -24,6 +24,9 @@ use crate::telemetry::Metrics;
 /// After that time nothing is left of what was lost, however long the store was away.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
+/// How long a session is remembered whose client is away.
+pub(super) const KEEP: Duration = Duration::from_secs(20);
+
 /// What all edges of a world have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
@@ -102,7 +105,7 @@ impl EdgeSim {
             metrics,
             fleet: handle,
             placement,
-            sessions: Sessions::new(Duration::from_secs(20), 1_000),
+            sessions: Arc::new(Sessions::new(KEEP, 1_000)),
             asker: None,
             hold: Duration::ZERO,
             closing: CancellationToken::new(),

@@ -70,7 +70,7 @@ impl Double {
         while let Some(Ok(message)) = socket.next().await {
             match message {
                 Message::Text(text) => {
-                    is_probe |= text.contains("pinfold-probe-");
+                    is_probe |= text.contains("pinfold-probe-") || text.contains("pinfold-ask-");
                     if !is_probe {
                         self.note(Heard::Text(text.to_string()));
                     }
@@ -107,6 +107,12 @@ impl Double {
             _ => json!("by the double"),
         };
         let result = json!({"serverId": "double", "sessionId": "double", "value": value});
+        // The edge's own questions: it has no object or session of others.
+        if request["id"].as_str().is_some_and(|id| id.starts_with("pinfold-ask-")) {
+            let error = json!({"code": 40101, "message": "not here"});
+            let answer = json!({"id": request["id"], "jsonrpc": "2.0", "error": error});
+            return socket.send(Message::text(answer.to_string())).await.is_ok();
+        }
         let answer = json!({"id": request["id"], "jsonrpc": "2.0", "result": result});
         socket.send(Message::text(answer.to_string())).await.is_ok()
     }

@@ -57,6 +57,7 @@ fn step(world: &mut World, script: &mut Script<'_>) {
     match script.pick(16) {
         0..=4 => client::speak(world, script),
         5..=6 => world.place(script),
+        7 if world.has_wish() => world.resume(script),
         7 => world.locate(script),
         8..=9 => world.open_link(script),
         10..=12 => backend::answer(world, script),
@@ -73,6 +74,8 @@ fn settle(world: &mut World, script: &mut Script<'_>) {
             world.place(script);
         } else if world.has_locates() {
             world.locate(script);
+        } else if world.has_wish() {
+            world.resume(script);
         } else if world.has_opening() {
             world.open_link(script);
         } else if world.has_unanswered() {

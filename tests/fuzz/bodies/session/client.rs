@@ -23,6 +23,9 @@ const ODDITIES: [&str; 9] = [
     r#"{"jsonrpc":"2.0","id":3,"method":"create","params":[]}"#,
 ];
 
+/// A session that this connection may go on with.
+const OTHER: &str = "00000000-0000-4000-8000-000000000009";
+
 /// The client sends a message.
 pub(super) fn speak(world: &mut World, script: &mut Script<'_>) {
     match script.pick(16) {
@@ -47,7 +50,10 @@ fn request(world: &mut World, script: &mut Script<'_>) {
     let (method, mut members, pipeline) = ask(world, script);
     match script.pick(8) {
         6 => members.insert(0, format!(r#""sessionId":"{}""#, world.session_id())),
-        7 => members.push(r#""sessionId":"another""#.to_owned()),
+        7 => {
+            let session = if script.flag() { OTHER } else { "another" };
+            members.push(format!(r#""sessionId":"{session}""#));
+        }
         _ => {}
     }
     members.push(format!(r#""number":{number}"#));

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use pinfold::model::{BackendId, PipelineId, SessionId};
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
-use pinfold::session::{Bounds, Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
+use pinfold::session::{
+    Bounds, Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish,
+};
 use serde_json::Value;
 
 use super::script::Script;
@@ -29,6 +31,8 @@ pub(super) struct World {
     tickets_seen: BTreeSet<Ticket>,
     claims: BTreeSet<Ticket>,
     locates: Vec<PipelineId>,
+    /// A session that the client wants to go on with.
+    wish: Option<SessionId>,
     /// How often each pipeline is said to be in use.
     holds: BTreeMap<PipelineId, u32>,
     made: Vec<PipelineId>,
@@ -92,6 +96,7 @@ impl World {
             tickets_seen: BTreeSet::new(),
             claims: BTreeSet::new(),
             locates: Vec::new(),
+            wish: None,
             holds: BTreeMap::new(),
             made: Vec::new(),
             wires: BTreeMap::new(),
@@ -138,6 +143,29 @@ impl World {
         !self.locates.is_empty()
     }
 
+    pub(super) fn has_wish(&self) -> bool {
+        self.wish.is_some()
+    }
+
+    /// What is left of the session that the client names is found, or nothing is.
+    pub(super) fn resume(&mut self, script: &mut Script<'_>) {
+        let Some(id) = self.wish.take() else { return };
+        let count = script.pick(4);
+        if count == 3 {
+            return self.handle(Input::Resumed(None));
+        }
+        // The links begin anew.
+        self.wires.clear();
+        let pipelines: Vec<_> =
+            self.made.iter().take(count).map(|made| (*made, backend(script.pick(4)))).collect();
+        for (pipeline, _) in &pipelines {
+            *self.holds.entry(*pipeline).or_default() += 1;
+        }
+        let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
+        backends.push(backend(script.pick(4)));
+        self.handle(Input::Resumed(Some(Remains { id, backends, pipelines })));
+    }
+
     pub(super) fn has_opening(&self) -> bool {
         self.wires.values().any(|wire| wire.state == State::Opening)
     }
@@ -156,6 +184,7 @@ impl World {
             | Output::ToBackend(..)
             | Output::Place(..)
             | Output::Locate(_)
+            | Output::Resume(_)
             | Output::OpenLink(..)
             | Output::Created(..)
             | Output::NotCreated(_)
@@ -308,6 +337,7 @@ impl World {
             }
             Input::Placed(..)
             | Input::Located(..)
+            | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..) => None,
         };

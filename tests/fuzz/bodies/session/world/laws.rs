@@ -44,6 +44,10 @@ impl World {
                 assert!(!self.locates.contains(pipeline), "asked for twice");
                 self.locates.push(*pipeline);
             }
+            (Output::Resume(id), _) => {
+                assert!(self.holds.is_empty() && self.claims.is_empty(), "it holds something");
+                assert_eq!(self.wish.replace(*id), None, "asked for twice");
+            }
             (Output::OpenLink(link, backend), _) => self.opening(*link, backend),
             (Output::Created(ticket, pipeline), _) => {
                 assert!(self.claims.remove(ticket), "{ticket:?} is not held");
