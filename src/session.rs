@@ -14,18 +14,23 @@
 mod calls;
 mod learn;
 mod loss;
+mod manager;
 mod route;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
+use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use manager::Manager;
+pub use manager::{ManagerCall, ManagerScope};
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -55,6 +60,10 @@ pub enum Input<'a> {
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
+    /// The manager of some backend tells this, after [`Output::Listen`].
+    Event(&'a Arc<ObjectEvent>),
+    /// So many such events were dropped, because this session did not take them.
+    EventsLost(u64),
 }
 
 /// Why a link is not there.
@@ -81,8 +90,16 @@ pub enum Output {
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
     Refuse(String, Failure),
-    /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
-    ServerInfo(String),
+    /// Answer the client's request with this raw id, a call of the manager.
+    Manager(String, ManagerCall),
+    /// Listen to the managers of all backends, and send the client this answer when all are heard.
+    Listen(String),
+    /// Listen to them no longer.
+    StopListening,
+    /// Send the client this event of the manager.
+    Event(Arc<ObjectEvent>),
+    /// Tell the client that so many events of the manager were dropped.
+    EventsLost(u64),
     /// Find a place; answered by [`Input::Placed`].
     Place(Ticket, Wish),
     /// Find out where this pipeline lives and note that this session uses it; answered by
@@ -177,6 +194,7 @@ pub struct Session {
     last_ticket: u64,
     closings: BTreeMap<Ticket, Closing>,
     held_bytes: usize,
+    manager: Manager,
 }
 
 /// A link as the session sees it.
@@ -274,6 +292,7 @@ impl Session {
             last_ticket: 0,
             closings: BTreeMap::new(),
             held_bytes: 0,
+            manager: Manager::default(),
         }
     }
 
@@ -290,6 +309,9 @@ impl Session {
         let is_end =
             |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
         self.making -= out[before..].iter().filter(is_end).count();
+        if self.making == 0 {
+            self.manager.on_nothing_made();
+        }
     }
 
     fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
@@ -304,6 +326,8 @@ impl Session {
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+            Input::Event(event) => self.on_object_event(event, out),
+            Input::EventsLost(count) => self.on_events_lost(count, out),
         }
     }
 
@@ -374,6 +398,7 @@ impl Session {
     /// Notes that `pipeline` lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
+        self.manager.on_known(pipeline, out);
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;
             out.push(Output::Prune);

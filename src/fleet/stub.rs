@@ -31,6 +31,7 @@ impl StubFleet {
             jitter_percent: 0,
             timeout: Duration::from_secs(1),
             retry: Duration::from_millis(200),
+            sample: Duration::from_secs(10),
             eject_after: NonZeroU32::new(3).unwrap(),
             readmit_after: NonZeroU32::new(2).unwrap(),
         };

@@ -31,6 +31,7 @@ fn quick() -> ProbeSettings {
         jitter_percent: 0,
         timeout: PATIENCE,
         retry: Duration::from_millis(10),
+        sample: Duration::from_secs(10),
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
     }

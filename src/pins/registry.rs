@@ -494,5 +494,7 @@ impl Meeting {
     }
 }
 
+mod list;
+
 #[cfg(test)]
 mod tests;

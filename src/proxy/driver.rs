@@ -11,12 +11,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
+use super::hearing::{Hearing, ToTell};
+use super::manager;
 use super::placement::{Claimed, Placed};
+use crate::fleet::Heard;
 use crate::model::{BackendId, PipelineId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::Method;
-use crate::session::{Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
+use crate::session::{Input, LinkFailure, LinkNo, ManagerCall, Output, Session, Ticket, Wish};
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
 type Place = BoxFuture<'static, (Ticket, Result<Placed, Failure>)>;
@@ -57,6 +60,9 @@ pub(crate) struct Driver {
     places: FuturesUnordered<Place>,
     claims: BTreeMap<Ticket, Claimed>,
     events: VecDeque<Event>,
+    hearing: Hearing,
+    /// Tells of the session while it is open.
+    _entry: manager::Entry,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
     routed: RoutingKind,
@@ -64,12 +70,15 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) fn new(edge: Arc<Edge>, session: Session) -> Self {
+        let entry = edge.manager.enter(session.id());
         Self {
             edge,
             session,
             places: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             events: VecDeque::new(),
+            hearing: Hearing::default(),
+            _entry: entry,
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
         }
@@ -137,6 +146,31 @@ impl Driver {
         is_busy
     }
 
+    /// Passes on what is heard from the managers of the backends, until `has_room` says no more.
+    pub(crate) fn poll_hearing<W: Wires>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wires: &mut W,
+        has_room: impl Fn(&W) -> bool,
+    ) -> bool {
+        let mut is_busy = false;
+        while has_room(wires) {
+            let Some(to_tell) = self.hearing.poll(cx) else { break };
+            is_busy = true;
+            match to_tell {
+                ToTell::Answer(text) => {
+                    self.act(Output::Answer(Method::Subscribe, text), "", wires);
+                }
+                ToTell::Heard(Heard::Event(event)) => self.tell(Input::Event(&event), wires),
+                ToTell::Heard(Heard::Lost(count)) => {
+                    self.edge.metrics.on_events_dropped(count);
+                    self.tell(Input::EventsLost(count), wires);
+                }
+            }
+        }
+        is_busy
+    }
+
     fn tell(&mut self, input: Input<'_>, wires: &mut impl Wires) {
         let at_hand = match &input {
             Input::FromClient(text) | Input::FromBackend(_, text) => *text,
@@ -144,7 +178,9 @@ impl Driver {
             | Input::Placed(..)
             | Input::Located(..)
             | Input::LinkOpened(_)
-            | Input::LinkFailed(..) => "",
+            | Input::LinkFailed(..)
+            | Input::Event(_)
+            | Input::EventsLost(_) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(input, &mut outputs);
@@ -173,10 +209,12 @@ impl Driver {
                 self.edge.metrics.on_error_sent(failure.code);
                 wires.send_to_client(&failure.to_text(&id));
             }
-            Output::ServerInfo(id) => {
-                self.edge.metrics.on_local_answer(LocalAnswer::Info);
-                let info = self.edge.server_info();
-                wires.send_to_client(&answer::value(&id, self.session.id(), &info));
+            Output::Manager(id, call) => self.answer_for_manager(id, call, wires),
+            Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
+            Output::StopListening => self.hearing.stop(),
+            Output::Event(event) => wires.send_to_client(&self.edge.manager.event_text(&event)),
+            Output::EventsLost(count) => {
+                wires.send_to_client(&self.edge.manager.loss_text(count));
             }
             Output::OpenLink(link, backend) => {
                 self.routed = RoutingKind::TableHit;
@@ -205,6 +243,20 @@ impl Driver {
             }
             Output::Stray => self.edge.metrics.on_stray(),
         }
+    }
+
+    fn answer_for_manager(&self, id: String, call: ManagerCall, wires: &mut impl Wires) {
+        let text = match manager::answer(&self.edge, &self.session, call) {
+            Ok(value) => {
+                self.edge.metrics.on_local_answer(LocalAnswer::Info);
+                answer::value(&id, self.session.id(), &value)
+            }
+            Err(failure) => {
+                self.edge.metrics.on_error_sent(failure.code);
+                failure.to_text(&id)
+            }
+        };
+        wires.send_to_client(&text);
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::manager::Manager;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Time};
@@ -33,6 +34,8 @@ pub struct Edge {
     pub fleet: FleetHandle,
     /// Places new pipelines.
     pub placement: Placement,
+    /// The server manager that clients see.
+    pub manager: Manager,
     /// Cancelled when client connections are to be closed.
     pub closing: CancellationToken,
     /// Over which time they are closed.

@@ -114,6 +114,7 @@ impl Relay {
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
         is_busy |= self.driver.run_events(&mut self.sockets);
+        is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
         is_busy |= self.flush(cx)?;
         self.check_stuck(cx)?;
         Ok(is_busy)

@@ -15,7 +15,7 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Placement};
+use crate::proxy::{Edge, Manager, Placement};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -102,6 +102,7 @@ impl EdgeSim {
             metrics,
             fleet: handle,
             placement,
+            manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),

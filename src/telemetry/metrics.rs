@@ -1,6 +1,7 @@
 //! The metrics of the process.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,7 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::model::{BackendId, Legs};
+use crate::model::{BackendId, Legs, Usage};
 
 use super::histogram::Histogram;
 use super::labels::{
@@ -53,6 +54,7 @@ struct Values {
     bytes: PerLabel<Direction, Counter>,
     local_answers: PerLabel<LocalAnswer, Counter>,
     strays: Counter,
+    events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
     choices: PerLabel<ChoiceReason, Counter>,
@@ -60,6 +62,9 @@ struct Values {
     backends: PerLabel<HealthLabel, Gauge>,
     backend_load: Family<BackendLabel, Gauge>,
     backend_capacity: Family<BackendLabel, Gauge>,
+    backend_cpus: Family<BackendLabel, Gauge>,
+    backend_cpu: Family<BackendLabel, Gauge<f64, AtomicU64>>,
+    backend_memory: Family<BackendLabel, Gauge>,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
 }
@@ -159,6 +164,11 @@ impl Metrics {
         self.0.values.strays.inc();
     }
 
+    /// Counts events of the manager that a client did not get because it took too few.
+    pub fn on_events_dropped(&self, count: u64) {
+        self.0.values.events_dropped.inc_by(count);
+    }
+
     /// Shows the number of pins.
     pub fn set_pins(&self, count: usize) {
         self.0.values.pins.set(signed(count));
@@ -187,11 +197,25 @@ impl Metrics {
         self.0.values.backend_capacity.get_or_create(&label).set(capacity.0.into());
     }
 
+    /// Shows what a backend of the config file has measured of itself; what is not known is not shown.
+    pub fn set_backend_usage(&self, backend: &BackendId, usage: Usage) {
+        let label = BackendLabel::of(backend);
+        let values = &self.0.values;
+        show(&values.backend_cpus, &label, usage.cpu_count.map(i64::from));
+        let bytes = |kb: u64| i64::try_from(kb.saturating_mul(1_024)).unwrap_or(i64::MAX);
+        show(&values.backend_memory, &label, usage.memory_kb.map(bytes));
+        match usage.cpu_percent {
+            Some(percent) => drop(values.backend_cpu.get_or_create(&label).set(percent)),
+            None => drop(values.backend_cpu.remove(&label)),
+        }
+    }
+
     /// Forgets a backend that is no longer in the config file.
     pub fn forget_backend(&self, backend: &BackendId) {
         let label = BackendLabel::of(backend);
         self.0.values.backend_load.remove(&label);
         self.0.values.backend_capacity.remove(&label);
+        self.set_backend_usage(backend, Usage::default());
     }
 }
 
@@ -215,6 +239,11 @@ impl Values {
             bytes: counters(r, "bytes", "Payload of these messages in bytes"),
             local_answers: counters(r, "local_answers", "Requests answered without a backend"),
             strays: counter(r, "strays", "Messages of backends that answered no call"),
+            events_dropped: counter(
+                r,
+                "manager_events_dropped",
+                "Events of the server manager that clients were too slow for",
+            ),
             errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
             pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
@@ -232,6 +261,24 @@ impl Values {
                 "Load a backend can bear",
                 Family::default(),
             ),
+            backend_cpus: register(
+                r,
+                "backend_cpu_count",
+                "Processors of a backend, as it says",
+                Family::default(),
+            ),
+            backend_cpu: register(
+                r,
+                "backend_cpu_percent",
+                "How busy the processors of a backend are together, as it says",
+                Family::default(),
+            ),
+            backend_memory: register(
+                r,
+                "backend_memory_bytes",
+                "Resident memory of a backend, as it says",
+                Family::default(),
+            ),
             placement: register(
                 r,
                 "placement_seconds",
@@ -245,6 +292,14 @@ impl Values {
                 PerLabel::new(Histogram::default),
             ),
         }
+    }
+}
+
+/// Shows `value` under `label`, or nothing.
+fn show(family: &Family<BackendLabel, Gauge>, label: &BackendLabel, value: Option<i64>) {
+    match value {
+        Some(value) => drop(family.get_or_create(label).set(value)),
+        None => drop(family.remove(label)),
     }
 }
 
@@ -362,6 +417,9 @@ mod tests {
         metrics.set_backend_load(&backend, Legs(12), Legs(400));
         metrics.set_backends(HealthLabel::Healthy, 3);
         metrics.set_pins(7);
+        let usage = Usage { cpu_count: Some(8), cpu_percent: Some(12.5), memory_kb: Some(2) };
+        metrics.set_backend_usage(&backend, usage);
+        metrics.on_events_dropped(5);
         assert_shows(
             &metrics,
             &[
@@ -369,6 +427,10 @@ mod tests {
                 "pinfold_backend_capacity_legs{backend=\"kms-a\"} 400",
                 "pinfold_backends{health=\"healthy\"} 3",
                 "pinfold_pins 7",
+                "pinfold_backend_cpu_count{backend=\"kms-a\"} 8",
+                "pinfold_backend_cpu_percent{backend=\"kms-a\"} 12.5",
+                "pinfold_backend_memory_bytes{backend=\"kms-a\"} 2048",
+                "pinfold_manager_events_dropped_total 5",
             ],
         );
         metrics.forget_backend(&backend);
