@@ -209,7 +209,7 @@ impl Driver {
                 self.edge.metrics.on_error_sent(failure.code);
                 wires.send_to_client(&failure.to_text(&id));
             }
-            Output::Manager(id, call) => self.answer_for_manager(id, call, wires),
+            Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
             Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
             Output::StopListening => self.hearing.stop(),
             Output::Event(event) => wires.send_to_client(&self.edge.manager.event_text(&event)),
@@ -245,15 +245,15 @@ impl Driver {
         }
     }
 
-    fn answer_for_manager(&self, id: String, call: ManagerCall, wires: &mut impl Wires) {
+    fn answer_for_manager(&self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
         let text = match manager::answer(&self.edge, &self.session, call) {
             Ok(value) => {
                 self.edge.metrics.on_local_answer(LocalAnswer::Info);
-                answer::value(&id, self.session.id(), &value)
+                answer::value(id, self.session.id(), &value)
             }
             Err(failure) => {
                 self.edge.metrics.on_error_sent(failure.code);
-                failure.to_text(&id)
+                failure.to_text(id)
             }
         };
         wires.send_to_client(&text);

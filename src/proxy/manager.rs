@@ -153,7 +153,10 @@ pub(super) fn answer(edge: &Edge, session: &Session, call: ManagerCall) -> Resul
         }
         ManagerCall::SetName(name) => done(manager.kept().set_name(name)?),
         ManagerCall::GetSendTagsInEvents => manager.kept().sends_tags.to_string(),
-        ManagerCall::SetSendTagsInEvents(sends) => done(manager.kept().sends_tags = sends),
+        ManagerCall::SetSendTagsInEvents(sends) => {
+            manager.kept().sends_tags = sends;
+            done(())
+        }
         ManagerCall::GetTags => manager.kept().tags_json(),
         ManagerCall::GetTag(key) => match manager.kept().tags.get(&key) {
             Some(value) => json!(value).to_string(),

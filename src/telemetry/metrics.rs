@@ -1,19 +1,17 @@
 //! The metrics of the process.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::model::{BackendId, Legs, Usage};
 
+use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
     ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, Label, LinkFailure,
@@ -60,25 +58,9 @@ struct Values {
     choices: PerLabel<ChoiceReason, Counter>,
     probes: PerLabel<ProbeOutcome, Counter>,
     backends: PerLabel<HealthLabel, Gauge>,
-    backend_load: Family<BackendLabel, Gauge>,
-    backend_capacity: Family<BackendLabel, Gauge>,
-    backend_cpus: Family<BackendLabel, Gauge>,
-    backend_cpu: Family<BackendLabel, Gauge<f64, AtomicU64>>,
-    backend_memory: Family<BackendLabel, Gauge>,
+    of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
-}
-
-/// The one label that is text: bounded, because backends come from the config file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: String,
-}
-
-impl BackendLabel {
-    fn of(backend: &BackendId) -> Self {
-        Self { backend: backend.as_str().to_owned() }
-    }
 }
 
 /// Something open that a gauge counts until this is dropped.
@@ -192,30 +174,17 @@ impl Metrics {
 
     /// Shows load and capacity of a backend of the config file.
     pub fn set_backend_load(&self, backend: &BackendId, load: Legs, capacity: Legs) {
-        let label = BackendLabel::of(backend);
-        self.0.values.backend_load.get_or_create(&label).set(load.0.into());
-        self.0.values.backend_capacity.get_or_create(&label).set(capacity.0.into());
+        self.0.values.of_backends.set_load(backend, load, capacity);
     }
 
     /// Shows what a backend of the config file has measured of itself; what is not known is not shown.
     pub fn set_backend_usage(&self, backend: &BackendId, usage: Usage) {
-        let label = BackendLabel::of(backend);
-        let values = &self.0.values;
-        show(&values.backend_cpus, &label, usage.cpu_count.map(i64::from));
-        let bytes = |kb: u64| i64::try_from(kb.saturating_mul(1_024)).unwrap_or(i64::MAX);
-        show(&values.backend_memory, &label, usage.memory_kb.map(bytes));
-        match usage.cpu_percent {
-            Some(percent) => drop(values.backend_cpu.get_or_create(&label).set(percent)),
-            None => drop(values.backend_cpu.remove(&label)),
-        }
+        self.0.values.of_backends.set_usage(backend, usage);
     }
 
     /// Forgets a backend that is no longer in the config file.
     pub fn forget_backend(&self, backend: &BackendId) {
-        let label = BackendLabel::of(backend);
-        self.0.values.backend_load.remove(&label);
-        self.0.values.backend_capacity.remove(&label);
-        self.set_backend_usage(backend, Usage::default());
+        self.0.values.of_backends.forget(backend);
     }
 }
 
@@ -249,36 +218,7 @@ impl Values {
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
             backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
-            backend_load: register(
-                r,
-                "backend_load_legs",
-                "Load promised to the meetings of a backend",
-                Family::default(),
-            ),
-            backend_capacity: register(
-                r,
-                "backend_capacity_legs",
-                "Load a backend can bear",
-                Family::default(),
-            ),
-            backend_cpus: register(
-                r,
-                "backend_cpu_count",
-                "Processors of a backend, as it says",
-                Family::default(),
-            ),
-            backend_cpu: register(
-                r,
-                "backend_cpu_percent",
-                "How busy the processors of a backend are together, as it says",
-                Family::default(),
-            ),
-            backend_memory: register(
-                r,
-                "backend_memory_bytes",
-                "Resident memory of a backend, as it says",
-                Family::default(),
-            ),
+            of_backends: BackendGauges::register(r),
             placement: register(
                 r,
                 "placement_seconds",
@@ -292,14 +232,6 @@ impl Values {
                 PerLabel::new(Histogram::default),
             ),
         }
-    }
-}
-
-/// Shows `value` under `label`, or nothing.
-fn show(family: &Family<BackendLabel, Gauge>, label: &BackendLabel, value: Option<i64>) {
-    match value {
-        Some(value) => drop(family.get_or_create(label).set(value)),
-        None => drop(family.remove(label)),
     }
 }
 
