@@ -9,6 +9,7 @@ mod harness;
 mod kurento_client;
 mod load;
 mod loss;
+mod manager;
 mod relay;
 mod requests;
 mod shutdown;

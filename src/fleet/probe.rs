@@ -123,8 +123,9 @@ impl Prober {
         if control.sampled.is_some_and(|last| now.since(last) < self.settings.sample) {
             return Ok(None);
         }
-        control.sampled = Some(now);
-        self.in_time(control.renew_subscriptions()).await?;
+        if control.sampled.replace(now).is_some() {
+            self.in_time(control.renew_subscriptions()).await?;
+        }
         let usage = tokio::time::timeout(self.settings.timeout + CPU_INTERVAL, control.sample())
             .await
             .unwrap_or(Err(ProbeFailure::Timeout))?;

@@ -1,6 +1,7 @@
 //! Probes over real sockets, and what becomes of the backend. Intervals are short, and every test
 //! waits for what it wants to see.
 
+mod manager;
 mod server;
 
 use std::num::NonZeroU32;
