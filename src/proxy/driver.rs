@@ -146,6 +146,12 @@ impl Driver {
         is_busy
     }
 
+    /// Whether the client has subscribed to the manager and not every backend is heard yet. What it
+    /// sends next must wait, for it may cause what it wants to hear of.
+    pub(crate) fn is_subscribing(&self) -> bool {
+        self.hearing.is_beginning()
+    }
+
     /// Passes on what is heard from the managers of the backends, until `has_room` says no more.
     pub(crate) fn poll_hearing<W: Wires>(
         &mut self,

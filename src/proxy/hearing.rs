@@ -41,6 +41,11 @@ impl Hearing {
         self.events = None;
     }
 
+    /// Whether an answer is due.
+    pub(super) fn is_beginning(&self) -> bool {
+        !self.answers.is_empty()
+    }
+
     /// Something to tell, if there is any now.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Option<ToTell> {
         if let Poll::Ready(Some(answer)) = self.answers.poll_next_unpin(cx) {

@@ -123,7 +123,7 @@ impl Relay {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.everybody_has_room() {
+            if !self.sockets.everybody_has_room() || self.driver.is_subscribing() {
                 return Ok(is_busy);
             }
             if self.take_from_client()? {

@@ -8,8 +8,10 @@ const MEETING_COUNT = 8;
 run(async (url) => {
   const client = await connect(url);
   const server = await call(client, 'getServerManager');
-  const created = await listen(server, 'ObjectCreated', 'object');
-  const destroyed = await listen(server, 'ObjectDestroyed', 'objectId');
+  const created = listen(server, 'ObjectCreated', 'object');
+  const destroyed = listen(server, 'ObjectDestroyed', 'objectId');
+  // The library does not tell when it is subscribed; this is sent, and so answered, after that.
+  assert.equal(await call(server, 'getName'), 'manager_ServerManager');
 
   const pipelines = [];
   for (let n = 0; n < MEETING_COUNT; n += 1) {
@@ -48,10 +50,10 @@ run(async (url) => {
 });
 
 /** Subscribes to an event of the manager whose `member` names an object, and collects these. */
-async function listen(server, event, member) {
+function listen(server, event, member) {
   const objects = [];
   let look = () => {};
-  await call(server, 'on', event, (data) => {
+  server.on(event, (data) => {
     objects.push(data[member]);
     look();
   });
