@@ -194,6 +194,9 @@ impl Control {
         }
         let is_whole = ids.len() == Change::ALL.len();
         let (hub, index) = &self.hub;
+        if !is_whole {
+            tracing::warn!(index, "a backend does not let its manager be subscribed to");
+        }
         hub.note(*index, if is_whole { Bringing::Events } else { Bringing::Nothing });
         self.subscriptions =
             if is_whole { Subscriptions::Live(ids) } else { Subscriptions::Refused };

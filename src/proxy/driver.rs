@@ -313,3 +313,6 @@ fn local_answer(method: Method) -> LocalAnswer {
         | Method::Transaction => LocalAnswer::Other,
     }
 }
+
+#[cfg(test)]
+mod tests;

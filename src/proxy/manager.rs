@@ -3,7 +3,9 @@
 //! The manager is one object for the whole process: its name and tags are everybody's, as they are on
 //! a Kurento server. They are kept here and bounded, and forgotten with the process.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
@@ -32,6 +34,8 @@ pub struct Manager {
     /// Seconds since 1970.
     created: u64,
     kept: Mutex<Kept>,
+    /// Beside `kept`, because every event of every listener looks at it.
+    sends_tags: AtomicBool,
     /// Open sessions. As many as there are client connections, at most.
     sessions: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -40,7 +44,6 @@ pub struct Manager {
 struct Kept {
     name: Option<String>,
     tags: BTreeMap<String, String>,
-    sends_tags: bool,
 }
 
 /// A session that `getSessions` tells of until this is dropped.
@@ -61,7 +64,12 @@ impl Manager {
     /// The manager of a process that was started so many seconds after 1970.
     #[must_use]
     pub fn new(created: u64) -> Self {
-        Self { created, kept: Mutex::default(), sessions: Arc::default() }
+        Self {
+            created,
+            kept: Mutex::default(),
+            sends_tags: AtomicBool::new(false),
+            sessions: Arc::default(),
+        }
     }
 
     /// Notes a session while the entry is kept.
@@ -73,16 +81,21 @@ impl Manager {
     }
 
     /// An event as clients are to see it.
-    pub(super) fn event_text(&self, event: &ObjectEvent) -> String {
-        let kept = self.kept();
-        if kept.sends_tags { event.text_with(&kept.tags_json()) } else { event.text.clone() }
+    pub(super) fn event_text<'a>(&self, event: &'a ObjectEvent) -> Cow<'a, str> {
+        match self.sends_tags() {
+            true => event.text_with(&self.kept().tags_json()).into(),
+            false => event.text.as_str().into(),
+        }
     }
 
     /// What a client is told that did not take `count` events in time.
     pub(super) fn loss_text(&self, count: u64) -> String {
-        let kept = self.kept();
-        let tags = if kept.sends_tags { kept.tags_json() } else { "[]".to_owned() };
+        let tags = if self.sends_tags() { self.kept().tags_json() } else { "[]".to_owned() };
         events_lost(count, &tags, Clock::unix_millis())
+    }
+
+    fn sends_tags(&self) -> bool {
+        self.sends_tags.load(Ordering::Relaxed)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -152,9 +165,9 @@ pub(super) fn answer(edge: &Edge, session: &Session, call: ManagerCall) -> Resul
             json!(manager.kept().name.as_deref().unwrap_or(MANAGER)).to_string()
         }
         ManagerCall::SetName(name) => done(manager.kept().set_name(name)?),
-        ManagerCall::GetSendTagsInEvents => manager.kept().sends_tags.to_string(),
+        ManagerCall::GetSendTagsInEvents => manager.sends_tags().to_string(),
         ManagerCall::SetSendTagsInEvents(sends) => {
-            manager.kept().sends_tags = sends;
+            manager.sends_tags.store(sends, Ordering::Relaxed);
             done(())
         }
         ManagerCall::GetTags => manager.kept().tags_json(),
@@ -225,7 +238,7 @@ mod tests {
             "1".to_owned(),
         );
         assert_eq!(manager.event_text(&event), event.text);
-        manager.kept().sends_tags = true;
+        manager.sends_tags.store(true, Ordering::Relaxed);
         assert_eq!(manager.event_text(&event), event.text_with(tags));
         assert!(manager.loss_text(3).contains(tags));
     }

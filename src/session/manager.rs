@@ -151,6 +151,10 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<bool, Failure> {
         let Request { id, method, params } = request;
+        let needs_session = matches!(method, Method::Unsubscribe | Method::Ref | Method::Unref);
+        if needs_session && params.session_id.is_none() && !self.is_told {
+            return Err(Failure::bad_parameter("'sessionId' parameter is required"));
+        }
         let text = match method {
             Method::Describe => answer::described_manager(id, &self.id),
             Method::Invoke => return self.invoke_manager(id, params, out),

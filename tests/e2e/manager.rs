@@ -151,3 +151,16 @@ async fn a_transaction_may_hold_what_every_backend_answers_alike_and_nothing_els
         assert_eq!(refused.code(), Some(40008), "{method} {name}: {refused}");
     }
 }
+
+/// A Kurento server carries out the calls of a connection in their order, so what is made after
+/// `subscribe` is heard of, even if both were sent at once.
+#[tokio::test]
+async fn what_is_made_right_behind_a_subscription_is_heard() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let (client, mut events) = edge.connect().await;
+    let subscribing = subscribe(&client, "ObjectCreated");
+    let ((), pipeline) =
+        futures_util::future::join(subscribing, client.create_pipeline(None)).await;
+    hears(&mut events, "ObjectCreated", &pipeline.unwrap()).await;
+}

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Bounds, Hints, Input, Ticket, Wish};
 use super::*;
 use crate::model::{BackendId, SessionId};
 use crate::protocol::event::Change;
+use crate::protocol::request::Hints;
+use crate::session::{Bounds, Input, LinkNo, Ticket, Wish};
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
@@ -95,7 +96,7 @@ fn begin(session: &mut Session) -> Ticket {
 fn answer_create(session: &mut Session, object: &str) -> Vec<Output> {
     let text =
         format!(r#"{{"id":9,"jsonrpc":"2.0","result":{{"sessionId":"s","value":"{object}"}}}}"#);
-    handle(session, Input::FromBackend(super::super::LinkNo(0), &text))
+    handle(session, Input::FromBackend(LinkNo(0), &text))
 }
 
 #[test]
@@ -148,6 +149,11 @@ fn parameters_are_read_as_kurento_reads_them() {
 #[test]
 fn bad_calls_get_the_errors_of_a_real_server() {
     let all = || session(ManagerScope::All);
+    let told = || {
+        let mut session = all();
+        call(&mut session, "describe", json!({}));
+        session
+    };
     for (out, code, message) in [
         (invoke("getUsedCpu", Value::Null), 40001, "'operationParams' is required"),
         (invoke("getUsedCpu", json!([1])), 40001, "'operationParams' is required"),
@@ -172,8 +178,9 @@ fn bad_calls_get_the_errors_of_a_real_server() {
             "Event 'Nope' not supported",
         ),
         (call(&mut all(), "subscribe", json!({})), -32000, "'type' parameter is required"),
+        (call(&mut all(), "unref", json!({})), -32000, "'sessionId' parameter is required"),
         (
-            call(&mut all(), "unsubscribe", json!({"subscription": []})),
+            call(&mut told(), "unsubscribe", json!({"subscription": []})),
             -32000,
             "'subscription' parameter should be a string",
         ),
@@ -258,7 +265,7 @@ fn with_its_own_scope_a_session_hears_of_its_own_pipelines_whenever_the_event_co
         format!(r#"{{"jsonrpc":"2.0","id":9,"method":"release","params":{{"object":"{A}"}}}}"#);
     handle(&mut session, Input::FromClient(&release));
     let done = r#"{"id":9,"jsonrpc":"2.0","result":{"sessionId":"s"}}"#;
-    handle(&mut session, Input::FromBackend(super::super::LinkNo(0), done));
+    handle(&mut session, Input::FromBackend(LinkNo(0), done));
     let gone = event(Change::Destroyed, A);
     assert_eq!(handle(&mut session, Input::Event(&gone)), [Output::Event(gone.clone())]);
 }
