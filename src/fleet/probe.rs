@@ -3,6 +3,9 @@
 //! A probe is answered by the media service: handshake on the real path, `connect` (which tells the
 //! process by its `serverId`) and `getInfo` once a connection, then `ping`. A TCP connect, or the
 //! handshake alone, proves nothing: Kurento accepts both on a wrong path and while it hangs.
+//!
+//! The same connection measures how the backend is used and brings the events of its manager. All is
+//! asked one after another, so a measurement never overlaps with another or with a probe.
 
 use std::time::Duration;
 
