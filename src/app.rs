@@ -16,7 +16,7 @@ use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
-use crate::proxy::{Edge, ListenError, Listener, Placement, Sessions};
+use crate::proxy::{Edge, ListenError, Listener, Manager, Placement, Sessions};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{Settings, ShutdownSettings};
 use crate::telemetry::Metrics;
@@ -148,6 +148,7 @@ impl App {
             asker: Some(asker),
             hold: settings.sessions.hold,
             placement,
+            manager: Manager::new(Clock::unix_seconds()),
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,
             draws: Mutex::new(Draws::seeded(random::seed())),

@@ -14,6 +14,7 @@
 mod calls;
 mod learn;
 mod loss;
+mod manager;
 mod resume;
 mod route;
 
@@ -21,12 +22,16 @@ mod route;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
+use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use manager::Manager;
+pub use manager::{ManagerCall, ManagerScope};
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -61,6 +66,10 @@ pub enum Input<'a> {
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
+    /// The manager of some backend tells this, after [`Output::Listen`].
+    Event(&'a Arc<ObjectEvent>),
+    /// So many such events were dropped, because this session did not take them.
+    EventsLost(u64),
 }
 
 /// Why a link is not there.
@@ -87,8 +96,16 @@ pub enum Output {
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
     Refuse(String, Failure),
-    /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
-    ServerInfo(String),
+    /// Answer the client's request with this raw id, a call of the manager.
+    Manager(String, ManagerCall),
+    /// Listen to the managers of all backends, and send the client this answer when all are heard.
+    Listen(String),
+    /// Listen to them no longer.
+    StopListening,
+    /// Send the client this event of the manager.
+    Event(Arc<ObjectEvent>),
+    /// Tell the client that so many events of the manager were dropped.
+    EventsLost(u64),
     /// Find a place; answered by [`Input::Placed`].
     Place(Ticket, Wish),
     /// Find out where this pipeline lives and note that this session uses it; answered by
@@ -202,6 +219,7 @@ pub struct Session {
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
     held_bytes: usize,
+    manager: Manager,
 }
 
 /// A link as the session sees it.
@@ -301,6 +319,7 @@ impl Session {
             resuming: None,
             is_closed: false,
             held_bytes: 0,
+            manager: Manager::default(),
         }
     }
 
@@ -317,6 +336,9 @@ impl Session {
         let is_end =
             |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
         self.making -= out[before..].iter().filter(is_end).count();
+        if self.making == 0 {
+            self.manager.on_nothing_made();
+        }
     }
 
     fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
@@ -332,6 +354,8 @@ impl Session {
             Input::Resumed(remains) => self.on_resumed(remains, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+            Input::Event(event) => self.on_object_event(event, out),
+            Input::EventsLost(count) => self.on_events_lost(count, out),
         }
     }
 
@@ -405,6 +429,7 @@ impl Session {
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
         self.is_closed = false;
+        self.manager.on_known(pipeline, out);
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;
             out.push(Output::Prune);

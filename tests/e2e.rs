@@ -11,6 +11,7 @@ pub(crate) mod harness;
 mod kurento_client;
 mod load;
 mod loss;
+mod manager;
 mod relay;
 
 mod requests;

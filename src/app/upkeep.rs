@@ -54,6 +54,7 @@ impl Upkeep {
         self.metrics.set_pins(self.keeper.registry.len().0);
         for backend in &snapshot.backends {
             self.metrics.set_backend_load(&backend.id, backend.load.legs(), backend.capacity);
+            self.metrics.set_backend_usage(&backend.id, backend.usage.last());
         }
     }
 }

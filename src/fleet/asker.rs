@@ -9,14 +9,20 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::{SinkExt, StreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::probe::{Control, dial_control};
+use super::control::{dial, failure_of};
 use super::snapshot::BackendView;
 use super::task::FleetHandle;
 use crate::model::{BackendId, PipelineId, SessionId, Time};
-use crate::policy::health::Health;
+use crate::policy::health::{Health, ProbeFailure};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{BackendSettings, BackendUrl};
 
@@ -223,14 +229,51 @@ async fn run(url: BackendUrl, mut asked: mpsc::Receiver<Asked>, stop: Cancellati
 }
 
 /// Whether the backend says yes; `None` if it could not be asked.
-async fn ask(url: &BackendUrl, line: &mut Option<Control>, text: &str) -> Option<bool> {
-    let control = match line {
-        Some(control) => control,
-        None => {
-            // Kurento keeps answers by session and id for 20 s, across connections.
-            let prefix = format!("pinfold-ask-{:x}", random::seed());
-            line.insert(dial_control(url, prefix).await.ok()?)
-        }
+async fn ask(url: &BackendUrl, line: &mut Option<Line>, text: &str) -> Option<bool> {
+    let line = match line {
+        Some(line) => line,
+        None => line.insert(Line::open(url).await.ok()?),
     };
-    control.succeeds(text).await.ok()
+    line.succeeds(text).await.ok()
+}
+
+/// A connection to a backend.
+struct Line {
+    socket: WebSocketStream<TcpStream>,
+    /// What the ids of its calls begin with: Kurento keeps answers by session and id for 20 s, across
+    /// connections.
+    prefix: String,
+    last_id: u64,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    id: Option<&'a str>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+impl Line {
+    async fn open(url: &BackendUrl) -> Result<Self, ProbeFailure> {
+        let prefix = format!("pinfold-ask-{:x}", random::seed());
+        Ok(Self { socket: dial(url).await?, prefix, last_id: 0 })
+    }
+
+    /// Makes a call; whether it succeeds.
+    async fn succeeds(&mut self, call: &str) -> Result<bool, ProbeFailure> {
+        self.last_id += 1;
+        let id = format!("{}-{}", self.prefix, self.last_id);
+        let text = format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#);
+        self.socket.send(Message::text(text)).await.map_err(|error| failure_of(&error))?;
+        loop {
+            let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
+            let message = message.map_err(|error| failure_of(&error))?;
+            let Message::Text(text) = message else { continue };
+            let answer: Answer<'_> =
+                serde_json::from_str(&text).map_err(|_| ProbeFailure::Protocol)?;
+            if answer.id == Some(&id) {
+                return Ok(answer.error.is_none());
+            }
+        }
+    }
 }

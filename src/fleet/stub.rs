@@ -11,6 +11,7 @@ use super::table::Report;
 use super::task::{Fleet, FleetHandle, Loss};
 use crate::model::{BackendId, Incarnation, Legs};
 use crate::policy::health::{Health, ProbeFailure};
+use crate::protocol::event::ObjectEvent;
 use crate::runtime::{Clock, Tasks};
 use crate::settings::{BackendSettings, BackendUrl, ProbeSettings};
 use crate::telemetry::Metrics;
@@ -31,6 +32,7 @@ impl StubFleet {
             jitter_percent: 0,
             timeout: Duration::from_secs(1),
             retry: Duration::from_millis(200),
+            sample: Duration::from_secs(10),
             eject_after: NonZeroU32::new(3).unwrap(),
             readmit_after: NonZeroU32::new(2).unwrap(),
         };
@@ -52,6 +54,11 @@ impl StubFleet {
     pub(crate) async fn fail(&self, index: usize, health: Health) {
         self.handle.report(index, Report::Failed(ProbeFailure::Timeout)).await;
         self.wait_for(index, health).await;
+    }
+
+    /// The manager of some backend tells this.
+    pub(crate) fn publish(&self, event: ObjectEvent) {
+        self.handle.hub().publish(event);
     }
 
     async fn wait_for(&self, index: usize, health: Health) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::events::{Hub, ObjectEvents};
 use super::probe::Prober;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::table::{FleetTable, Report};
@@ -37,6 +38,7 @@ pub struct FleetHandle {
     reports: mpsc::Sender<(usize, Report)>,
     /// Wakes the probe of each backend, in the order of the config.
     kicks: Arc<[Notify]>,
+    hub: Arc<Hub>,
 }
 
 /// The fleet before it runs.
@@ -64,7 +66,8 @@ impl Fleet {
         let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
         let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
-        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks };
+        let hub = Arc::new(Hub::new(backends.len()));
+        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks, hub };
         let mut draws = Draws::seeded(seed);
         let prober = |(index, settings): (usize, &BackendSettings)| Prober {
             index,
@@ -138,6 +141,7 @@ impl FleetOwner {
             return None;
         }
         let snapshot = self.table.snapshot();
+        self.tell_missing(&snapshot);
         self.tell(before, &snapshot.backends[index]);
         self.count(&snapshot);
         // First the news, so that nobody chooses the lost backend for what its loss sets free.
@@ -161,6 +165,15 @@ impl FleetOwner {
                 tracing::warn!(backend = %id, health, before, %failure, "backend is in trouble");
             }
             _ => tracing::info!(backend = %id, health, before, "backend has changed"),
+        }
+    }
+
+    /// Warns when modules that clients insist on become rarer: new clients may not start.
+    fn tell_missing(&self, snapshot: &FleetSnapshot) {
+        let missing = self.table.missing_modules();
+        let is_new = self.published.borrow().server_info != snapshot.server_info;
+        if is_new && !missing.is_empty() {
+            tracing::warn!(?missing, "a backend lacks modules that clients insist on");
         }
     }
 
@@ -207,6 +220,17 @@ impl FleetHandle {
         if let Some(index) = self.index(backend) {
             self.kicks[index].notify_one();
         }
+    }
+
+    /// Begins to listen to the managers of all backends, those that join later too.
+    #[must_use]
+    pub fn listen(&self) -> ObjectEvents {
+        self.hub.listen()
+    }
+
+    /// Where control connections bring what they hear.
+    pub(super) const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     fn index(&self, backend: &BackendId) -> Option<usize> {

@@ -518,5 +518,7 @@ impl Meeting {
     }
 }
 
+mod list;
+
 #[cfg(test)]
 mod tests;

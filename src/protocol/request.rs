@@ -80,6 +80,8 @@ pub struct Params<'a> {
     /// `type`.
     pub kind: Option<&'a str>,
     pub operation: Option<&'a str>,
+    pub operation_params: Option<&'a str>,
+    pub subscription: Option<&'a str>,
     pub constructor_params: Option<&'a str>,
     pub properties: Option<&'a str>,
     pub operations: Option<&'a str>,
@@ -202,6 +204,8 @@ pub(super) fn read_params<'a>(
             "object" => &mut params.object,
             "type" => &mut params.kind,
             "operation" => &mut params.operation,
+            "operationParams" => &mut params.operation_params,
+            "subscription" => &mut params.subscription,
             "constructorParams" => &mut params.constructor_params,
             "properties" => &mut params.properties,
             "operations" => &mut params.operations,

@@ -11,12 +11,17 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
+use super::hearing::{Hearing, ToTell};
+use super::manager;
 use super::placement::{Claimed, Placed};
+use crate::fleet::Heard;
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method};
-use crate::session::{Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish};
+use crate::session::{
+    Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
+};
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
 type Search = BoxFuture<'static, Found>;
@@ -65,6 +70,7 @@ pub(crate) struct Driver {
     searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
     events: VecDeque<Event>,
+    hearing: Hearing,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
     routed: RoutingKind,
@@ -80,6 +86,7 @@ impl Driver {
             searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             events: VecDeque::new(),
+            hearing: Hearing::default(),
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
             wish: None,
@@ -182,6 +189,37 @@ impl Driver {
         is_busy
     }
 
+    /// Whether the client has subscribed to the manager and not every backend is heard yet. What it
+    /// sends next must wait, for it may cause what it wants to hear of.
+    pub(crate) fn is_subscribing(&self) -> bool {
+        self.hearing.is_beginning()
+    }
+
+    /// Passes on what is heard from the managers of the backends, until `has_room` says no more.
+    pub(crate) fn poll_hearing<W: Wires>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wires: &mut W,
+        has_room: impl Fn(&W) -> bool,
+    ) -> bool {
+        let mut is_busy = false;
+        while has_room(wires) {
+            let Some(to_tell) = self.hearing.poll(cx) else { break };
+            is_busy = true;
+            match to_tell {
+                ToTell::Answer(text) => {
+                    self.act(Output::Answer(Method::Subscribe, text), "", wires);
+                }
+                ToTell::Heard(Heard::Event(event)) => self.tell(Input::Event(&event), wires),
+                ToTell::Heard(Heard::Lost(count)) => {
+                    self.edge.metrics.on_events_dropped(count);
+                    self.tell(Input::EventsLost(count), wires);
+                }
+            }
+        }
+        is_busy
+    }
+
     fn tell(&mut self, input: Input<'_>, wires: &mut impl Wires) {
         let at_hand = match &input {
             Input::FromClient(text) | Input::FromBackend(_, text) => *text,
@@ -190,7 +228,9 @@ impl Driver {
             | Input::Located(..)
             | Input::Resumed(_)
             | Input::LinkOpened(_)
-            | Input::LinkFailed(..) => "",
+            | Input::LinkFailed(..)
+            | Input::Event(_)
+            | Input::EventsLost(_) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(input, &mut outputs);
@@ -219,10 +259,12 @@ impl Driver {
                 self.edge.metrics.on_error_sent(failure.code);
                 wires.send_to_client(&failure.to_text(&id));
             }
-            Output::ServerInfo(id) => {
-                self.edge.metrics.on_local_answer(LocalAnswer::Info);
-                let info = self.edge.server_info();
-                wires.send_to_client(&answer::value(&id, self.session.id(), &info));
+            Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
+            Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
+            Output::StopListening => self.hearing.stop(),
+            Output::Event(event) => wires.send_to_client(&self.edge.manager.event_text(&event)),
+            Output::EventsLost(count) => {
+                wires.send_to_client(&self.edge.manager.loss_text(count));
             }
             Output::OpenLink(link, backend) => {
                 self.routed = RoutingKind::TableHit;
@@ -248,6 +290,20 @@ impl Driver {
             }
             Output::Stray => self.edge.metrics.on_stray(),
         }
+    }
+
+    fn answer_for_manager(&self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
+        let text = match manager::answer(&self.edge, &self.session, call) {
+            Ok(value) => {
+                self.edge.metrics.on_local_answer(LocalAnswer::Info);
+                answer::value(id, self.session.id(), &value)
+            }
+            Err(failure) => {
+                self.edge.metrics.on_error_sent(failure.code);
+                failure.to_text(id)
+            }
+        };
+        wires.send_to_client(&text);
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {
@@ -312,3 +368,6 @@ fn local_answer(method: Method) -> LocalAnswer {
         | Method::Transaction => LocalAnswer::Other,
     }
 }
+
+#[cfg(test)]
+mod tests;

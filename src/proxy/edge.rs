@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::manager::Manager;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::{Away, Sessions};
 use crate::fleet::{Asker, BackendView, FleetHandle};
@@ -41,6 +42,8 @@ pub struct Edge {
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
     pub hold: Duration,
+    /// The server manager that clients see.
+    pub manager: Manager,
     /// Cancelled when client connections are to be closed.
     pub closing: CancellationToken,
     /// Over which time they are closed.

@@ -254,6 +254,7 @@ impl Relay {
         is_busy |= self.driver.run_events(&mut self.sockets);
         self.heed_wish()?;
         self.follow();
+        is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
         is_busy |= self.flush(cx)?;
         self.check_stuck(cx)?;
         Ok(is_busy)
@@ -273,7 +274,7 @@ impl Relay {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.everybody_has_room() {
+            if !self.sockets.everybody_has_room() || self.driver.is_subscribing() {
                 return Ok(is_busy);
             }
             if self.take_from_client()? {

@@ -62,6 +62,7 @@ impl Session {
 
     fn learn_released(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
         self.pipelines.remove(&pipeline);
+        self.manager.on_released(pipeline);
         out.push(Output::Released(pipeline));
     }
 

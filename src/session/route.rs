@@ -183,7 +183,10 @@ impl Session {
             }));
         };
         if object == MANAGER {
-            return self.route_to_manager(going, out);
+            return match self.ask_manager(&going.request, out)? {
+                true => Ok(()),
+                false => self.route_anywhere(going, out),
+            };
         }
         let Some(pipeline) = PipelineId::parse(&object) else {
             let failure = Failure::object_not_found(&object);
@@ -193,31 +196,6 @@ impl Session {
         let is_release = going.request.method == Method::Release && !object.contains('/');
         let learn = if is_release { Learn::Released(pipeline) } else { Learn::Nothing };
         self.route_to_pipeline(going, (pipeline, &object), learn, out)
-    }
-
-    fn route_to_manager(
-        &mut self,
-        going: &Going<'_>,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Failure> {
-        let Request { id, method, params } = &going.request;
-        let is_get_info = || params.operation.and_then(Text::of).is_some_and(|o| o.is("getInfo"));
-        match method {
-            Method::Describe => {
-                self.is_told = true;
-                out.push(Output::Answer(*method, answer::described_manager(id, &self.id)));
-            }
-            Method::Invoke if is_get_info() => {
-                self.is_told = true;
-                out.push(Output::ServerInfo((*id).to_owned()));
-            }
-            // It would end the manager subscriptions of everybody.
-            Method::Release => {
-                return Err(Failure::unexpected("the server manager cannot be released"));
-            }
-            _ => self.route_anywhere(going, out)?,
-        }
-        Ok(())
     }
 
     fn route_to_pipeline(
@@ -510,6 +488,7 @@ impl Session {
             }
         }
         self.check_held(to_hold)?;
+        self.manager.end_all(out);
         let key = self.next_ticket();
         let unanswered = links.len();
         for link in links {

@@ -109,7 +109,10 @@ fn a_library_starts_up_without_any_backend() {
     let session = case.session.id().to_string();
     assert_eq!(described["result"]["sessionId"], session);
     let info = request(2, "invoke", &json!({"object": MANAGER, "operation": "getInfo"}));
-    assert_eq!(case.handle(Input::FromClient(&info)), [Output::ServerInfo("2".into())]);
+    assert_eq!(
+        case.handle(Input::FromClient(&info)),
+        [Output::Manager("2".into(), ManagerCall::GetInfo)]
+    );
     let pong = case.answered(&request(3, "ping", &json!({})));
     assert_eq!(pong["result"], json!({"sessionId": session, "value": "pong"}));
     let alive = case.answered(&request(4, "keepAlive", &json!({"sessionId": session})));

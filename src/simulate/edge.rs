@@ -15,7 +15,7 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Placement, Sessions};
+use crate::proxy::{Edge, Manager, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -108,6 +108,7 @@ impl EdgeSim {
             sessions: Arc::new(Sessions::new(KEEP, 1_000)),
             asker: None,
             hold: Duration::ZERO,
+            manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),

@@ -313,6 +313,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             jitter_percent: 20,
             timeout: Duration::from_millis(1_500),
             retry: Duration::from_millis(200),
+            sample: Duration::from_secs(10),
             eject_after: three,
             readmit_after: two,
         },

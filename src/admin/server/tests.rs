@@ -58,6 +58,9 @@ impl Views for FixedViews {
             meetings: 3,
             participants: 6,
             links: 2,
+            cpu_count: None,
+            cpu_percent: None,
+            memory_kb: None,
             last_probe_ms: Some(1.5),
             last_failure: None,
         }]

@@ -1,6 +1,6 @@
 //! Requests whose parameters are odd, or that are too many.
 
-use super::row::{CALL, Client, Row};
+use super::row::{CALL, Client, PIPELINE, Row};
 use super::rows;
 
 const ELSEWHERE: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
@@ -20,7 +20,9 @@ fn long() -> String {
 
 /// A call that the double does not answer.
 fn unanswered() -> String {
-    CALL.replace("getCpuCount", "silence").replace(":7", ":6")
+    CALL.replace("manager_ServerManager", PIPELINE)
+        .replace("getMetadata", "silence")
+        .replace(":7", ":6")
 }
 
 rows! {

@@ -42,7 +42,7 @@ pub(super) const AN_ANSWER: &str = r#"{"id":1,"#;
 /// A call that any backend can answer; what rows of bytes that pass carry.
 pub(super) const CALL: &str = concat!(
     r#"{"jsonrpc":"2.0","id":7,"method":"invoke","#,
-    r#""params":{"object":"manager_ServerManager","operation":"getCpuCount"}}"#
+    r#""params":{"object":"manager_ServerManager","operation":"getMetadata"}}"#
 );
 
 /// What the client gets.

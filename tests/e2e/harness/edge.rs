@@ -25,7 +25,12 @@ pub(crate) struct KmsSim {
 impl KmsSim {
     /// One that answers at once, so that what a test sees does not hang on the load of a machine.
     pub(crate) async fn start(id: &str) -> Self {
-        let arguments = ["kms-sim", "--listen", "127.0.0.1:0", "--name", id, "--timed", "false"];
+        Self::start_at(id, "127.0.0.1:0").await
+    }
+
+    /// One that listens on `address`, as one before it did.
+    pub(crate) async fn start_at(id: &str, address: &str) -> Self {
+        let arguments = ["kms-sim", "--listen", address, "--name", id, "--timed", "false"];
         let mut process = Process::pinfold(id, &arguments);
         let url = process.line_after("listening on ").await;
         Self { id: id.to_owned(), url, process }

@@ -28,11 +28,13 @@ const METHODS: [&str; 13] = [
 ];
 
 /// Members of `params` that may occur once.
-pub(super) const PARAMS: [&str; 8] = [
+pub(super) const PARAMS: [&str; 10] = [
     "sessionId",
     "object",
     "type",
     "operation",
+    "operationParams",
+    "subscription",
     "constructorParams",
     "properties",
     "operations",
@@ -109,6 +111,8 @@ pub(super) fn check_params(ours: &Params<'_>, theirs: &Members<'_>) {
         ours.object,
         ours.kind,
         ours.operation,
+        ours.operation_params,
+        ours.subscription,
         ours.constructor_params,
         ours.properties,
         ours.operations,

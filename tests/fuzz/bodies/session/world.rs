@@ -179,12 +179,16 @@ impl World {
             Output::RelayToClient
             | Output::Answer(..)
             | Output::Refuse(..)
-            | Output::ServerInfo(_) => true,
+            | Output::Manager(..)
+            | Output::Listen(_)
+            | Output::Event(_)
+            | Output::EventsLost(_) => true,
             Output::Relay(_)
             | Output::ToBackend(..)
             | Output::Place(..)
             | Output::Locate(_)
             | Output::Resume(_)
+            | Output::StopListening
             | Output::OpenLink(..)
             | Output::Created(..)
             | Output::NotCreated(_)
@@ -339,7 +343,9 @@ impl World {
             | Input::Located(..)
             | Input::Resumed(_)
             | Input::LinkOpened(_)
-            | Input::LinkFailed(..) => None,
+            | Input::LinkFailed(..)
+            | Input::Event(_)
+            | Input::EventsLost(_) => None,
         };
         let mut out = Vec::new();
         self.session.handle(input, &mut out);

@@ -35,7 +35,11 @@ impl World {
                 serde_json::from_str::<Value>(&text).expect("errors are JSON");
                 self.answered(&canonical(id));
             }
-            (Output::ServerInfo(id), _) => self.answered(&canonical(id)),
+            (Output::Manager(id, _), _) => self.answered(&canonical(id)),
+            (Output::Listen(answer), _) => {
+                let answer: Value = serde_json::from_str(answer).expect("answers are JSON");
+                self.answered(&answer["id"].to_string());
+            }
             (Output::Place(ticket, wish), _) => {
                 assert!(self.tickets_seen.insert(*ticket), "{ticket:?} is used twice");
                 self.places.insert(*ticket, wish.clone());
@@ -58,7 +62,10 @@ impl World {
             }
             (Output::Released(pipeline), _) => drop(self.holds.remove(pipeline)),
             (Output::Unheld(pipeline), _) => self.unheld(*pipeline),
-            (Output::Prune, _) => {}
+            (
+                Output::Prune | Output::StopListening | Output::Event(_) | Output::EventsLost(_),
+                _,
+            ) => {}
             (Output::Stray, at_hand) => assert!(matches!(at_hand, Some((_, false)))),
         }
     }
