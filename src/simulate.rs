@@ -69,6 +69,8 @@ pub struct Tally {
     pub pipelines: u64,
     /// Processes that were killed or given up for lost.
     pub losses: u64,
+    /// Pipelines taken back because their pins did not settle.
+    pub withdrawn: u64,
 }
 
 /// A run in which nothing broke.
@@ -96,11 +98,11 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, withdrawn } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {losses} losses"
+             {pipelines} pipelines, {withdrawn} taken back, {losses} losses"
         )
     }
 }
@@ -116,6 +118,7 @@ impl Tally {
             events: self.events + other.events,
             pipelines: self.pipelines + other.pipelines,
             losses: self.losses + other.losses,
+            withdrawn: self.withdrawn + other.withdrawn,
         }
     }
 }

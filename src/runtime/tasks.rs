@@ -48,7 +48,8 @@ impl Tasks {
         name: &'static str,
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
-        let guard = (self.tracker.token(), Vital { name, tasks: self.clone() });
+        // Dropped in this order: whoever awaited the thread knows then how it ended.
+        let guard = (Vital { name, tasks: self.clone() }, self.tracker.token());
         let span = tracing::error_span!("task", name);
         let work = move || {
             let _guard = guard;
@@ -127,7 +128,8 @@ mod tests {
     async fn a_thread_is_awaited_and_its_end_unasked_is_a_fault() {
         let tasks = Tasks::new();
         let (release, released) = std::sync::mpsc::channel::<()>();
-        tasks.spawn_thread("thread", move || drop(released.recv())).unwrap();
+        let work = move || assert!(released.recv().is_err(), "nobody sends");
+        tasks.spawn_thread("thread", work).unwrap();
         tasks.tracker.close();
         assert_eq!(tasks.tracker.len(), 1);
         drop(release);

@@ -1,10 +1,10 @@
 //! The pin store as an edge reaches it: slow, sometimes away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 use super::Bug;
 use super::time::VirtualClock;
@@ -16,13 +16,16 @@ use crate::runtime::Timer;
 /// Microseconds that the store takes to do something, at most.
 const LATENCY_MAX_MICROS: usize = 3_000;
 
+/// Microseconds that a pin takes to settle, at most: longer than most round trips.
+const SETTLE_MAX_MICROS: usize = 60_000;
+
 /// A [`MemoryStore`] behind a slow connection.
 pub(super) struct SlowStore {
     pub(super) pins: MemoryStore,
     clock: VirtualClock,
     fleet: FleetHandle,
     bug: Option<Bug>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 struct Inner {
@@ -39,7 +42,8 @@ impl SlowStore {
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
         let inner = Inner { draws, away_until: Time::ZERO, complaint: None };
-        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner: Mutex::new(inner) }
+        let inner = Arc::new(Mutex::new(inner));
+        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner }
     }
 
     /// Does not answer until `until`.
@@ -153,5 +157,23 @@ impl PinStore for SlowStore {
         epoch: u64,
     ) -> BoxFuture<'a, Result<bool, PinError>> {
         self.do_unpin(meeting, epoch).boxed()
+    }
+
+    /// Some pins settle at once, others later or, while the store is away, not at all.
+    fn settled(&self, _epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
+        let micros = {
+            let draws = &mut self.lock().draws;
+            if draws.below(2) == 0 { 0 } else { draws.below(SETTLE_MAX_MICROS) as u64 }
+        };
+        if micros == 0 {
+            return ready(Ok(())).boxed();
+        }
+        let (inner, clock) = (self.inner.clone(), self.clock.clone());
+        let settling = async move {
+            clock.sleep(Duration::from_micros(micros)).await;
+            let until = inner.lock().unwrap_or_else(PoisonError::into_inner).away_until;
+            if until > clock.now() { Err(PinError::Away) } else { Ok(()) }
+        };
+        settling.boxed()
     }
 }

@@ -21,7 +21,8 @@ use crate::model::{BackendId, Incarnation, MeetingName};
 use crate::pins::Pin;
 
 /// Meeting -> epoch, process, backend.
-const PINS: TableDefinition<'_, &str, (u64, u64, &str)> = TableDefinition::new("pinfold-pins");
+pub(super) const PINS: TableDefinition<'_, &str, (u64, u64, &str)> =
+    TableDefinition::new("pinfold-pins");
 
 /// Backend -> how often a process of it was given up for lost.
 const LOSSES: TableDefinition<'_, &str, u32> = TableDefinition::new("pinfold-losses");
