@@ -39,6 +39,8 @@ pub enum Bug {
     LateAnswer,
     /// A pin outlives the process it was made on.
     KeptPin,
+    /// The store says that a pin is settled when it is not.
+    EarlyAnswer,
 }
 
 /// One run to be made.

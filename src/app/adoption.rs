@@ -85,3 +85,6 @@ async fn give_way(number: usize) {
         tokio::task::yield_now().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! The pin store as an edge reaches it: slow, sometimes away.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ struct Inner {
     draws: Draws,
     away_until: Time,
     complaint: Option<String>,
+    /// The highest epoch that somebody asked for, and those that are not settled.
+    last_epoch: u64,
+    unsettled: BTreeSet<u64>,
 }
 
 impl SlowStore {
@@ -41,7 +45,13 @@ impl SlowStore {
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
-        let inner = Inner { draws, away_until: Time::ZERO, complaint: None };
+        let inner = Inner {
+            draws,
+            away_until: Time::ZERO,
+            complaint: None,
+            last_epoch: 0,
+            unsettled: BTreeSet::new(),
+        };
         let inner = Arc::new(Mutex::new(inner));
         Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner }
     }
@@ -49,6 +59,11 @@ impl SlowStore {
     /// Does not answer until `until`.
     pub(super) fn go_away(&self, until: Time) {
         self.lock().away_until = until;
+    }
+
+    /// Whether the pin of `epoch` outlives the edge.
+    pub(super) fn is_settled(&self, epoch: u64) -> bool {
+        !self.lock().unsettled.contains(&epoch)
     }
 
     /// What was asked of it that must not be asked.
@@ -160,20 +175,36 @@ impl PinStore for SlowStore {
     }
 
     /// Some pins settle at once, others later or, while the store is away, not at all.
-    fn settled(&self, _epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
-        let micros = {
-            let draws = &mut self.lock().draws;
-            if draws.below(2) == 0 { 0 } else { draws.below(SETTLE_MAX_MICROS) as u64 }
-        };
-        if micros == 0 {
+    fn settled(&self, epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
+        let wait = self.lock().settling(epoch);
+        if self.bug == Some(Bug::EarlyAnswer) || wait.is_zero() {
             return ready(Ok(())).boxed();
         }
         let (inner, clock) = (self.inner.clone(), self.clock.clone());
         let settling = async move {
-            clock.sleep(Duration::from_micros(micros)).await;
-            let until = inner.lock().unwrap_or_else(PoisonError::into_inner).away_until;
-            if until > clock.now() { Err(PinError::Away) } else { Ok(()) }
+            clock.sleep(wait).await;
+            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            if inner.away_until > clock.now() {
+                return Err(PinError::Away);
+            }
+            inner.unsettled.remove(&epoch);
+            Ok(())
         };
         settling.boxed()
+    }
+}
+
+impl Inner {
+    /// How long the pin of `epoch` takes to settle from now: none if it has.
+    fn settling(&mut self, epoch: u64) -> Duration {
+        let is_new = epoch > self.last_epoch;
+        self.last_epoch = self.last_epoch.max(epoch);
+        if is_new && self.draws.below(2) == 0 {
+            self.unsettled.insert(epoch);
+        }
+        if !self.unsettled.contains(&epoch) {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(1 + self.draws.below(SETTLE_MAX_MICROS) as u64)
     }
 }
