@@ -11,5 +11,6 @@ mod load;
 mod loss;
 mod relay;
 mod requests;
+mod restart;
 mod shutdown;
 mod tls;

@@ -30,7 +30,7 @@ impl Drop for State {
     }
 }
 
-/// One process of an edge, without its sockets. Dropped, it has crashed.
+/// One process of an edge, without its sockets.
 struct Process {
     fleet: StubFleet,
     store: Arc<DiskStore>,
@@ -83,8 +83,8 @@ impl Process {
         self.store.lookup(&name(meeting)).await.unwrap()
     }
 
-    /// Ends without a word to anybody. Nothing that was not settled counts.
-    fn crash(mut self) {
+    /// Ends, with nothing removed that was not before.
+    fn end(mut self) {
         self.store.close();
         self.writer.take().unwrap().join().unwrap();
     }
@@ -112,7 +112,7 @@ async fn a_restart_neither_splits_a_live_meeting_nor_revives_a_lost_one() {
     let live = process.pin("live", 0).await;
     assert_ne!(live.incarnation, lost.incarnation, "what came back counts as another");
     // It ends before anybody has removed the lost pin.
-    process.crash();
+    process.end();
 
     let mut process = Process::start(&state);
     assert_eq!(process.found, [(name("live"), live.clone()), (name("lost"), lost)]);
@@ -121,7 +121,7 @@ async fn a_restart_neither_splits_a_live_meeting_nor_revives_a_lost_one() {
     judging.await.unwrap();
     assert_eq!(process.lookup("live").await, Some(live));
     assert_eq!(process.lookup("lost").await, None);
-    process.crash();
+    process.end();
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn a_loss_is_on_disk_before_it_is_acted_on() {
     std::fs::copy(state.0.join("pins.redb"), copy.0.join("pins.redb")).unwrap();
     let opened = DiskStore::open(StateDir::open(&copy.0).unwrap(), 10, WhenAway::Refuse).unwrap();
     assert_eq!(opened.losses, [(id(0), 1)].into());
-    process.crash();
+    process.end();
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn meetings_that_nobody_comes_back_for_end_a_grace_after_their_backend_is_
     process.fleet.answer(1, 8, Health::Healthy).await;
     process.pin("quiet", 0).await;
     process.pin("unheard", 1).await;
-    process.crash();
+    process.end();
 
     let mut process = Process::start(&state);
     let judging = process.adopt();
@@ -167,7 +167,7 @@ async fn meetings_that_nobody_comes_back_for_end_a_grace_after_their_backend_is_
     process.keeper.sweep(process.after(2 * GRACE)).await;
     assert_eq!(process.lookup("unheard").await, None);
     assert_eq!(process.keeper.registry.len(), (0, 0));
-    process.crash();
+    process.end();
     assert_eq!(Process::start(&state).found, [], "nor is anything left on disk");
 }
 
@@ -183,7 +183,7 @@ async fn pins_on_a_backend_that_restarted_died_or_was_taken_away_do_not_hold() {
     let claim = process.store.claim(&name("away"), &elsewhere, Incarnation(9)).await.unwrap();
     let Claim::Made(pin) = claim else { panic!("{claim:?}") };
     process.store.settled(pin.epoch).await.unwrap();
-    process.crash();
+    process.end();
 
     let mut process = Process::start(&state);
     assert_eq!(process.found.len(), 3);
@@ -196,5 +196,5 @@ async fn pins_on_a_backend_that_restarted_died_or_was_taken_away_do_not_hold() {
     for meeting in ["restarted", "dead", "away"] {
         assert_eq!(process.lookup(meeting).await, None, "{meeting}");
     }
-    process.crash();
+    process.end();
 }
