@@ -372,6 +372,28 @@ impl Session {
         self.prune_at = PRUNE_AT_MIN.max(self.pipelines.len() * 2);
     }
 
+    /// A pipeline that was just made may not stay, because its pin may be forgotten: destroys it.
+    pub fn withdraw(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
+        let Some(link) = self.pipelines.remove(&pipeline) else { return };
+        out.push(Output::Released(pipeline));
+        let ticket = self.next_ticket();
+        let session = &self.id;
+        // A backend that this no longer reaches gives up what the session had there by itself.
+        if let Phase::Open { calls, .. } = &mut self.links[link.0].phase {
+            let id = format!("\"pinfold-withdraw-{}\"", ticket.0);
+            let text = format!(
+                r#"{{"id":{id},"jsonrpc":"2.0","method":"release","params":{{"object":"{pipeline}","sessionId":"{session}"}}}}"#
+            );
+            calls.push(Call {
+                id: CallId::new(&id),
+                method: Method::Release,
+                goes_anywhere: false,
+                learn: Learn::Own,
+            });
+            out.push(Output::ToBackend(link, text));
+        }
+    }
+
     /// Whether a message of the client waits for a place or a link.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

@@ -13,8 +13,8 @@ mod load;
 mod loss;
 mod manager;
 mod relay;
-
 mod requests;
+mod restart;
 mod resume;
 mod shutdown;
 mod tls;

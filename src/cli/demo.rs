@@ -110,6 +110,7 @@ fn settings(args: &DemoArgs, backends: &[SocketAddr]) -> anyhow::Result<Settings
     let mut text = format!(
         "listeners = [{{ addr = \"{}\" }}]\n\
          admin = {{ addr = \"{}\" }}\n\
+         pins = {{ store = \"memory\" }}\n\
          shutdown = {{ close_window_ms = 0, deadline_ms = 2000 }}\n",
         args.listen, args.admin_listen
     );

@@ -1,5 +1,6 @@
 //! The backend table: what each probe changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::ServerFacts;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::task::Loss;
-use crate::model::{Incarnation, Usage};
+use crate::model::{BackendId, Incarnation, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::health::{Change, HealthMachine, Probe, ProbeFailure, Thresholds};
 use crate::protocol::server_info::{FleetInfo, merge_infos};
@@ -46,7 +47,7 @@ struct Row {
 impl FleetTable {
     pub(super) fn new(backends: &[BackendSettings], thresholds: Thresholds) -> Self {
         let row = |settings: &BackendSettings| {
-            let health = HealthMachine::new(thresholds);
+            let health = HealthMachine::new(thresholds, 0);
             let view = BackendView {
                 id: settings.id.clone(),
                 url: settings.url.clone(),
@@ -69,6 +70,20 @@ impl FleetTable {
             server_info: None,
             missing_modules: Vec::new(),
         }
+    }
+
+    /// Nothing was heard of any backend; processes of them were given up for lost that often before.
+    pub(super) fn remember(&mut self, losses: &BTreeMap<BackendId, u32>) {
+        for row in &mut self.rows {
+            if let Some(count) = losses.get(&row.view.id) {
+                row.health = HealthMachine::new(row.health.thresholds(), *count);
+            }
+        }
+    }
+
+    /// How often processes of the backend with that index were given up for lost.
+    pub(super) fn losses(&self, index: usize) -> u32 {
+        self.rows[index].health.losses()
     }
 
     pub(super) fn snapshot(&self) -> FleetSnapshot {
@@ -162,7 +177,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
-    use crate::model::{BackendId, Legs};
+    use crate::model::Legs;
     use crate::policy::health::Health;
     use crate::settings::BackendUrl;
 

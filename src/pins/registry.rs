@@ -156,6 +156,11 @@ impl Registry {
         match self.meetings.entry(MeetingId::Named(meeting.clone())) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
+                if known.is_outlived_by(pin) {
+                    let idle = Idle { since: None, ..known.idle };
+                    *known = Meeting { idle, ..Meeting::begun(pin.clone(), charge) };
+                    return Begun::Adopted;
+                }
                 if known.is_ending || known.pin.epoch != pin.epoch {
                     return Begun::Ending;
                 }
@@ -167,6 +172,28 @@ impl Registry {
             Entry::Vacant(vacant) => {
                 vacant.insert(Meeting::begun(pin.clone(), charge));
                 Begun::Adopted
+            }
+        }
+    }
+
+    /// A pin was found of a meeting that nobody here has taken part in yet: enters it, to end when
+    /// nobody comes within the grace. As with [`Begun::Adopted`], whether the pin still exists must be
+    /// looked up after this. `load` is that of its backend. Returns whether the meeting was not here.
+    #[must_use]
+    pub fn adopt(
+        &self,
+        meeting: &MeetingName,
+        pin: &Pin,
+        load: Arc<BackendLoad>,
+        now: Time,
+    ) -> bool {
+        let id = MeetingId::Named(meeting.clone());
+        match self.meetings.entry(id.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                let mut known = vacant.insert(Meeting::new(pin.clone(), load));
+                self.idle(&mut known.idle, Expiry::Meeting(id), now);
+                true
             }
         }
     }
@@ -480,6 +507,11 @@ impl Meeting {
             is_confirmed: false,
             is_ending: false,
         }
+    }
+
+    /// Whether nothing of it lives and `pin` is a later one: then its own is no more, for epochs rise.
+    fn is_outlived_by(&self, pin: &Pin) -> bool {
+        self.live == 0 && !self.is_ending && self.pin.epoch < pin.epoch
     }
 
     /// The claim that kept this meeting alive has become `pipeline`, used by one session. It may be

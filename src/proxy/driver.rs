@@ -7,17 +7,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
-use super::placement::{Claimed, Placed};
+use super::placement::{Claimed, Placed, Settling};
 use crate::fleet::Heard;
 use crate::model::{BackendId, PipelineId, SessionId};
+use crate::pins::PinError;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
+use crate::protocol::reply::parse_reply;
 use crate::protocol::request::{Hints, Method};
 use crate::session::{
     Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
@@ -76,6 +79,14 @@ pub(crate) struct Driver {
     routed: RoutingKind,
     /// The session that the client wants to go on with.
     wish: Option<SessionId>,
+    /// The answer at hand tells the client of pipelines whose pins are not settled: it and all that
+    /// follows is kept back.
+    is_keeping: bool,
+    unsettled: FuturesUnordered<Settling>,
+    /// Pipelines that the last answer tells of.
+    made: Vec<PipelineId>,
+    /// What the client is to be sent, in order; first the answer that waits.
+    kept: Vec<String>,
 }
 
 impl Driver {
@@ -90,6 +101,10 @@ impl Driver {
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
             wish: None,
+            is_keeping: false,
+            unsettled: FuturesUnordered::new(),
+            made: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -109,8 +124,78 @@ impl Driver {
         self.routed
     }
 
+    /// Whether messages for the client are kept back until a pin is settled. Nothing is to be handed
+    /// over from the client or a backend meanwhile, so that what is kept has a bound.
+    pub(crate) fn is_keeping(&self) -> bool {
+        self.is_keeping
+    }
+
+    /// Looks whether what the client is told of is settled by now, and then sends what was kept; says
+    /// whether it was.
+    pub(crate) fn poll_settled(&mut self, cx: &mut Context<'_>, wires: &mut impl Wires) -> bool {
+        if !self.is_keeping {
+            return false;
+        }
+        while let Poll::Ready(Some(settled)) = self.unsettled.poll_next_unpin(cx) {
+            if let Err(error) = settled {
+                self.unsettled.clear();
+                self.take_back(&error, wires);
+            }
+        }
+        if !self.unsettled.is_empty() {
+            return false;
+        }
+        self.is_keeping = false;
+        for text in std::mem::take(&mut self.kept) {
+            wires.send_to_client(&text);
+        }
+        true
+    }
+
+    /// The pin of a pipeline that was just made may be forgotten: the client gets an error in place of
+    /// the answer, and all that the answer tells of is destroyed.
+    fn take_back(&mut self, error: &PinError, wires: &mut impl Wires) {
+        let failure = Failure::not_enough_resources(error.to_string());
+        self.edge.metrics.on_error_sent(failure.code);
+        let answer = &mut self.kept[0];
+        *answer = failure.to_text(parse_reply(answer).id);
+        let mut outputs = Vec::new();
+        for pipeline in std::mem::take(&mut self.made) {
+            self.session.withdraw(pipeline, &mut outputs);
+        }
+        for output in outputs {
+            self.act(output, "", wires);
+        }
+    }
+
+    /// Sends a message to the client, or keeps it.
+    fn send_to_client(&mut self, text: &str, wires: &mut impl Wires) {
+        if self.is_keeping {
+            self.kept.push(text.to_owned());
+        } else {
+            wires.send_to_client(text);
+        }
+    }
+
+    /// A pipeline is there; the client is told when its pin is settled.
+    fn on_created(&mut self, ticket: Ticket, pipeline: PipelineId) {
+        let Some(claim) = self.claims.remove(&ticket) else { return };
+        self.made.push(pipeline);
+        let Some(mut settling) = claim.created(pipeline) else { return };
+        // Most often the write was faster than the backend.
+        let settling = match (&mut settling).now_or_never() {
+            Some(Ok(())) => return,
+            Some(Err(error)) => ready(Err(error)).boxed(),
+            None => settling,
+        };
+        self.unsettled.push(settling);
+        self.is_keeping = true;
+    }
+
     /// Hands over what the backend of `link` sent.
     pub(crate) fn on_backend(&mut self, link: LinkNo, text: &str, wires: &mut impl Wires) {
+        debug_assert!(!self.is_keeping, "nothing is read while something is kept");
+        self.made.clear();
         self.tell(Input::FromBackend(link, text), wires);
     }
 
@@ -203,7 +288,7 @@ impl Driver {
         has_room: impl Fn(&W) -> bool,
     ) -> bool {
         let mut is_busy = false;
-        while has_room(wires) {
+        while !self.is_keeping && has_room(wires) {
             let Some(to_tell) = self.hearing.poll(cx) else { break };
             is_busy = true;
             match to_tell {
@@ -246,25 +331,29 @@ impl Driver {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, at_hand);
             }
-            Output::RelayToClient => wires.send_to_client(at_hand),
+            Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, &text);
             }
             Output::Answer(method, text) => {
                 self.edge.metrics.on_local_answer(local_answer(method));
-                wires.send_to_client(&text);
+                self.send_to_client(&text, wires);
             }
             Output::Refuse(id, failure) => {
                 self.edge.metrics.on_error_sent(failure.code);
-                wires.send_to_client(&failure.to_text(&id));
+                self.send_to_client(&failure.to_text(&id), wires);
             }
             Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
             Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
             Output::StopListening => self.hearing.stop(),
-            Output::Event(event) => wires.send_to_client(&self.edge.manager.event_text(&event)),
+            Output::Event(event) => {
+                let text = self.edge.manager.event_text(&event).into_owned();
+                self.send_to_client(&text, wires);
+            }
             Output::EventsLost(count) => {
-                wires.send_to_client(&self.edge.manager.loss_text(count));
+                let text = self.edge.manager.loss_text(count);
+                self.send_to_client(&text, wires);
             }
             Output::OpenLink(link, backend) => {
                 self.routed = RoutingKind::TableHit;
@@ -275,11 +364,7 @@ impl Driver {
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => self.locate(pipeline),
             Output::Resume(id) => self.wish = Some(id),
-            Output::Created(ticket, pipeline) => {
-                if let Some(claim) = self.claims.remove(&ticket) {
-                    claim.created(pipeline);
-                }
-            }
+            Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
@@ -292,7 +377,7 @@ impl Driver {
         }
     }
 
-    fn answer_for_manager(&self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
+    fn answer_for_manager(&mut self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
         let text = match manager::answer(&self.edge, &self.session, call) {
             Ok(value) => {
                 self.edge.metrics.on_local_answer(LocalAnswer::Info);
@@ -303,7 +388,7 @@ impl Driver {
                 failure.to_text(id)
             }
         };
-        wires.send_to_client(&text);
+        self.send_to_client(&text, wires);
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {

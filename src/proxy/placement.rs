@@ -4,16 +4,17 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Registry, Room};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, PinStore, Registry, Room};
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
@@ -61,8 +62,10 @@ pub(super) struct Placed {
     pub(super) claim: Option<Claimed>,
 }
 
+/// Resolves when a new pipeline's pin outlives this process, or may not.
+pub(super) type Settling = BoxFuture<'static, Result<(), PinError>>;
+
 /// A place taken for a pipeline that is about to be made. Dropped, it is given back.
-#[derive(Debug)]
 pub(super) struct Claimed {
     registry: Arc<Registry>,
     timer: Arc<dyn Timer>,
@@ -71,9 +74,8 @@ pub(super) struct Claimed {
     what: Option<Taken>,
 }
 
-#[derive(Debug)]
 enum Taken {
-    Named { meeting: MeetingName, epoch: u64 },
+    Named { meeting: MeetingName, epoch: u64, pins: Arc<dyn PinStore> },
     Unnamed { home: Home, charge: Charge, room: Room },
 }
 
@@ -112,12 +114,15 @@ impl PlaceError {
 }
 
 impl Claimed {
-    /// The pipeline exists. When this returns, every other session can find it.
-    pub(super) fn created(mut self, pipeline: PipelineId) {
+    /// The pipeline exists. When this returns, every other session can find it. The client that made
+    /// it is told when its pin has settled; `None`: at once.
+    pub(super) fn created(mut self, pipeline: PipelineId) -> Option<Settling> {
+        let mut settling = None;
         match self.what.take() {
             None => {}
-            Some(Taken::Named { meeting, epoch }) => {
+            Some(Taken::Named { meeting, epoch, pins }) => {
                 self.registry.created(&meeting, epoch, pipeline);
+                settling = Some(pins.settled(epoch));
             }
             Some(Taken::Unnamed { home, charge, room }) => {
                 self.registry.created_unnamed(home, charge, pipeline);
@@ -128,12 +133,19 @@ impl Claimed {
         if self.lost.is_cancelled() {
             self.registry.released(pipeline, self.timer.now());
         }
+        settling
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed").finish_non_exhaustive()
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
+        if let Some(Taken::Named { meeting, epoch, .. }) = self.what.take() {
             self.registry.not_created(&meeting, epoch, self.timer.now());
         }
     }
@@ -328,7 +340,8 @@ impl Placement {
             self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
-        let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
+        let (pins, epoch) = (self.keeper.pins.clone(), pin.epoch);
+        let taken = Taken::Named { meeting: meeting.clone(), epoch, pins };
         let claim = self.claimed(backend, taken);
         // A loss that was handled before the registry knew of us has left us behind.
         if backend.lost.is_cancelled() {

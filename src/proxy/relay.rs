@@ -5,7 +5,8 @@
 //!
 //! Backpressure: while more than `write_buffer_max_bytes` wait for the client, neither its links nor
 //! it are read; while that much waits for a backend, the client is not read. So at most that bound and
-//! one message wait in memory. A socket that takes nothing for `write_timeout` is given up.
+//! one message wait in memory. A socket that takes nothing for `write_timeout` is given up. While the
+//! answer to a `create` waits until its pin is on disk, neither the client nor a link is read.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -152,7 +153,8 @@ impl Relay {
             if let Poll::Ready(visit) = self.at.1.poll(cx) {
                 return Poll::Ready(visit);
             }
-            let mut is_busy = self.driver.poll_places(cx);
+            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
+            is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
             self.flush_links(cx);
@@ -248,6 +250,7 @@ impl Relay {
     /// Does what can be done now; says whether there may be more.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut is_busy = self.poll_desk(cx);
+        is_busy |= self.driver.poll_settled(cx, &mut self.sockets);
         is_busy |= self.driver.poll_places(cx);
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
@@ -274,7 +277,8 @@ impl Relay {
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.everybody_has_room() || self.driver.is_subscribing() {
+            let waits = self.driver.is_keeping() || self.driver.is_subscribing();
+            if waits || !self.sockets.everybody_has_room() {
                 return Ok(is_busy);
             }
             if self.take_from_client()? {
@@ -357,7 +361,7 @@ impl Relay {
     fn read_link(&mut self, cx: &mut Context<'_>, number: LinkNo) -> bool {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.client_has_room() {
+            if self.driver.is_keeping() || !self.sockets.client_has_room() {
                 return is_busy;
             }
             let Some(taken) = self.take_from_link(number) else { return is_busy };
@@ -440,7 +444,8 @@ impl Relay {
     /// Goes on without the client until none of its messages waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.driver.session().is_waiting() {
-            let mut is_busy = self.driver.poll_places(cx);
+            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
+            is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
             if !is_busy {

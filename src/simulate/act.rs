@@ -252,6 +252,7 @@ impl World {
             process: link.far.map(|(process, _)| process),
             conn: link.conn,
             is_released: call.number <= ledger.closed_after,
+            is_told: false,
             elements: Vec::new(),
         };
         check::one_backend(self, &fact);

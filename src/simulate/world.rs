@@ -131,6 +131,8 @@ pub(super) struct PipelineFact {
     pub(super) conn: ConnNo,
     /// Somebody has asked for its end.
     pub(super) is_released: bool,
+    /// Its client has been sent its id.
+    pub(super) is_told: bool,
     pub(super) elements: Vec<String>,
 }
 

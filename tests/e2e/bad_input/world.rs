@@ -47,7 +47,8 @@ impl World {
              backend_message_max_bytes = 65536\ndepth_max = 16\n{limits}",
             double.url
         );
-        let settings = pinfold::settings::parse(&config).unwrap();
+        let mut settings = pinfold::settings::parse(&config).unwrap();
+        settings.pins.store = StoreKind::Memory;
         let app = App::start(&settings, Clock::start()).await.unwrap();
         let takes_pins = || async { app.backends()[0].takes_pins.then_some(()) };
         wait_for("the backend takes pins", takes_pins).await;

@@ -58,7 +58,7 @@ pub(crate) struct Edge {
     pub(crate) url: String,
     pub(crate) process: Process,
     admin: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Edge {
@@ -102,7 +102,17 @@ impl Edge {
             url = url.or_else(|| after("listening on "));
             admin = admin.or_else(|| after("admin on http://"));
         }
-        Self { url: url.unwrap(), admin: admin.unwrap(), process, _dir: dir }
+        Self { url: url.unwrap(), admin: admin.unwrap(), process, dir }
+    }
+
+    /// Where its config file is, and its state.
+    pub(crate) fn dir(&self) -> &TempDir {
+        &self.dir
+    }
+
+    /// The same, when it has ended.
+    pub(crate) fn into_dir(self) -> TempDir {
+        self.dir
     }
 
     /// A client of the first listener.
