@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use futures_util::future::join_all;
+use pinfold::load::{CallError, Client};
+use serde_json::json;
 
 use crate::e2e::harness::{Edge, KmsSim, Process, TempDir, wait_for};
 
@@ -148,4 +150,71 @@ async fn what_is_on_disk_is_for_the_owner_alone_and_memory_leaves_nothing_there(
     let (client, _events) = edge.connect().await;
     client.create_pipeline(Some("standup")).await.unwrap();
     assert_eq!(files(edge.dir().path()), ["pinfold.toml"]);
+}
+
+/// Kibibytes that the pin file may have: the library begins with 1,032, room for some thousand pins.
+const CRAMPED_KIB: u32 = 1_100;
+
+/// Meetings made at once on a cramped disk.
+const AT_ONCE: usize = 100;
+
+/// More than there is room for.
+const TOO_MANY: usize = 10_000;
+
+/// A name as long as it may be, to fill the file soon.
+fn long_name(number: usize) -> String {
+    format!("{number:0>250}")
+}
+
+/// Makes meetings and releases their pipelines, so that only their pins stay, until the log says that
+/// pins cannot be written. Returns the refusals.
+async fn fill_the_disk(edge: &Edge) -> Vec<CallError> {
+    let (client, _events) = edge.connect().await;
+    let client = &client;
+    let make = |number| async move {
+        let pipeline = client.create_pipeline(Some(&long_name(number))).await?;
+        client.call("release", json!({"object": pipeline})).await.map(drop)
+    };
+    let mut refused = Vec::new();
+    for first in (0..TOO_MANY).step_by(AT_ONCE) {
+        let made = join_all((first..first + AT_ONCE).map(make)).await;
+        refused.extend(made.into_iter().filter_map(Result::err));
+        if edge.process.stderr().contains("pins cannot be written") {
+            return refused;
+        }
+    }
+    panic!("the disk took {TOO_MANY} pins");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_new_meetings_and_leaves_no_pipeline_behind() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let edge = Edge::start_cramped(&sims, ("", CRAMPED_KIB), TempDir::create()).await;
+    let refused = fill_the_disk(&edge).await;
+    assert!(!refused.is_empty());
+    for error in refused {
+        assert!(error.to_string().contains("pin store is away"), "{error}");
+    }
+    let (client, _events) = edge.connect().await;
+    let new = client.create_pipeline(Some("new")).await.unwrap_err();
+    assert_eq!(new.code(), Some(40009));
+    client.create_pipeline(Some(&long_name(0))).await.unwrap();
+    client.create_pipeline(None).await.unwrap();
+    let (direct, _events) = Client::connect(&sims[0].url).await.unwrap();
+    let pipelines = json!({"object": "manager_ServerManager", "operation": "getPipelines"});
+    let left = || async {
+        let left = direct.call("invoke", pipelines.clone()).await.unwrap();
+        (left["value"].as_array().unwrap().len() == 2).then_some(())
+    };
+    wait_for("only those two pipelines are left", left).await;
+}
+
+#[tokio::test]
+async fn a_full_disk_stops_nobody_if_the_operator_wants_it_so() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let more = "[pins]\nwhen_away = \"serve\"\n";
+    let edge = Edge::start_cramped(&sims, (more, CRAMPED_KIB), TempDir::create()).await;
+    assert_eq!(fill_the_disk(&edge).await.len(), 0);
+    let (client, _events) = edge.connect().await;
+    client.create_pipeline(Some("new")).await.unwrap();
 }
