@@ -21,6 +21,9 @@ use super::socket::Socket;
 use super::stream::{self, Stream};
 use crate::settings::{BackendUrl, Limits};
 
+/// Pauses before a link whose handshake was cut is tried again.
+const CUT_PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
+
 /// Why a link could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
@@ -43,8 +46,8 @@ pub(super) enum DialError {
 
 /// Opens a link to the backend at `url`. `masks` seeds the masks of its frames.
 ///
-/// A connection that ends within the handshake is tried once more: a process that was dying as we
-/// called is now gone, and refuses.
+/// A connection that ends within the handshake is tried again, twice: a process that was dying as
+/// we called is gone soon, and refuses.
 ///
 /// # Errors
 /// What went wrong, at the latest after `limits.dial_timeout`.
@@ -60,9 +63,15 @@ pub(super) async fn dial_within(
     masks: u64,
 ) -> Result<Socket, DialError> {
     let shake = async {
-        match shake_hands(url, max, masks).await {
-            Err(DialError::Cut(_)) => shake_hands(url, max, masks).await,
-            done => done,
+        let mut pauses = CUT_PAUSES.into_iter();
+        loop {
+            let shaken = shake_hands(url, max, masks).await;
+            match (&shaken, pauses.next()) {
+                (Err(DialError::Cut(_) | DialError::Io(_)), Some(pause)) => {
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return shaken,
+            }
         }
     };
     tokio::time::timeout(timeout, shake).await.unwrap_or(Err(DialError::Timeout))

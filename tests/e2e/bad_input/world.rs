@@ -3,6 +3,7 @@
 use futures_util::{SinkExt, StreamExt};
 use pinfold::app::App;
 use pinfold::runtime::{Clock, Tasks};
+use pinfold::settings::StoreKind;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
