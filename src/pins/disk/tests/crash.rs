@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
-use super::super::file::{Contents, read, write};
-use super::super::writer::{Changes, Journal, JournalError};
 use super::*;
+use crate::pins::disk::file::{Contents, read, write};
+use crate::pins::disk::writer::{Changes, Journal, JournalError};
 
 /// What was done to a file, in order.
 #[derive(Clone, Debug)]
