@@ -130,7 +130,7 @@ async fn a_backend_killed_in_the_middle_costs_its_own_meetings_only() {
     }
     assert!(!lost.is_empty() && lost.len() < 9, "{lost:?}");
 
-    sims[0].process.signal("STOP");
+    sims[0].process.freeze().await;
     script.tell(&json!(lost));
     assert!(script.reports("waiting").await["calls"].as_u64().unwrap() > 0);
     sims[0].process.signal("KILL");

@@ -62,7 +62,7 @@ async fn a_backend_that_was_lost_and_came_back_keeps_its_new_meetings_only() {
     client.create_pipeline(Some("first")).await.unwrap();
     let home = edge.backend_of("first").await;
     let (at, other) = if home == "a" { (0, "b") } else { (1, "a") };
-    sims[at].process.signal("STOP");
+    sims[at].process.freeze().await;
     let ejected = || async {
         let backends = edge.backends().await;
         (backends[at]["health"] == "ejected").then_some(())

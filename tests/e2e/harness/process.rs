@@ -70,6 +70,17 @@ impl Process {
         }
     }
 
+    /// Stops it, as by a debugger; returns when it stands still.
+    pub(crate) async fn freeze(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.id());
+        let stands = || async {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T').then_some(())
+        };
+        super::wait_for("it stands still", stands).await;
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
