@@ -227,6 +227,9 @@ pub struct Session {
 struct Link {
     backend: BackendId,
     phase: Phase,
+    /// Whether there was one to that backend before, here or where the client comes from. What that
+    /// still brings may take the tie, so every message over this one names the session.
+    had_earlier: bool,
 }
 
 impl Link {
@@ -442,7 +445,8 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            self.links.push(Link { backend: backend.clone(), phase: Phase::Closed });
+            let backend = backend.clone();
+            self.links.push(Link { backend, phase: Phase::Closed, had_earlier: false });
             self.links.len() - 1
         }))
     }

@@ -199,13 +199,16 @@ async fn run(url: BackendUrl, mut asked: mpsc::Receiver<Asked>, stop: Cancellati
     loop {
         let next = tokio::time::timeout(LINE_IDLE_MAX, asked.recv());
         let question = match stop.run_until_cancelled(next).await {
-            None | Some(Ok(None)) => return,
+            None => return,
+            // Whoever could ask has gone: the process is about to stop.
+            Some(Ok(None)) => return stop.cancelled().await,
             Some(Ok(Some(question))) => question,
             Some(Err(_)) => {
                 line = None;
                 // Nothing to close any more: wait for as long as it takes.
                 match stop.run_until_cancelled(asked.recv()).await {
-                    None | Some(None) => return,
+                    None => return,
+                    Some(None) => return stop.cancelled().await,
                     Some(Some(question)) => question,
                 }
             }

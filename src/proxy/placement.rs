@@ -202,7 +202,10 @@ impl Placement {
                     self.begin(&meeting, &pin, view, charge()).await
             {
                 doubt.settle();
-                claim.created(pipeline);
+                if let Some(settling) = claim.created(pipeline) {
+                    // If it fails the pin may be forgotten at a restart; the pipeline is there.
+                    let _ = settling.await;
+                }
                 return true;
             }
         }

@@ -16,6 +16,7 @@ impl Session {
             self.forget_pipelines_of(link, out);
         }
         let phase = std::mem::replace(&mut self.links[link.0].phase, Phase::Closed);
+        self.links[link.0].had_earlier |= matches!(phase, Phase::Open { .. });
         if failure == LinkFailure::Cut && matches!(phase, Phase::Open { is_tied: true, .. }) {
             self.reopen(link, out);
         }

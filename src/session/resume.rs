@@ -114,6 +114,7 @@ impl Session {
         }
         for backend in backends {
             let link = self.link_to(&backend);
+            self.links[link.0].had_earlier = true;
             if matches!(self.links[link.0].phase, Phase::Closed) {
                 self.tie(link, out);
             }

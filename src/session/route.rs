@@ -417,9 +417,10 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
+        let had_earlier = self.links[link.0].had_earlier;
         if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
             calls.push(call);
-            out.push(if !*is_tied && needs_session {
+            out.push(if needs_session && (had_earlier || !*is_tied) {
                 Output::ToBackend(link, complete(going.text, opening, &self.id))
             } else if going.is_at_hand {
                 Output::Relay(link)
@@ -434,7 +435,7 @@ impl Session {
         let held = Held { waiting, opening, call };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
-            Link { backend, phase } => {
+            Link { backend, phase, .. } => {
                 out.push(Output::OpenLink(link, backend.clone()));
                 *phase = Phase::Opening(vec![held]);
             }

@@ -18,7 +18,7 @@ use crate::runtime::Timer;
 const LATENCY_MAX_MICROS: usize = 3_000;
 
 /// Microseconds that a pin takes to settle, at most: longer than most round trips.
-const SETTLE_MAX_MICROS: usize = 40_000;
+const SETTLE_MAX_MICROS: usize = 60_000;
 
 /// A [`MemoryStore`] behind a slow connection.
 pub(super) struct SlowStore {
