@@ -366,7 +366,9 @@ impl Driver {
             Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
-            Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
+            Output::Released(pipeline) => {
+                self.edge.placement.keeper.released(pipeline, self.edge.now());
+            }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => {
                 let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);

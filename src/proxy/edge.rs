@@ -143,7 +143,8 @@ impl Edge {
     pub(crate) async fn find(&self, pipeline: PipelineId) -> Option<BackendId> {
         let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
         let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
-        self.placement.adopt(pipeline, home, None).await.then(|| view.id.clone())
+        let meeting = self.placement.keeper.found.meeting_of(pipeline);
+        self.placement.adopt(pipeline, home, meeting).await.then(|| view.id.clone())
     }
 
     /// Finds a place for what a session wishes.
