@@ -126,12 +126,14 @@ impl DiskStore {
         for (meeting, pin) in &contents.pins {
             memory.restore(meeting.clone(), pin);
         }
+        let mut notes = Notes::after(contents.last_epoch, contents.losses.clone());
+        contents.orphans.iter().for_each(|orphan| notes.on_gone(*orphan));
         let progress = Progress { settled: contents.last_epoch, is_away: false };
         Arc::new(Self {
             memory,
             pipelines: Pipelines::knowing(&contents.pipelines, pins_max),
             when_away,
-            notes: Mutex::new(Notes::after(contents.last_epoch, contents.losses.clone())),
+            notes: Mutex::new(notes),
             noted: Condvar::new(),
             progress: watch::Sender::new(progress),
         })

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::store::Pin;
 use crate::model::{MeetingName, PipelineId};
 
 /// Pipelines with their meetings. No more than the store has kept, and fewer with each backend that
@@ -12,9 +13,17 @@ use crate::model::{MeetingName, PipelineId};
 pub struct Found(Mutex<BTreeMap<PipelineId, MeetingName>>);
 
 impl Found {
-    /// `pipeline` was of `meeting` when the process before ended.
-    pub fn add(&self, pipeline: PipelineId, meeting: MeetingName) {
-        self.lock().insert(pipeline, meeting);
+    /// What the process before has left: its pins, and `pipelines` with the epochs of these.
+    pub fn fill(&self, pins: &[(MeetingName, Pin)], pipelines: &[(u64, PipelineId)]) {
+        let mut by_epoch: Vec<_> = pins.iter().map(|(meeting, pin)| (pin.epoch, meeting)).collect();
+        by_epoch.sort_unstable();
+        let meeting_of = |epoch: &u64| {
+            let found = by_epoch.binary_search_by_key(epoch, |(epoch, _)| *epoch);
+            found.ok().map(|index| by_epoch[index].1.clone())
+        };
+        let named =
+            pipelines.iter().filter_map(|(epoch, pipeline)| Some((*pipeline, meeting_of(epoch)?)));
+        self.lock().extend(named);
     }
 
     /// The meeting that `pipeline` was of. That it lives is for the caller to know.

@@ -98,6 +98,11 @@ impl Keeper {
     /// `pipeline` was destroyed, for everybody.
     pub fn released(&self, pipeline: PipelineId, now: Time) {
         self.registry.released(pipeline, now);
+        self.forget(pipeline);
+    }
+
+    /// A pipeline of an earlier process of this edge is no more.
+    pub fn forget(&self, pipeline: PipelineId) {
         self.found.remove(pipeline);
         self.pins.forget_pipeline(pipeline);
     }
@@ -112,10 +117,9 @@ impl Keeper {
         charge: Charge,
     ) -> bool {
         let counts = self.registry.adopt_pipeline((meeting, epoch), pipeline, charge);
-        self.found.remove(pipeline);
-        // Of another meeting by now, or another epoch, it was noted anew.
-        if !counts && !self.registry.knows(pipeline) {
-            self.pins.forget_pipeline(pipeline);
+        // Else its meeting has moved on; should somebody use it, it is looked at again.
+        if counts {
+            self.found.remove(pipeline);
         }
         counts
     }

@@ -53,6 +53,8 @@ pub(super) struct Contents {
     pub(super) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under these pins, in the order of their epochs.
     pub(super) pipelines: Vec<(u64, PipelineId)>,
+    /// Pipelines of pins that are no more.
+    pub(super) orphans: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
     pub(super) last_epoch: u64,
 }
@@ -204,8 +206,10 @@ impl Contents {
         epochs.sort_unstable();
         for row in lib(table.iter())? {
             let (pipeline, epoch) = lib(row)?;
-            if epochs.binary_search(&epoch.value()).is_ok() {
-                self.pipelines.push((epoch.value(), PipelineId::from_u128(pipeline.value())));
+            let (pipeline, epoch) = (PipelineId::from_u128(pipeline.value()), epoch.value());
+            match epochs.binary_search(&epoch) {
+                Ok(_) => self.pipelines.push((epoch, pipeline)),
+                Err(_) => self.orphans.push(pipeline),
             }
         }
         self.pipelines.sort_unstable();
