@@ -8,7 +8,7 @@ use pinfold::model::{BackendId, PipelineId, SessionId};
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
-    Bounds, Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish,
+    Bounds, Input, LinkFailure, LinkNo, Output, Remains, Session, Subscriptions, Ticket, Wish,
 };
 use serde_json::Value;
 
@@ -163,7 +163,12 @@ impl World {
         }
         let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
         backends.push(backend(script.pick(4)));
-        self.handle(Input::Resumed(Some(Remains { id, backends, pipelines })));
+        self.handle(Input::Resumed(Some(Remains {
+            id,
+            backends,
+            pipelines,
+            subscriptions: Subscriptions::default(),
+        })));
     }
 
     pub(super) fn has_opening(&self) -> bool {
