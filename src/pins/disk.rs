@@ -10,7 +10,7 @@
 //!
 //! Beside the pins it is noted under which of them each pipeline was made, so that the next process
 //! knows the meeting of one that still lives. Nobody waits for that: it is written with the next
-//! claim, or after 50 ms.
+//! claim, or after 10 ms.
 
 mod dir;
 mod file;

@@ -1,6 +1,7 @@
 //! Starts the processes of a test, waits for conditions, and asks the edge about itself.
 
 mod edge;
+mod party;
 mod process;
 mod socket;
 mod stub_backend;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) use edge::{Edge, KmsSim, get};
+pub(crate) use party::Party;
 pub(crate) use process::Process;
 pub(crate) use socket::{RawSocket, narrow_socket, raw_socket, send_text};
 pub(crate) use stub_backend::{EVENT_PADDING_BYTES, StubBackend};

@@ -1,5 +1,7 @@
 //! An edge that is killed and started again on what it has left on disk.
 
+mod at_work;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -38,8 +40,7 @@ async fn homes(edge: &Edge) -> Vec<String> {
 
 /// Kills `edge` without a warning and starts another on what it has left.
 async fn kill_and_restart(mut edge: Edge, sims: &[KmsSim], more: &str) -> Edge {
-    edge.process.signal("KILL");
-    edge.process.exited().await;
+    edge.kill().await;
     Edge::start_with(sims, more, edge.into_dir()).await
 }
 
@@ -90,6 +91,12 @@ async fn pins_that_nobody_comes_back_for_end() {
     let sims = KmsSim::start_all(["a", "b"]).await;
     let edge = Edge::start(&sims).await;
     fill(&edge).await;
+    for sim in &sims {
+        let (direct, _events) = Client::connect(&sim.url).await.unwrap();
+        for pipeline in sim.pipelines().await {
+            direct.call("release", json!({"object": pipeline})).await.unwrap();
+        }
+    }
     let mut edge = kill_and_restart(edge, &sims, "[pins]\ngrace_ms = 1\n").await;
     let opened = format!("pins={MEETINGS}");
     assert!(edge.process.stderr().contains(&opened), "{}", edge.process.stderr());

@@ -18,7 +18,7 @@ const LAZY: Duration = Duration::from_secs(1);
 
 /// How long a new pipeline may wait for others. With the length of two writes, one of which may be
 /// under way, it bounds for how long a crash makes its meeting unknown.
-const SOON: Duration = Duration::from_millis(50);
+const SOON: Duration = Duration::from_millis(10);
 
 /// Pause before a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
