@@ -89,11 +89,8 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (pins, left, fleet) = start_pins(&settings.pins, fleet, &inner)?;
-        let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let (keeper, left, fleet) = start_keeper(&settings.pins, fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
-        let keeper = Arc::new(Keeper::new(pins, registry.clone()));
-        keeper.found.fill(&left.pins, &left.pipelines);
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
@@ -119,7 +116,7 @@ impl App {
             reserve: settings.placement.reserve,
         };
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
-        let views = EdgeViews { fleet: handle.clone(), registry };
+        let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -215,6 +212,19 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// The keeper of the pins, and what a process before has left.
+fn start_keeper(
+    settings: &PinSettings,
+    fleet: Fleet,
+    tasks: &Tasks,
+) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
+    let (pins, left, fleet) = start_pins(settings, fleet, tasks)?;
+    let registry = Arc::new(Registry::new(settings.grace, settings.pins_max));
+    let keeper = Arc::new(Keeper::new(pins, registry));
+    keeper.found.fill(&left.pins, &left.pipelines);
+    Ok((keeper, left, fleet))
 }
 
 /// Opens the pin store, with the pins and losses that a process before has left.

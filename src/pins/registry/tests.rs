@@ -254,7 +254,7 @@ fn apply(world: &mut World, held: &mut Held, step: &Step) {
             held.pipelines.retain(|held| *held != p);
         }
         Step::Lost => {
-            world.registry.drop_backend(&backend(), ONE).pins;
+            world.registry.drop_backend(&backend(), ONE);
             *held = Held { made: std::mem::take(&mut held.made), ..Held::default() };
         }
         Step::Pass(seconds) => drop(world.pass(u64::from(seconds))),
