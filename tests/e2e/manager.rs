@@ -182,6 +182,13 @@ async fn a_client_that_comes_back_hears_the_manager_again() {
         client.create_pipeline(Some("standup")).await.unwrap();
         let session = session_of(&client).await;
         drop(client);
+        if !more.is_empty() {
+            let closed = || async {
+                let backends = edge.backends().await;
+                backends.iter().all(|backend| backend["links"] == 0).then_some(())
+            };
+            wait_for("its links are closed", closed).await;
+        }
 
         let (client, mut events) = edge.connect().await;
         client.call("connect", json!({"sessionId": session})).await.unwrap();

@@ -10,6 +10,7 @@ use pinfold::load::{Client, Events};
 use pinfold::model::Draws;
 use serde_json::json;
 
+use super::all_is_written;
 use crate::e2e::harness::{Edge, KmsSim, Party, TempDir, wait_for, within_bound};
 
 /// Meetings at the time of the kill.
@@ -75,13 +76,6 @@ async fn counts(edge: &Edge) -> BTreeMap<String, u64> {
     let count = |row: &serde_json::Value| row["pipelines"].as_u64().unwrap();
     let has_any = rows.filter(|row| count(row) > 0);
     has_any.map(|row| (row["id"].as_str().unwrap().to_owned(), count(row))).collect()
-}
-
-/// What is made now is on disk with all that was made before.
-async fn all_is_written(edge: &Edge) {
-    let (client, _events) = edge.connect().await;
-    let last = client.create_pipeline(Some("the-last")).await.unwrap();
-    client.call("release", json!({"object": last})).await.unwrap();
 }
 
 #[tokio::test]
