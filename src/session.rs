@@ -12,16 +12,19 @@
 //! Not here: which backend a meeting gets (`policy`, `pins`), how a link is dialled (`proxy`).
 
 mod calls;
+mod deadline;
 mod learn;
 mod loss;
 mod route;
+mod texts;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, Opening};
@@ -55,6 +58,8 @@ pub enum Input<'a> {
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
+    /// [`Session::deadline`] has come.
+    Tick,
 }
 
 /// Why a link is not there.
@@ -77,6 +82,8 @@ pub enum Output {
     RelayToClient,
     /// Send this text to a backend.
     ToBackend(LinkNo, String),
+    /// Send this call to a backend once more, because the link broke before its answer came.
+    Again(LinkNo, String),
     /// Send the client this answer to its call of that method, which no backend was asked.
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
@@ -102,6 +109,11 @@ pub enum Output {
     Prune,
     /// A backend's message answered no call and was dropped.
     Stray,
+    /// The backend of this link has left so many calls unanswered for too long. Their senders are
+    /// told by [`Output::Refuse`].
+    TimedOut(LinkNo, usize),
+    /// A backend's message answered a call that had taken too long, and was dropped.
+    Late,
 }
 
 /// What a place is wanted for.
@@ -134,6 +146,11 @@ pub struct Bounds {
     pub calls_max: usize,
     /// Pipelines known to be in use.
     pub pipelines_max: usize,
+    /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks. A call that
+    /// does not fit is answered with 40003 then; with 0 all are.
+    pub resend_max_bytes: usize,
+    /// Time a backend may take to answer; then the call is answered with 40003.
+    pub call_timeout: Duration,
 }
 
 /// How much a session keeps, against its [`Bounds`].
@@ -163,6 +180,8 @@ pub struct Session {
     id: SessionId,
     server_id: String,
     bounds: Bounds,
+    /// The time of what is being handled.
+    now: Time,
     /// What the URL says of every pipeline created here.
     url: Hints,
     /// Whether the client has been told the session, so that it counts as the connection's own.
@@ -184,15 +203,36 @@ pub struct Session {
 struct Link {
     backend: BackendId,
     phase: Phase,
+    /// While it is opened again: calls that are then sent again, behind the edge's own and before
+    /// those that wait in `phase`.
+    again: Calls,
 }
 
 impl Link {
-    /// Calls that are sent and not answered, or wait to be sent.
+    /// Calls of the client that are sent and not answered, or wait to be sent.
     fn call_count(&self) -> usize {
         match &self.phase {
             Phase::Closed => 0,
-            Phase::Opening(held) => held.len(),
+            Phase::Opening(held) => {
+                let own_count = usize::from(held.first().is_some_and(Held::is_own));
+                held.len() - own_count + self.again.len()
+            }
             Phase::Open { calls, .. } => calls.len(),
+        }
+    }
+
+    /// Calls that were sent and are not answered.
+    const fn sent(&self) -> &Calls {
+        match &self.phase {
+            Phase::Closed | Phase::Opening(_) => &self.again,
+            Phase::Open { calls, .. } => calls,
+        }
+    }
+
+    const fn sent_mut(&mut self) -> &mut Calls {
+        match &mut self.phase {
+            Phase::Closed | Phase::Opening(_) => &mut self.again,
+            Phase::Open { calls, .. } => calls,
         }
     }
 }
@@ -200,7 +240,7 @@ impl Link {
 #[derive(Debug)]
 enum Phase {
     Closed,
-    /// Being dialled; these messages go first when it is open.
+    /// Being dialled; these messages go when it is open. The edge's own is the first.
     Opening(Vec<Held>),
     /// `is_tied`: the backend has tied the link to the session, so that messages need not name it.
     Open {
@@ -226,6 +266,17 @@ struct Held {
     waiting: Waiting,
     opening: Option<Opening>,
     call: Call,
+}
+
+impl Held {
+    const fn is_own(&self) -> bool {
+        matches!(self.call.learn, Learn::Own)
+    }
+
+    /// Whether it is about nothing that lives at the end of its link, so that it can go elsewhere.
+    fn may_move(&self) -> bool {
+        self.call.learn.creates() || self.call.goes_anywhere
+    }
 }
 
 /// A message that waits until this pipeline is located.
@@ -263,6 +314,7 @@ impl Session {
             id,
             server_id: server_id.to_owned(),
             bounds,
+            now: Time::ZERO,
             url,
             is_told: false,
             links: Vec::new(),
@@ -283,8 +335,9 @@ impl Session {
         &self.id
     }
 
-    /// Takes in what happened and appends what to do to `out`.
-    pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+    /// Takes in what happened at `now` and appends what to do to `out`.
+    pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
+        self.now = now;
         let before = out.len();
         self.take_in(input, out);
         let is_end =
@@ -304,6 +357,7 @@ impl Session {
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+            Input::Tick => self.on_tick(out),
         }
     }
 
@@ -341,6 +395,7 @@ impl Session {
     /// The client has gone: gives back all that the session holds.
     pub fn end(&mut self, out: &mut Vec<Output>) {
         for link in &mut self.links {
+            link.again.drain().for_each(|call| call.learn.abandon(out));
             match std::mem::replace(&mut link.phase, Phase::Closed) {
                 Phase::Closed => {}
                 Phase::Opening(held) => {
@@ -366,7 +421,8 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            self.links.push(Link { backend: backend.clone(), phase: Phase::Closed });
+            let (backend, again) = (backend.clone(), Calls::default());
+            self.links.push(Link { backend, phase: Phase::Closed, again });
             self.links.len() - 1
         }))
     }
@@ -399,7 +455,7 @@ impl Session {
     /// A held message waits no longer. The edge's own do not count against the client's bound: there is
     /// one a link at most.
     fn let_go(&mut self, held: &Held) {
-        if !matches!(held.call.learn, Learn::Own) {
+        if !held.is_own() {
             self.unhold(&held.waiting.text);
         }
     }

@@ -69,6 +69,14 @@ pub struct Tally {
     pub pipelines: u64,
     /// Processes that were killed or given up for lost.
     pub losses: u64,
+    /// Times that calls over one link were given up because they took too long.
+    pub timeouts: u64,
+    /// Calls that reached a backend once more, because their link broke.
+    pub resent: u64,
+    /// Of these, those that the backend had answered already.
+    pub repeated: u64,
+    /// Answers that came when their calls had been given up.
+    pub late: u64,
 }
 
 /// A run in which nothing broke.
@@ -96,11 +104,13 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, .. } = self;
+        let Self { timeouts, resent, repeated, late, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {losses} losses"
+             {pipelines} pipelines, {losses} losses, {timeouts} timeouts, {late} late answers, \
+             {resent} calls sent again, {repeated} of them answered twice by their backend"
         )
     }
 }
@@ -116,6 +126,10 @@ impl Tally {
             events: self.events + other.events,
             pipelines: self.pipelines + other.pipelines,
             losses: self.losses + other.losses,
+            timeouts: self.timeouts + other.timeouts,
+            resent: self.resent + other.resent,
+            repeated: self.repeated + other.repeated,
+            late: self.late + other.late,
         }
     }
 }

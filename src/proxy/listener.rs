@@ -178,6 +178,8 @@ impl Visitor {
             held_max_bytes: limits.held_max_bytes,
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
+            resend_max_bytes: limits.resend_max_bytes,
+            call_timeout: limits.call_timeout,
         };
         let id = crate::model::SessionId::from_random(random::secret());
         Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)

@@ -59,6 +59,8 @@ pub(super) struct Relay {
     driver: Driver,
     sockets: Sockets,
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Runs while calls wait: one timer for all of them.
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Relay {
@@ -67,6 +69,7 @@ impl Relay {
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
             stuck_check: None,
+            deadline: None,
         }
     }
 
@@ -114,6 +117,7 @@ impl Relay {
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
         is_busy |= self.driver.run_events(&mut self.sockets);
+        is_busy |= self.check_deadline(cx);
         is_busy |= self.flush(cx)?;
         self.check_stuck(cx)?;
         Ok(is_busy)
@@ -288,6 +292,25 @@ impl Relay {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Tells the session when its deadline has come; says whether it has.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        loop {
+            if self.deadline.is_none() {
+                let Some(due) = self.driver.session().deadline() else { return is_busy };
+                let wait = due.since(self.sockets.now());
+                self.deadline = Some(Box::pin(tokio::time::sleep(wait)));
+            }
+            let Some(sleep) = &mut self.deadline else { return is_busy };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return is_busy;
+            }
+            self.deadline = None;
+            self.driver.on_tick(&mut self.sockets);
+            is_busy = true;
+        }
     }
 
     /// Gives up sockets that have taken nothing for too long.

@@ -1,10 +1,20 @@
 //! Calls that a backend has not answered yet.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use super::texts::Texts;
 use super::{LinkNo, Output, Ticket};
-use crate::model::PipelineId;
+use crate::model::{PipelineId, Time};
 use crate::protocol::request::Method;
+
+/// How often one call is sent again.
+const RESENDS_MAX: u8 = 3;
+
+/// How long after it was sent first a call may be sent again. Kurento keeps an answer for 20 s and
+/// gives it again to the same id instead of running the call twice; the rest is for the way there.
+/// Source: Kurento protocol notes, section 8.
+const RESEND_WITHIN: Duration = Duration::from_secs(18);
 
 /// Bytes of an id that are kept without an allocation; longer ids take one.
 const SHORT_MAX: usize = 22;
@@ -83,6 +93,19 @@ impl Learn {
         }
     }
 
+    /// What is still to be learned from an answer whose call was given up.
+    fn when_late(&self) -> Self {
+        match self {
+            Self::Nothing | Self::Created(_) | Self::Closed(..) => Self::Nothing,
+            Self::Released(pipeline) => Self::Released(*pipeline),
+            Self::Transaction(learn) => {
+                let releases = learn.releases.clone();
+                Self::Transaction(Box::new(TransactionLearn { creates: Vec::new(), releases }))
+            }
+            Self::Own => Self::Own,
+        }
+    }
+
     pub(super) fn creates(&self) -> bool {
         match self {
             Self::Created(_) => true,
@@ -102,39 +125,187 @@ pub(super) struct Call {
     pub(super) learn: Learn,
 }
 
-/// The unanswered calls of one link, oldest first.
+/// A call that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) call: Call,
+    /// When it was sent first.
+    pub(super) at: Time,
+    /// Bytes of its text that are kept; 0 if it is not.
+    len: u32,
+    /// How often it was sent again.
+    resends: u8,
+    /// It took too long: its sender was told, and its answer, if one still comes, is for nobody.
+    pub(super) is_expired: bool,
+}
+
+impl Sent {
+    /// Whether it can be sent once more at `now`: Kurento still has the answer if it gave one.
+    fn can_go_again(&self, now: Time) -> bool {
+        self.len > 0 && !self.is_expired && now.since(self.at) <= RESEND_WITHIN
+    }
+
+    /// Whether its link is to be opened once more for it.
+    fn may_try_again(&self, now: Time) -> bool {
+        self.can_go_again(now) && self.resends < RESENDS_MAX
+    }
+}
+
+/// The unanswered calls of one link, oldest first, with their texts.
 ///
 /// Kurento answers the requests of one connection strictly in order, so the oldest is the expected
 /// one. Ids are compared all the same, where their spelling can be trusted.
 #[derive(Debug, Default)]
-pub(super) struct Calls(VecDeque<Call>);
+pub(super) struct Calls {
+    sent: VecDeque<Sent>,
+    /// Texts of those with a `len`, in the same order.
+    texts: Texts,
+    /// How many are the edge's own.
+    own_count: usize,
+}
 
 impl Calls {
+    /// How many the client has made.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.sent.len() - self.own_count
     }
 
-    pub(super) fn push(&mut self, call: Call) {
-        self.0.push_back(call);
+    /// Whether there are none of the client that are to be sent again.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Notes a call sent at `now` as `text`, which is kept if no more than `kept_max` bytes are.
+    pub(super) fn push(&mut self, call: Call, text: &str, now: Time, kept_max: usize) {
+        let is_own = matches!(call.learn, Learn::Own);
+        let is_kept = !is_own && self.texts.push(text, kept_max);
+        let len = if is_kept { text.len() } else { 0 };
+        self.own_count += usize::from(is_own);
+        self.sent.push_back(Sent {
+            call,
+            at: now,
+            len: u32::try_from(len).expect("a message is shorter"),
+            resends: 0,
+            is_expired: false,
+        });
     }
 
     /// Takes the call that an answer with the raw `id` belongs to; `None` if it answers none.
-    pub(super) fn take(&mut self, id: &str) -> Option<Call> {
-        let oldest = self.0.front()?;
-        if oldest.id.as_str() == id {
-            return self.0.pop_front();
+    pub(super) fn take(&mut self, id: &str) -> Option<Sent> {
+        let oldest = self.sent.front()?;
+        if oldest.call.id.as_str() == id {
+            return self.remove(0);
         }
-        if let Some(found) = self.0.iter().position(|call| call.id.as_str() == id) {
-            return self.0.remove(found);
+        if let Some(found) = self.sent.iter().position(|sent| sent.call.id.as_str() == id) {
+            return self.remove(found);
         }
-        if CallId::is_echoed(oldest.id.as_str()) {
+        if CallId::is_echoed(oldest.call.id.as_str()) {
             return None;
         }
-        self.0.pop_front()
+        self.remove(0)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Sent> {
+        let at: usize = self.sent.range(..index).map(|sent| sent.len as usize).sum();
+        let sent = self.sent.remove(index)?;
+        self.texts.remove(at, sent.len as usize);
+        self.own_count -= usize::from(matches!(sent.call.learn, Learn::Own));
+        Some(sent)
+    }
+
+    /// The link broke, or could not be opened again. Those for which that is tried once more stay;
+    /// returns the others, but for those that were given up before.
+    pub(super) fn give_up_stale(&mut self, now: Time) -> Vec<Call> {
+        self.give_up_unless(|sent| sent.may_try_again(now))
+    }
+
+    /// The link is open again. Those that are sent over it stay; returns those that had to wait for too
+    /// long.
+    pub(super) fn give_up_late(&mut self, now: Time) -> Vec<Call> {
+        self.give_up_unless(|sent| sent.can_go_again(now))
+    }
+
+    fn give_up_unless(&mut self, stays: impl Fn(&Sent) -> bool) -> Vec<Call> {
+        let mut given_up = Vec::new();
+        let mut index = 0;
+        while let Some(sent) = self.sent.get(index) {
+            if stays(sent) {
+                index += 1;
+            } else if let Some(sent) = self.remove(index)
+                && !sent.is_expired
+            {
+                given_up.push(sent.call);
+            }
+        }
+        given_up
+    }
+
+    /// Puts `other` behind the edge's own calls, which have no texts here.
+    pub(super) fn take_over(&mut self, other: Self) {
+        debug_assert_eq!(self.len(), 0, "texts stand in the order of their calls");
+        self.texts = other.texts;
+        self.own_count += other.own_count;
+        self.sent.extend(other.sent);
+    }
+
+    /// Counts one more attempt for each.
+    pub(super) fn count_attempt(&mut self) {
+        for sent in &mut self.sent {
+            sent.resends += 1;
+        }
+    }
+
+    /// What is sent when the link is open again.
+    pub(super) fn texts(&self) -> impl Iterator<Item = String> {
+        let mut at = 0;
+        self.sent.iter().map(move |sent| {
+            let len = sent.len as usize;
+            at += len;
+            self.texts.copy(at - len, len)
+        })
+    }
+
+    /// When the first of them has waited for `timeout`.
+    pub(super) fn deadline(&self, timeout: Duration) -> Option<Time> {
+        // The edge's own call goes before older ones that are sent again; all others are in order.
+        let waiting = self.sent.iter().filter(|sent| !sent.is_expired);
+        waiting.take(2).map(|sent| sent.at + timeout).min()
+    }
+
+    /// Marks those that have waited for `timeout` at `now`, and returns them as they were. What is
+    /// still to be learned from their answers stays.
+    pub(super) fn expire(&mut self, now: Time, timeout: Duration) -> Vec<Call> {
+        let mut expired = Vec::new();
+        let mut at = 0;
+        for sent in &mut self.sent {
+            if !sent.is_expired && sent.at + timeout <= now {
+                let late = sent.call.learn.when_late();
+                let learn = std::mem::replace(&mut sent.call.learn, late);
+                expired.push(Call { learn, ..sent.call.clone() });
+                sent.is_expired = true;
+                self.texts.remove(at, sent.len as usize);
+                sent.len = 0;
+            }
+            at += sent.len as usize;
+        }
+        expired
+    }
+
+    /// Whether it holds a buffer that [`Self::rest`] may give back.
+    pub(super) fn owns_buffer(&self) -> bool {
+        self.texts.capacity() > 0 || self.sent.capacity() > 0
+    }
+
+    /// Gives its buffers back if nothing is in them.
+    pub(super) fn rest(&mut self) {
+        self.texts.rest();
+        if self.sent.is_empty() {
+            self.sent = VecDeque::new();
+        }
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Call> {
-        std::mem::take(&mut self.0).into_iter()
+        std::mem::take(self).sent.into_iter().filter(|sent| !sent.is_expired).map(|sent| sent.call)
     }
 }
 

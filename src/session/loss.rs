@@ -1,6 +1,6 @@
 //! What becomes of calls when their link fails: each is answered once, or tried elsewhere.
 
-use super::calls::{Call, CallId, Learn};
+use super::calls::{Call, CallId, Calls, Learn};
 use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting};
 use crate::protocol::error::Failure;
 use crate::protocol::request::{MANAGER, Method};
@@ -15,33 +15,72 @@ impl Session {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
         }
-        let phase = std::mem::replace(&mut self.links[link.0].phase, Phase::Closed);
-        if failure == LinkFailure::Cut && matches!(phase, Phase::Open { is_tied: true, .. }) {
-            self.reopen(link, out);
-        }
-        match phase {
+        match std::mem::replace(&mut self.links[link.0].phase, Phase::Closed) {
             Phase::Closed => {}
-            Phase::Opening(held) => {
-                for held in held {
-                    self.let_go(&held);
-                    self.on_held_failed(link, held, failure, out);
-                }
-            }
-            Phase::Open { mut calls, .. } => {
-                for call in calls.drain() {
-                    self.on_call_failed(&call, failure, out);
-                }
-            }
+            Phase::Opening(held) => self.on_not_opened(link, held, failure, out),
+            Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
         }
     }
 
-    /// Opens a link again that broke although its backend may live, if the session has something
-    /// there: an open link keeps it alive, and events come by it. Only a link that was once tied is
-    /// reopened, so that a backend which cuts every link is not dialled without end.
-    fn reopen(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        if self.pipelines.values().all(|at| *at != link) {
-            return;
+    /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
+    /// again, or for what the session has there, because an open link keeps it alive and events come by
+    /// it. Without calls only a link that was once tied is reopened, so that a backend which cuts every
+    /// link is not dialled without end.
+    fn on_broken(
+        &mut self,
+        link: LinkNo,
+        (is_tied, mut calls): (bool, Calls),
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        if failure == LinkFailure::Lost {
+            return calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
         }
+        for call in calls.give_up_stale(self.now) {
+            self.on_call_failed(&call, LinkFailure::Cut, out);
+        }
+        let has_pipelines = || self.pipelines.values().any(|at| *at == link);
+        if !calls.is_empty() || is_tied && has_pipelines() {
+            self.links[link.0].again = calls;
+            self.reopen(link, Vec::new(), out);
+        }
+    }
+
+    /// A link could not be opened, which is tried again as long as calls wait that were sent already.
+    fn on_not_opened(
+        &mut self,
+        link: LinkNo,
+        held: Vec<Held>,
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        let mut again = std::mem::take(&mut self.links[link.0].again);
+        let given_up = match failure {
+            LinkFailure::Lost => again.drain().map(|call| (call, failure)).collect(),
+            // They were sent, on the link that broke.
+            LinkFailure::Cut | LinkFailure::Unreachable => {
+                let stale = again.give_up_stale(self.now).into_iter();
+                stale.map(|call| (call, LinkFailure::Cut)).collect::<Vec<_>>()
+            }
+        };
+        for (call, failure) in given_up {
+            self.on_call_failed(&call, failure, out);
+        }
+        let mut moving = held;
+        if !again.is_empty() {
+            let staying = moving.extract_if(.., |held| !held.may_move() && !held.is_own()).collect();
+            self.links[link.0].again = again;
+            self.reopen(link, staying, out);
+        }
+        for held in moving {
+            self.let_go(&held);
+            self.on_held_failed(link, held, failure, out);
+        }
+    }
+
+    /// Opens a link again, with a call of the edge's own that ties it to the session before `held` and
+    /// what is sent again go over it.
+    fn reopen(&mut self, link: LinkNo, held: Vec<Held>, out: &mut Vec<Output>) {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;
@@ -55,9 +94,22 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        let backend = self.links[link.0].backend.clone();
-        self.links[link.0].phase = Phase::Opening(vec![Held { waiting, opening: None, call }]);
-        out.push(Output::OpenLink(link, backend));
+        let own = Held { waiting, opening: None, call };
+        let to = &mut self.links[link.0];
+        to.again.count_attempt();
+        to.phase = Phase::Opening(std::iter::once(own).chain(held).collect());
+        out.push(Output::OpenLink(link, to.backend.clone()));
+    }
+
+    /// The link is open again: the calls that were under way go over it once more, with the same ids
+    /// and texts, so that those which were answered already are not run again.
+    pub(super) fn send_again(&mut self, link: LinkNo, calls: &mut Calls, out: &mut Vec<Output>) {
+        let mut again = std::mem::take(&mut self.links[link.0].again);
+        for call in again.give_up_late(self.now) {
+            self.on_call_failed(&call, LinkFailure::Cut, out);
+        }
+        out.extend(again.texts().map(|text| Output::Again(link, text)));
+        calls.take_over(again);
     }
 
     /// The objects of a lost backend exist no more.
@@ -78,8 +130,9 @@ impl Session {
         failure: LinkFailure,
         out: &mut Vec<Output>,
     ) {
+        let may_move = held.may_move();
         let Held { mut waiting, call, .. } = held;
-        if call.learn.creates() || call.goes_anywhere {
+        if may_move {
             call.learn.abandon(out);
             waiting.attempts += 1;
             waiting.avoid = Some(self.links[link.0].backend.clone());

@@ -1,6 +1,6 @@
 //! Where a client's message goes.
 
-use super::calls::{Call, CallId, Learn, TransactionLearn};
+use super::calls::{Call, CallId, Calls, Learn, TransactionLearn};
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
@@ -406,13 +406,17 @@ impl Session {
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
         if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
-            calls.push(call);
-            out.push(if !*is_tied && needs_session {
-                Output::ToBackend(link, complete(going.text, opening, &self.id))
-            } else if going.is_at_hand {
-                Output::Relay(link)
-            } else {
-                Output::ToBackend(link, going.text.to_owned())
+            let kept_max = self.bounds.resend_max_bytes;
+            if !*is_tied && needs_session {
+                let text = complete(going.text, opening, &self.id);
+                calls.push(call, &text, self.now, kept_max);
+                out.push(Output::ToBackend(link, text));
+                return Ok(());
+            }
+            calls.push(call, going.text, self.now, kept_max);
+            out.push(match going.is_at_hand {
+                true => Output::Relay(link),
+                false => Output::ToBackend(link, going.text.to_owned()),
             });
             return Ok(());
         }
@@ -422,7 +426,7 @@ impl Session {
         let held = Held { waiting, opening, call };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
-            Link { backend, phase } => {
+            Link { backend, phase, .. } => {
                 out.push(Output::OpenLink(link, backend.clone()));
                 *phase = Phase::Opening(vec![held]);
             }
@@ -441,8 +445,23 @@ impl Session {
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
-        let held = std::mem::take(held);
-        let mut calls = super::Calls::default();
+        let (own, held): (Vec<_>, Vec<_>) =
+            std::mem::take(held).into_iter().partition(Held::is_own);
+        let mut calls = Calls::default();
+        self.send_held(link, own, &mut calls, out);
+        self.send_again(link, &mut calls, out);
+        self.send_held(link, held, &mut calls, out);
+        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
+    }
+
+    /// Sends what had to wait for its link.
+    fn send_held(
+        &mut self,
+        link: LinkNo,
+        held: Vec<Held>,
+        calls: &mut Calls,
+        out: &mut Vec<Output>,
+    ) {
         for held in held {
             self.let_go(&held);
             let Held { waiting, opening, call } = held;
@@ -450,10 +469,9 @@ impl Session {
                 Some(_) => complete(&waiting.text, opening, &self.id),
                 None => waiting.text,
             };
-            calls.push(call);
+            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
             out.push(Output::ToBackend(link, text));
         }
-        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
     }
 
     /// Closes the session on every backend that has it; the client is answered when all have.

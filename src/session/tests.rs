@@ -11,11 +11,19 @@ const C: &str = "cccccccc-0000-4000-8000-000000000003_kurento.MediaPipeline";
 /// A session with what it said last.
 struct Case {
     session: Session,
+    now: Time,
     out: Vec<Output>,
 }
 
 fn bounds() -> Bounds {
-    Bounds { depth_max: 64, held_max_bytes: 10_000, calls_max: 8, pipelines_max: 100 }
+    Bounds {
+        depth_max: 64,
+        held_max_bytes: 10_000,
+        calls_max: 8,
+        pipelines_max: 100,
+        resend_max_bytes: 2_000,
+        call_timeout: Duration::from_secs(60),
+    }
 }
 
 fn case() -> Case {
@@ -45,12 +53,13 @@ fn success(id: u32, value: &Value) -> String {
 impl Case {
     fn with(bounds: Bounds) -> Self {
         let id = SessionId::from_random(7);
-        Self { session: Session::new(id, "edge-1", Hints::default(), bounds), out: Vec::new() }
+        let session = Session::new(id, "edge-1", Hints::default(), bounds);
+        Self { session, now: Time::ZERO, out: Vec::new() }
     }
 
     fn handle(&mut self, input: Input<'_>) -> &[Output] {
         self.out.clear();
-        self.session.handle(input, &mut self.out);
+        self.session.handle(self.now, input, &mut self.out);
         &self.out
     }
 

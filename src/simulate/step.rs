@@ -28,6 +28,7 @@ enum Sent {
     Client(String),
     Backend(LinkNo, String),
     Open(LinkNo, BackendId),
+    TimedOut(LinkNo),
 }
 
 impl Wires for Outbox {
@@ -43,6 +44,10 @@ impl Wires for Outbox {
         self.0.push(Sent::Open(link, backend.clone()));
         Ok(())
     }
+
+    fn report_timeout(&mut self, link: LinkNo) {
+        self.0.push(Sent::TimedOut(link));
+    }
 }
 
 impl World {
@@ -53,6 +58,7 @@ impl World {
             Happening::EdgeReads(conn) => self.edge_reads(conn),
             Happening::ClientReads(conn) => self.client_reads(conn),
             Happening::DrainEnds(conn) => self.end_conn(conn),
+            Happening::Deadline(conn) => self.deadline(conn),
             Happening::DialArrives(link) => self.dial_arrives(link),
             Happening::DialTimesOut(link) => self.dial_fails(link, LinkFailure::Unreachable),
             Happening::BackendReads(link) => self.backend_reads(link),
@@ -127,14 +133,40 @@ impl World {
                 Sent::Client(text) => self.send_to_client(conn, ToClient { text, event }),
                 Sent::Backend(number, text) => self.send_to_backend(conn, number, text),
                 Sent::Open(number, backend) => self.open_link(conn, number, &backend),
+                Sent::TimedOut(number) => self.report_timeout(conn, number),
             }
         }
+        self.await_deadline(conn);
         let known = &self.conns[&conn];
         let is_done = known.is_draining
             && known.driver.as_ref().is_some_and(|d| !d.session().is_waiting() && !d.has_events());
         if is_done {
             self.end_conn(conn);
         }
+    }
+
+    /// As the relay does: one timer, which is not moved while it runs.
+    fn await_deadline(&mut self, conn: ConnNo) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        let deadline = known.driver.as_ref().and_then(|driver| driver.session().deadline());
+        if let (false, Some(at)) = (known.is_timed, deadline) {
+            known.is_timed = true;
+            self.at(at, Happening::Deadline(conn));
+        }
+    }
+
+    fn deadline(&mut self, conn: ConnNo) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        known.is_timed = false;
+        self.drive(conn, None, |driver, out| driver.on_tick(out));
+    }
+
+    fn report_timeout(&mut self, conn: ConnNo, number: LinkNo) {
+        let link = self.conns[&conn].links.get(number.0).copied().flatten();
+        let Some(link) = link.and_then(|id| self.links.get(&id)) else { return };
+        let (edge, view) = (link.edge, link.view.clone());
+        self.tally.timeouts += 1;
+        self.edges[edge].edge.fleet.report_timeout(&view.id, view.incarnation);
     }
 
     fn send_to_client(&mut self, conn: ConnNo, message: ToClient) {
@@ -520,6 +552,7 @@ impl World {
             links: Vec::new(),
             is_open: true,
             is_draining: false,
+            is_timed: false,
             up: Pipe::default(),
             down: Pipe::default(),
         };

@@ -60,6 +60,8 @@ pub(super) enum Happening {
     ClientReads(ConnNo),
     /// A client that has gone is waited for no longer.
     DrainEnds(ConnNo),
+    /// A session has waited long enough for something.
+    Deadline(ConnNo),
     DialArrives(LinkId),
     DialTimesOut(LinkId),
     BackendReads(LinkId),
@@ -86,6 +88,8 @@ pub(super) struct ConnSim {
     pub(super) is_open: bool,
     /// Whether the edge knows that it is not.
     pub(super) is_draining: bool,
+    /// Whether its deadline is awaited.
+    pub(super) is_timed: bool,
     pub(super) up: Pipe<FromClient>,
     pub(super) down: Pipe<ToClient>,
 }
@@ -306,6 +310,8 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             held_max_bytes: if is_tight { 600 } else { 1 << 20 },
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
+            resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
+            call_timeout: Duration::from_secs(1 + draws.below(20) as u64),
         },
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {
