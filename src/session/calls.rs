@@ -313,18 +313,34 @@ impl Calls {
 mod tests {
     use super::*;
 
+    const MAX: usize = 1_000;
+
+    fn call(id: &str, learn: Learn) -> Call {
+        Call { id: CallId::new(id), method: Method::Invoke, goes_anywhere: false, learn }
+    }
+
     fn calls(ids: &[&str]) -> Calls {
-        let call = |id: &&str| Call {
-            id: CallId::new(id),
-            method: Method::Invoke,
-            goes_anywhere: false,
-            learn: Learn::Nothing,
-        };
-        Calls(ids.iter().map(call).collect())
+        let mut calls = Calls::default();
+        for id in ids {
+            calls.push(call(id, Learn::Nothing), &text(id), Time::ZERO, MAX);
+        }
+        calls
+    }
+
+    fn text(id: &str) -> String {
+        format!("text of {id}")
+    }
+
+    fn ids(calls: &[Call]) -> Vec<&str> {
+        calls.iter().map(|call| call.id.as_str()).collect()
+    }
+
+    fn seconds(seconds: u64) -> Time {
+        Time::ZERO + Duration::from_secs(seconds)
     }
 
     fn take(calls: &mut Calls, id: &str) -> Option<String> {
-        calls.take(id).map(|call| call.id.as_str().to_owned())
+        calls.take(id).map(|sent| sent.call.id.as_str().to_owned())
     }
 
     #[test]
@@ -354,5 +370,98 @@ mod tests {
         let mut calls = calls(&["1", "2"]);
         assert_eq!(take(&mut calls, "2").as_deref(), Some("2"));
         assert_eq!(take(&mut calls, "1").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn what_is_answered_is_not_sent_again_and_the_rest_keeps_text_and_order() {
+        let mut calls = calls(&["1", "2", "3", "4"]);
+        take(&mut calls, "3");
+        take(&mut calls, "1");
+        assert!(calls.give_up_stale(seconds(1)).is_empty());
+        assert_eq!(calls.texts().collect::<Vec<_>>(), [text("2"), text("4")]);
+    }
+
+    #[test]
+    fn a_call_is_sent_again_three_times_and_only_while_its_answer_is_kept() {
+        let mut calls = calls(&["1"]);
+        for _ in 0..3 {
+            assert!(calls.give_up_stale(seconds(1)).is_empty());
+            calls.count_attempt();
+            assert!(calls.give_up_late(seconds(1)).is_empty(), "the third time too");
+        }
+        assert_eq!(ids(&calls.give_up_stale(seconds(1))), ["1"]);
+        calls.push(call("2", Learn::Nothing), &text("2"), seconds(1), MAX);
+        assert!(calls.give_up_late(seconds(19)).is_empty());
+        assert_eq!(ids(&calls.give_up_late(seconds(20))), ["2"]);
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn a_text_that_finds_no_room_is_not_sent_again() {
+        let mut calls = Calls::default();
+        for id in ["1", "22", "3"] {
+            calls.push(call(id, Learn::Nothing), &text(id), Time::ZERO, 2 * text("1").len());
+        }
+        assert_eq!(ids(&calls.give_up_stale(Time::ZERO)), ["22"]);
+        assert_eq!(calls.texts().collect::<Vec<_>>(), [text("1"), text("3")]);
+        calls.push(call("4", Learn::Nothing), &text("4"), Time::ZERO, 0);
+        assert_eq!(ids(&calls.give_up_stale(Time::ZERO)), ["4"], "with 0 none is");
+    }
+
+    #[test]
+    fn a_call_that_took_too_long_keeps_its_slot_and_nothing_else() {
+        let timeout = Duration::from_secs(60);
+        let mut calls = calls(&["1", "2"]);
+        calls.push(call("3", Learn::Nothing), &text("3"), seconds(5), MAX);
+        assert_eq!(calls.deadline(timeout), Some(seconds(60)));
+        assert_eq!(ids(&calls.expire(seconds(59), timeout)), [""; 0]);
+        assert_eq!(ids(&calls.expire(seconds(60), timeout)), ["1", "2"]);
+        assert_eq!(ids(&calls.expire(seconds(60), timeout)), [""; 0], "told once");
+        assert_eq!(calls.deadline(timeout), Some(seconds(65)));
+        assert!(calls.take("1").is_some_and(|sent| sent.is_expired));
+        assert_eq!(ids(&calls.give_up_stale(seconds(10))), [""; 0], "told before");
+        assert_eq!(calls.texts().collect::<Vec<_>>(), [text("3")]);
+        assert!(calls.take("3").is_some_and(|sent| !sent.is_expired));
+    }
+
+    #[test]
+    fn the_deadline_is_that_of_the_oldest_also_behind_the_edges_own_call() {
+        let timeout = Duration::from_secs(60);
+        let mut own = Calls::default();
+        own.push(call("\"pinfold-tie-1\"", Learn::Own), "{}", seconds(9), MAX);
+        assert_eq!((own.len(), own.deadline(timeout)), (0, Some(seconds(69))));
+        own.take_over(calls(&["1", "2"]));
+        assert_eq!((own.len(), own.deadline(timeout)), (2, Some(seconds(60))));
+        assert_eq!(take(&mut own, "\"pinfold-tie-1\"").as_deref(), Some("\"pinfold-tie-1\""));
+        assert_eq!(own.texts().collect::<Vec<_>>(), [text("1"), text("2")]);
+    }
+
+    #[test]
+    fn a_late_answer_tells_of_what_is_gone_and_of_nothing_new() {
+        let pipeline =
+            PipelineId::parse("aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline");
+        let releases = vec![(1, pipeline.unwrap())];
+        let creates = vec![(0, Ticket(1))];
+        let learn = Learn::Transaction(Box::new(TransactionLearn { creates, releases }));
+        let mut calls = Calls::default();
+        calls.push(call("1", learn), "text", Time::ZERO, MAX);
+        let expired = calls.expire(seconds(1), Duration::ZERO);
+        assert!(expired[0].learn.creates(), "to be given back");
+        let Some(Sent { call: Call { learn: Learn::Transaction(late), .. }, .. }) = calls.take("1")
+        else {
+            panic!("the slot is there")
+        };
+        assert_eq!((late.creates.len(), late.releases.len()), (0, 1));
+    }
+
+    #[test]
+    fn buffers_go_when_nothing_is_in_them() {
+        let mut calls = calls(&["1"]);
+        calls.rest();
+        assert!(calls.owns_buffer(), "in use");
+        take(&mut calls, "1");
+        assert!(calls.owns_buffer(), "used again by the next call");
+        calls.rest();
+        assert!(!calls.owns_buffer());
     }
 }

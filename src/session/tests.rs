@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod calls;
+
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
 const C: &str = "cccccccc-0000-4000-8000-000000000003_kurento.MediaPipeline";
@@ -320,19 +322,6 @@ fn no_place_is_an_error_and_the_connection_lives_on() {
     case.handle(Input::Placed(Ticket(1), Err(Failure::not_enough_resources("full"))));
     assert_eq!(case.told(), [(json!(1), 40009)]);
     case.create(2, A, "a");
-}
-
-#[test]
-fn when_a_link_is_cut_each_waiting_call_gets_one_error_and_other_backends_go_on() {
-    let mut case = case();
-    let (a, b) = (case.create(1, A, "a"), case.create(2, B, "b"));
-    case.handle(Input::FromClient(&describe(3, A)));
-    case.handle(Input::FromClient(&describe(4, A)));
-    case.handle(Input::FromClient(&describe(5, B)));
-    case.handle(Input::LinkFailed(a, LinkFailure::Cut));
-    assert_eq!(case.told(), [(json!(3), 40003), (json!(4), 40003)]);
-    let answer = success(5, &json!(null));
-    assert_eq!(case.handle(Input::FromBackend(b, &answer)), [Output::RelayToClient]);
 }
 
 #[test]
