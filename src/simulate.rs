@@ -10,6 +10,7 @@
 
 mod act;
 mod backend;
+mod calls;
 mod check;
 mod client;
 mod edge;
@@ -35,10 +36,12 @@ pub enum Bug {
     UnconditionalUnpin,
     /// Events that come while a call waits for its answer are dropped.
     DroppedEvent,
-    /// What a link still brings after it was given up reaches the client.
+    /// What a link still brings after it, or the call, was given up reaches the client.
     LateAnswer,
     /// A pin outlives the process it was made on.
     KeptPin,
+    /// Backends forget their answers, so that a call which is sent again is run again.
+    ForgottenAnswers,
 }
 
 /// One run to be made.

@@ -75,10 +75,7 @@ impl World {
                 check::no_meeting_without_pin(self, edge);
                 self.after(Duration::from_secs(1), Happening::Sweep(edge));
             }
-            Happening::Starts(backend) => {
-                let seed = self.draws.next();
-                self.backends[backend].start(self.gc_period, seed);
-            }
+            Happening::Starts(backend) => self.start_backend(backend),
             Happening::Thaws(backend) => self.thaw(backend),
             Happening::NetworkHeals => self.slowness = 1,
         }
@@ -130,7 +127,10 @@ impl World {
         work(driver, &mut out);
         for sent in out.0 {
             match sent {
-                Sent::Client(text) => self.send_to_client(conn, ToClient { text, event }),
+                Sent::Client(text) => {
+                    self.note_refusal(conn, &text);
+                    self.send_to_client(conn, ToClient { text, event });
+                }
                 Sent::Backend(number, text) => self.send_to_backend(conn, number, text),
                 Sent::Open(number, backend) => self.open_link(conn, number, &backend),
                 Sent::TimedOut(number) => self.report_timeout(conn, number),
@@ -308,21 +308,24 @@ impl World {
         }
         let (number, conn, now) = (link.backend, link.conn, self.clock.now());
         let Some(up) = link.up.pop() else { return };
-        let far = link.far;
-        let process = backend.process.as_mut();
-        let Some((process, far)) = process.zip(far).filter(|(p, (n, _))| p.number == *n) else {
+        let Some((process, far)) = link.far else { return };
+        if backend.running() != Some(process) {
             return;
-        };
+        }
+        if let Up::Text(text) = &up {
+            self.check_repeat(number, text);
+        }
+        let Some(process) = &mut self.backends[number].process else { return };
         match up {
             Up::Text(text) => {
                 let mut outputs = Vec::new();
-                process.kms.on_text(now, far.1, &text, &mut outputs);
-                self.check_arrival(conn, number, &text);
+                process.kms.on_text(now, far, &text, &mut outputs);
+                self.check_arrival(conn, (id, number), &text);
                 self.carry_out(number, outputs);
             }
             Up::Close => {
-                process.kms.close(far.1);
-                process.conns.remove(&far.1);
+                process.kms.close(far);
+                process.conns.remove(&far);
                 self.links.remove(&id);
             }
         }
@@ -346,7 +349,10 @@ impl World {
     fn carry_out(&mut self, backend: usize, outputs: Vec<KmsOutput>) {
         for output in outputs {
             let (conn, text) = match output {
-                KmsOutput::Answer { conn, text } => (conn, Ok(text)),
+                KmsOutput::Answer { conn, text } => {
+                    self.check_answer(backend, &text);
+                    (conn, Ok(text))
+                }
                 KmsOutput::Event { conn, text } => (conn, Err(text)),
                 KmsOutput::Cut { conn } => {
                     self.complain(|| format!("backend {backend} cut {conn:?} for what it sent"));
@@ -399,7 +405,11 @@ impl World {
         }
         match down {
             Down::Answer(text) => {
-                self.learn(id, &text);
+                if !self.is_refused(conn, &text) {
+                    self.learn(id, &text);
+                } else if self.bug == Some(Bug::LateAnswer) {
+                    self.send_to_client(conn, ToClient { text: text.clone(), event: None });
+                }
                 self.drive(conn, None, |driver, out| driver.on_backend(number, &text, out));
             }
             Down::Event(n, text) => {
@@ -415,15 +425,16 @@ impl World {
                 });
             }
             Down::Cut => {
+                let Some(link) = self.links.remove(&id) else { return };
                 let (edge, backend) = (link.edge, link.view.id.clone());
-                self.links.remove(&id);
                 self.edges[edge].edge.fleet.report_cut(&backend);
                 self.tell_link(conn, number, LinkEvent::Failed(LinkFailure::Cut));
             }
         }
     }
 
-    /// Both ends of a link learn that it is cut.
+    /// Both ends of a link learn that it is cut. What was on its way to the backend is lost, and so is
+    /// some of what was on its way to the edge.
     pub(super) fn cut_link(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some((number, far)) = link.far.take()
@@ -435,7 +446,11 @@ impl World {
         }
         match link.phase {
             LinkPhase::Dialling => self.dial_fails(id, LinkFailure::Unreachable),
-            LinkPhase::Open => self.push_down(id, Down::Cut),
+            LinkPhase::Open => {
+                let kept = self.draws.below(link.down.len() + 1);
+                link.down.truncate(kept);
+                self.push_down(id, Down::Cut);
+            }
             LinkPhase::Closed => drop(self.links.remove(&id)),
         }
     }
@@ -533,6 +548,7 @@ impl World {
     fn thaw(&mut self, backend: usize) {
         let known = &mut self.backends[backend];
         known.is_frozen = false;
+        known.thawed = self.clock.now();
         let held = std::mem::take(&mut known.held);
         for id in held {
             self.backend_reads(id);

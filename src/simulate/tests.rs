@@ -43,6 +43,11 @@ fn a_pin_that_outlives_its_process_is_found() {
 }
 
 #[test]
+fn a_call_that_is_run_twice_is_found() {
+    finds(Bug::ForgottenAnswers, &["run twice"]);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));
