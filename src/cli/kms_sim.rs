@@ -44,6 +44,10 @@ pub(super) struct KmsSimArgs {
     #[arg(long, value_name = "N", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=60_000))]
     latency_ms: u64,
+    /// Lets small messages wait until those before are acknowledged, as a real KMS does: Nagle's
+    /// algorithm
+    #[arg(long)]
+    nagle: bool,
     /// Acts as if the far side of every WebRTC endpoint sent audio and video once it is connected
     #[arg(long)]
     media: bool,
@@ -68,6 +72,7 @@ async fn serve_until_signal(args: &KmsSimArgs) -> anyhow::Result<()> {
         gc_period: Duration::from_secs(args.gc_period),
         latency: Duration::from_millis(args.latency_ms),
         peers_send_media: args.media,
+        uses_nagle: args.nagle,
         ..KmsSettings::default()
     };
     let seed = args.seed.unwrap_or_else(random::seed);

@@ -35,7 +35,7 @@ const WRITE_BUFFER_MAX: usize = 8 * 1024 * 1024;
 pub(super) async fn run(mut socket: TcpStream, hub: Arc<Hub>) {
     let stop = hub.stop.clone();
     let serving = async {
-        if let Err(error) = socket.set_nodelay(true) {
+        if let Err(error) = socket.set_nodelay(!hub.uses_nagle) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
         let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::shake(&mut socket)).await;

@@ -21,6 +21,8 @@ pub(super) struct Hub {
     /// Told when the next deadline may have come nearer.
     changed: Notify,
     clock: Clock,
+    /// Whether small messages wait for those before to be acknowledged.
+    pub(super) uses_nagle: bool,
     /// Ends every task of this server.
     pub(super) stop: CancellationToken,
 }
@@ -40,8 +42,9 @@ pub(super) struct Joined {
 
 impl Hub {
     pub(super) fn new(kms: Kms, clock: Clock, stop: CancellationToken) -> Self {
+        let uses_nagle = kms.uses_nagle();
         let inner = Mutex::new(Inner { kms, outboxes: HashMap::new(), is_dead: false });
-        Self { inner, changed: Notify::new(), clock, stop }
+        Self { inner, changed: Notify::new(), clock, uses_nagle, stop }
     }
 
     /// A new connection.

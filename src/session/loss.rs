@@ -68,7 +68,8 @@ impl Session {
         }
         let mut moving = held;
         if !again.is_empty() {
-            let staying = moving.extract_if(.., |held| !held.may_move() && !held.is_own()).collect();
+            let staying =
+                moving.extract_if(.., |held| !held.may_move() && !held.is_own()).collect();
             self.links[link.0].again = again;
             self.reopen(link, staying, out);
         }

@@ -42,7 +42,14 @@ pub(super) struct Answered {
 
 impl BackendSim {
     pub(super) fn new(id: BackendId) -> Self {
-        Self { id, process: None, is_frozen: false, held: Vec::new(), process_count: 0, thawed: Time::ZERO }
+        Self {
+            id,
+            process: None,
+            is_frozen: false,
+            held: Vec::new(),
+            process_count: 0,
+            thawed: Time::ZERO,
+        }
     }
 
     /// Starts a process, if none runs.
