@@ -206,9 +206,18 @@ struct Link {
     /// While it is opened again: calls that are then sent again, behind the edge's own and before
     /// those that wait in `phase`.
     again: Calls,
+    /// When that may be at the earliest.
+    again_at: Time,
+    /// It is open again, and what goes over it waits until then.
+    is_settling: bool,
 }
 
 impl Link {
+    fn closed(backend: BackendId) -> Self {
+        let (phase, again) = (Phase::Closed, Calls::default());
+        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false }
+    }
+
     /// Calls of the client that are sent and not answered, or wait to be sent.
     fn call_count(&self) -> usize {
         match &self.phase {
@@ -421,8 +430,7 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            let (backend, again) = (backend.clone(), Calls::default());
-            self.links.push(Link { backend, phase: Phase::Closed, again });
+            self.links.push(Link::closed(backend.clone()));
             self.links.len() - 1
         }))
     }

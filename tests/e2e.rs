@@ -4,6 +4,7 @@
 //! time; how long at most is `harness::BOUND`.
 
 mod backpressure;
+mod calls;
 mod demo;
 mod harness;
 mod kurento_client;

@@ -192,6 +192,7 @@ impl Relay {
         for number in (0..self.sockets.links.len()).map(LinkNo) {
             if let Some(event) = self.sockets.links[number.0].poll_events(cx) {
                 is_busy = true;
+                self.deadline = None; // it may be nearer now
                 self.driver.on_link(number, event);
             }
             is_busy |= self.read_link(cx, number);

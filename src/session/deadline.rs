@@ -18,20 +18,31 @@ const BUFFERS_REST: Duration = Duration::from_secs(5);
 impl Session {
     /// When [`Input::Tick`](super::Input::Tick) is due if nothing is handled before; `None` while there
     /// is nothing to wait for. Whoever keeps to the first answer, until it has come, and asks anew then,
-    /// is late for a call by no more than [`BUFFERS_REST`].
+    /// is late for a call by no more than [`BUFFERS_REST`]; after news of a link it must be asked anew.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let timeout = self.bounds.call_timeout;
         let calls = self.links.iter().filter_map(|link| link.sent().deadline(timeout)).min();
         let owns_buffer = self.links.iter().any(|link| link.sent().owns_buffer());
         let rest = owns_buffer.then(|| self.now + BUFFERS_REST.min(timeout));
-        calls.into_iter().chain(rest).min()
+        let settling = self.links.iter().filter(|link| link.is_settling);
+        let settled = settling.map(|link| link.again_at).min();
+        calls.into_iter().chain(rest).chain(settled).min()
     }
 
     pub(super) fn on_tick(&mut self, out: &mut Vec<Output>) {
         for number in 0..self.links.len() {
+            self.settle(LinkNo(number), out);
             self.expire(LinkNo(number), out);
             self.links[number].sent_mut().rest();
+        }
+    }
+
+    fn settle(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        let to = &mut self.links[link.0];
+        if to.is_settling && to.again_at <= self.now {
+            to.is_settling = false;
+            self.go_on(link, out);
         }
     }
 

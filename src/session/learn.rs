@@ -16,8 +16,13 @@ impl Session {
             FromBackend::Empty => return out.push(Output::Stray),
             FromBackend::Reply(id) => id,
         };
-        let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase else {
-            return out.push(Output::Stray);
+        let from = &mut self.links[link.0];
+        let Phase::Open { is_tied, calls } = &mut from.phase else {
+            // While it settles only the edge's own call was sent.
+            if !from.is_settling {
+                out.push(Output::Stray);
+            }
+            return;
         };
         let Some(Sent { call, is_expired, .. }) = calls.take(id) else {
             return out.push(Output::Stray);

@@ -1,9 +1,17 @@
 //! What becomes of calls when their link fails: each is answered once, or tried elsewhere.
 
+use std::time::Duration;
+
 use super::calls::{Call, CallId, Calls, Learn};
 use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting};
 use crate::protocol::error::Failure;
 use crate::protocol::request::{MANAGER, Method};
+
+/// Time from a break to sending calls again. What the backend was still at is done then, and found in
+/// its answer cache; run side by side, a call would be run twice, and the link that broke would take
+/// the session from the new one with its last answer. Most calls take a millisecond, `processOffer` on
+/// a full server a third of a second. Source: Kurento protocol notes, sections 3.3, 8 and 13.
+pub(super) const SETTLE: Duration = Duration::from_millis(500);
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -15,7 +23,9 @@ impl Session {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
         }
-        match std::mem::replace(&mut self.links[link.0].phase, Phase::Closed) {
+        let failed = &mut self.links[link.0];
+        failed.is_settling = false;
+        match std::mem::replace(&mut failed.phase, Phase::Closed) {
             Phase::Closed => {}
             Phase::Opening(held) => self.on_not_opened(link, held, failure, out),
             Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
@@ -42,6 +52,7 @@ impl Session {
         let has_pipelines = || self.pipelines.values().any(|at| *at == link);
         if !calls.is_empty() || is_tied && has_pipelines() {
             self.links[link.0].again = calls;
+            self.links[link.0].again_at = self.now + SETTLE;
             self.reopen(link, Vec::new(), out);
         }
     }
@@ -82,6 +93,14 @@ impl Session {
     /// Opens a link again, with a call of the edge's own that ties it to the session before `held` and
     /// what is sent again go over it.
     fn reopen(&mut self, link: LinkNo, held: Vec<Held>, out: &mut Vec<Output>) {
+        let own = self.own_call();
+        let to = &mut self.links[link.0];
+        to.again.count_attempt();
+        to.phase = Phase::Opening(std::iter::once(own).chain(held).collect());
+        out.push(Output::OpenLink(link, to.backend.clone()));
+    }
+
+    fn own_call(&mut self) -> Held {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;
@@ -95,11 +114,20 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        let own = Held { waiting, opening: None, call };
+        Held { waiting, opening: None, call }
+    }
+
+    /// The link is open again, too early for the calls that are to be sent again; whether that is so.
+    /// What follows them waits too; events do not.
+    pub(super) fn settles(&mut self, link: LinkNo, out: &mut Vec<Output>) -> bool {
         let to = &mut self.links[link.0];
-        to.again.count_attempt();
-        to.phase = Phase::Opening(std::iter::once(own).chain(held).collect());
-        out.push(Output::OpenLink(link, to.backend.clone()));
+        to.is_settling = !to.again.is_empty() && self.now < to.again_at;
+        if !to.is_settling {
+            return false;
+        }
+        let own = self.own_call();
+        out.push(Output::ToBackend(link, own.waiting.text));
+        true
     }
 
     /// The link is open again: the calls that were under way go over it once more, with the same ids

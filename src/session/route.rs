@@ -444,6 +444,13 @@ impl Session {
     }
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        if !self.settles(link, out) {
+            self.go_on(link, out);
+        }
+    }
+
+    /// Sends all that waited for the link.
+    pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
         let (own, held): (Vec<_>, Vec<_>) =
             std::mem::take(held).into_iter().partition(Held::is_own);

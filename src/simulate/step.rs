@@ -261,7 +261,9 @@ impl World {
 
     fn tell_link(&mut self, conn: ConnNo, number: LinkNo, event: LinkEvent) {
         self.note(|| format!("   link {number:?} of {conn:?}: {event:?}"));
-        if let Some(driver) = self.conns.get_mut(&conn).and_then(|c| c.driver.as_mut()) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        known.is_timed = false; // as the relay, which asks for the deadline again
+        if let Some(driver) = &mut known.driver {
             driver.on_link(number, event);
         }
     }

@@ -1,9 +1,11 @@
 //! What becomes of calls whose link breaks, or that take too long.
 
 use super::*;
+use crate::session::loss::SETTLE;
 
 /// What goes over a link that is opened again: the edge's own call, then these.
 fn again(case: &mut Case, link: LinkNo) -> Vec<Value> {
+    case.now = case.now + SETTLE;
     case.handle(Input::LinkOpened(link));
     let [Output::ToBackend(_, own), rest @ ..] = &case.out[..] else { panic!("{:?}", case.out) };
     assert!(own.contains("pinfold-tie-") && own.contains(case.session.id().as_str()), "{own}");
@@ -52,6 +54,32 @@ fn calls_of_a_link_that_is_cut_are_sent_again_as_they_were_and_answered_once() {
         assert_eq!(case.handle(Input::FromBackend(link, &answer)), [Output::Stray]);
     }
     assert_eq!(case.session.sizes().held_bytes, 0);
+}
+
+#[test]
+fn calls_are_sent_again_only_when_the_backend_is_done_with_what_it_was_at() {
+    let mut case = case();
+    let a = case.create(1, A, "a");
+    call(&mut case, 2);
+    case.now = seconds(1);
+    cut(&mut case, a);
+    let [Output::ToBackend(_, own)] = case.handle(Input::LinkOpened(a)) else {
+        panic!("{:?}", case.out)
+    };
+    assert!(own.contains("pinfold-tie-"), "so that events flow");
+    let event = r#"{"jsonrpc":"2.0","method":"onEvent","params":{}}"#;
+    assert_eq!(case.handle(Input::FromBackend(a, event)), [Output::RelayToClient]);
+    let tied = r#"{"id":"pinfold-tie-3","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
+    assert_eq!(case.handle(Input::FromBackend(a, tied)), []);
+    assert_eq!(case.handle(Input::FromClient(&describe(3, A))), [], "waits behind");
+    assert!(case.session.is_waiting());
+    assert_eq!(case.session.deadline(), Some(seconds(1) + SETTLE));
+    case.now = seconds(1) + SETTLE;
+    case.handle(Input::Tick);
+    let [Output::ToBackend(..), Output::Again(..), Output::ToBackend(..)] = case.out[..] else {
+        panic!("{:?}", case.out)
+    };
+    assert_eq!(case.handle(Input::FromBackend(a, tied)), [Output::Stray], "its id was used");
 }
 
 #[test]
@@ -327,7 +355,7 @@ fn the_edges_own_call_has_the_same_deadline_and_nobody_is_told() {
     let a = case.create(1, A, "a");
     cut(&mut case, a);
     assert_eq!(again(&mut case, a), [Value::Null; 0]);
-    case.now = seconds(60);
+    case.now = case.now + Duration::from_secs(60);
     assert_eq!(case.handle(Input::Tick), [Output::TimedOut(a, 1)]);
     let own = r#"{"id":"pinfold-tie-2","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
     assert_eq!(case.handle(Input::FromBackend(a, own)), [Output::Late]);
