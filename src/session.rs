@@ -210,12 +210,16 @@ struct Link {
     again_at: Time,
     /// It is open again, and what goes over it waits until then.
     is_settling: bool,
+    /// Until then every message over it names the session, because a late answer on the link that
+    /// broke may take the session from this one, and the next message that names it takes it back.
+    named_until: Time,
 }
 
 impl Link {
     fn closed(backend: BackendId) -> Self {
         let (phase, again) = (Phase::Closed, Calls::default());
-        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false }
+        let (again_at, named_until) = (Time::ZERO, Time::ZERO);
+        Self { backend, phase, again, again_at, is_settling: false, named_until }
     }
 
     /// Calls of the client that are sent and not answered, or wait to be sent.
@@ -280,6 +284,11 @@ struct Held {
 impl Held {
     const fn is_own(&self) -> bool {
         matches!(self.call.learn, Learn::Own)
+    }
+
+    /// Whether it may wait until its link is tried once more.
+    fn may_stay(&self) -> bool {
+        !self.is_own() && !self.may_move() && self.waiting.attempts < route::ATTEMPTS_MAX
     }
 
     /// Whether it is about nothing that lives at the end of its link, so that it can go elsewhere.

@@ -170,7 +170,7 @@ impl Calls {
         self.sent.len() - self.own_count
     }
 
-    /// Whether there are none of the client that are to be sent again.
+    /// Whether nothing is under way, of the client or of the edge.
     pub(super) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }

@@ -3,15 +3,28 @@
 use std::time::Duration;
 
 use super::calls::{Call, CallId, Calls, Learn};
-use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting};
+use super::{Held, Link, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
+use crate::model::Time;
 use crate::protocol::error::Failure;
-use crate::protocol::request::{MANAGER, Method};
+use crate::protocol::request::{MANAGER, Method, parse_request};
 
 /// Time from a break to sending calls again. What the backend was still at is done then, and found in
 /// its answer cache; run side by side, a call would be run twice, and the link that broke would take
 /// the session from the new one with its last answer. Most calls take a millisecond, `processOffer` on
 /// a full server a third of a second. Source: Kurento protocol notes, sections 3.3, 8 and 13.
 pub(super) const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long messages over a link that was opened again name the session. Nothing that a broken link
+/// left behind is at work for longer.
+const NAMED_FOR: Duration = Duration::from_secs(20);
+
+impl Link {
+    /// Something was under way when it broke at `now`.
+    fn settle_from(&mut self, now: Time) {
+        self.again_at = now + SETTLE;
+        self.named_until = now + NAMED_FOR;
+    }
+}
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -24,10 +37,14 @@ impl Session {
             self.forget_pipelines_of(link, out);
         }
         let failed = &mut self.links[link.0];
-        failed.is_settling = false;
+        // The edge's own call was under way then.
+        let was_settling = std::mem::take(&mut failed.is_settling);
+        if was_settling {
+            failed.settle_from(self.now);
+        }
         match std::mem::replace(&mut failed.phase, Phase::Closed) {
             Phase::Closed => {}
-            Phase::Opening(held) => self.on_not_opened(link, held, failure, out),
+            Phase::Opening(held) => self.on_not_opened(link, (was_settling, held), failure, out),
             Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
         }
     }
@@ -46,22 +63,26 @@ impl Session {
         if failure == LinkFailure::Lost {
             return calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
         }
+        if !calls.is_empty() {
+            self.links[link.0].settle_from(self.now);
+        }
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
         let has_pipelines = || self.pipelines.values().any(|at| *at == link);
         if !calls.is_empty() || is_tied && has_pipelines() {
             self.links[link.0].again = calls;
-            self.links[link.0].again_at = self.now + SETTLE;
             self.reopen(link, Vec::new(), out);
         }
     }
 
-    /// A link could not be opened, which is tried again as long as calls wait that were sent already.
+    /// A link could not be opened, or broke again before anything but the edge's own call went over it.
+    /// That is tried again as long as calls wait that were sent already, and with those what came behind
+    /// them; three times for each.
     fn on_not_opened(
         &mut self,
         link: LinkNo,
-        held: Vec<Held>,
+        (was_settling, held): (bool, Vec<Held>),
         failure: LinkFailure,
         out: &mut Vec<Output>,
     ) {
@@ -78,11 +99,13 @@ impl Session {
             self.on_call_failed(&call, failure, out);
         }
         let mut moving = held;
-        if !again.is_empty() {
-            let staying =
-                moving.extract_if(.., |held| !held.may_move() && !held.is_own()).collect();
-            self.links[link.0].again = again;
-            self.reopen(link, staying, out);
+        if !again.is_empty() || was_settling && failure != LinkFailure::Lost {
+            let mut staying: Vec<Held> = moving.extract_if(.., |held| held.may_stay()).collect();
+            staying.iter_mut().for_each(|held| held.waiting.attempts += 1);
+            if !again.is_empty() || !staying.is_empty() {
+                self.links[link.0].again = again;
+                self.reopen(link, staying, out);
+            }
         }
         for held in moving {
             self.let_go(&held);
@@ -121,7 +144,7 @@ impl Session {
     /// What follows them waits too; events do not.
     pub(super) fn settles(&mut self, link: LinkNo, out: &mut Vec<Output>) -> bool {
         let to = &mut self.links[link.0];
-        to.is_settling = !to.again.is_empty() && self.now < to.again_at;
+        to.is_settling = self.now < to.again_at;
         if !to.is_settling {
             return false;
         }
@@ -137,8 +160,19 @@ impl Session {
         for call in again.give_up_late(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
-        out.extend(again.texts().map(|text| Output::Again(link, text)));
+        out.extend(again.texts().map(|text| Output::Again(link, self.naming_session(text))));
         calls.take_over(again);
+    }
+
+    /// `text`, a call that was sent before, with the session in it. Kurento puts it in where it is
+    /// missing, so for its answer cache that is the same call.
+    fn naming_session(&self, text: String) -> String {
+        match parse_request(&text, self.bounds.depth_max) {
+            Ok(request) if request.params.session_id.is_none() => {
+                complete(&text, request.params.opening, &self.id)
+            }
+            Ok(_) | Err(_) => text,
+        }
     }
 
     /// The objects of a lost backend exist no more.
@@ -167,6 +201,11 @@ impl Session {
             waiting.avoid = Some(self.links[link.0].backend.clone());
             self.route_again(&waiting, out);
         } else {
+            let failure = match failure {
+                // It broke before this was sent.
+                LinkFailure::Cut | LinkFailure::Unreachable => LinkFailure::Unreachable,
+                LinkFailure::Lost => LinkFailure::Lost,
+            };
             self.on_call_failed(&call, failure, out);
         }
     }

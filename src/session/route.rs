@@ -405,9 +405,10 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
-        if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
+        let to = &mut self.links[link.0];
+        if let Phase::Open { is_tied, calls } = &mut to.phase {
             let kept_max = self.bounds.resend_max_bytes;
-            if !*is_tied && needs_session {
+            if needs_session && (!*is_tied || self.now < to.named_until) {
                 let text = complete(going.text, opening, &self.id);
                 calls.push(call, &text, self.now, kept_max);
                 out.push(Output::ToBackend(link, text));

@@ -158,7 +158,7 @@ impl World {
     fn deadline(&mut self, conn: ConnNo) {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         known.is_timed = false;
-        self.drive(conn, None, |driver, out| driver.on_tick(out));
+        self.drive(conn, None, Driver::on_tick);
     }
 
     fn report_timeout(&mut self, conn: ConnNo, number: LinkNo) {

@@ -97,7 +97,7 @@ async fn with_nothing_kept_a_cut_is_told() {
     edge.becomes_ready().await;
     let (client, _events) = edge.connect().await;
     let pipeline = client.create_pipeline(None).await.unwrap();
-    sim.process.signal("STOP");
+    sim.process.stop().await;
     let calls = (0..10).map(|_| client.invoke(&pipeline, "getName", json!({})));
     let frames = || async { (metric(&edge, FRAMES_TO_BACKEND).await >= 11).then_some(()) };
     let cutting = async {
@@ -134,7 +134,7 @@ async fn a_backend_that_does_not_answer_in_time_is_suspect_and_its_late_answer_g
     let create = r#"{"jsonrpc":"2.0","id":1,"method":"create","params":{"type":"MediaPipeline"}}"#;
     let pipeline = send_text(&mut client, create).await["result"]["value"].clone();
 
-    sims[0].process.signal("STOP");
+    sims[0].process.stop().await;
     for id in [2, 3] {
         client.send(Message::text(get_name(id, &pipeline))).await.unwrap();
     }

@@ -36,7 +36,8 @@ fn call(case: &mut Case, id: u32) {
 fn calls_of_a_link_that_is_cut_are_sent_again_as_they_were_and_answered_once() {
     let mut case = case();
     let (a, b) = (case.create(1, A, "a"), case.create(2, B, "b"));
-    let text = describe(3, A);
+    let session = case.session.id().to_string();
+    let text = request(3, "describe", &json!({"object": A, "sessionId": session}));
     case.handle(Input::FromClient(&text));
     call(&mut case, 4);
     case.handle(Input::FromClient(&describe(5, B)));
@@ -45,7 +46,10 @@ fn calls_of_a_link_that_is_cut_are_sent_again_as_they_were_and_answered_once() {
     // What comes meanwhile goes behind them.
     assert_eq!(case.handle(Input::FromClient(&describe(6, A))), []);
     assert_eq!(again(&mut case, a), [3, 4, 6]);
-    assert!(case.out.contains(&Output::Again(a, text)), "the very text");
+    assert_eq!(case.out[1], Output::Again(a, text), "the very text");
+    let Output::Again(_, second) = &case.out[2] else { panic!("{:?}", case.out) };
+    let named = format!(r#""params":{{"sessionId":"{session}","object":"{A}"}}"#);
+    assert!(second.contains(&named), "or with the session, if it named none: {second}");
     let own = r#"{"id":"pinfold-tie-3","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
     assert_eq!(case.handle(Input::FromBackend(a, own)), []);
     for (link, id) in [(a, 3), (b, 5), (a, 4), (a, 6)] {
@@ -80,6 +84,50 @@ fn calls_are_sent_again_only_when_the_backend_is_done_with_what_it_was_at() {
         panic!("{:?}", case.out)
     };
     assert_eq!(case.handle(Input::FromBackend(a, tied)), [Output::Stray], "its id was used");
+}
+
+#[test]
+fn for_a_while_messages_over_a_link_that_broke_name_the_session() {
+    let mut case = case();
+    let a = case.create(1, A, "a");
+    call(&mut case, 2);
+    cut(&mut case, a);
+    again(&mut case, a);
+    let tied = r#"{"id":"pinfold-tie-2","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
+    case.handle(Input::FromBackend(a, tied));
+    let session = case.session.id().to_string();
+    let named = request(3, "describe", &json!({"object": A, "sessionId": session}));
+    assert_eq!(case.handle(Input::FromClient(&named)), [Output::Relay(a)]);
+    match case.handle(Input::FromClient(&describe(4, A))) {
+        [Output::ToBackend(_, text)] => assert!(text.contains(&session), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    case.now = seconds(21);
+    assert_eq!(case.handle(Input::FromClient(&describe(5, A))), [Output::Relay(a)]);
+}
+
+#[test]
+fn a_link_settles_whatever_was_under_way_on_it() {
+    // A call that timed out may still run; one that was not kept too; the edge's own as well.
+    for resend_max_bytes in [0, 2_000] {
+        let mut case = Case::with(Bounds { resend_max_bytes, ..bounds() });
+        let a = case.create(1, A, "a");
+        call(&mut case, 2);
+        case.now = seconds(60);
+        case.handle(Input::Tick);
+        for _ in 0..2 {
+            cut(&mut case, a);
+            assert!(matches!(case.handle(Input::LinkOpened(a)), [Output::ToBackend(..)]));
+            assert_eq!(case.handle(Input::FromClient(&describe(3, A))), [], "it waits");
+        }
+        for _ in 0..2 {
+            assert_eq!(cut(&mut case, a), [Output::OpenLink(a, backend("a"))]);
+            case.handle(Input::LinkOpened(a));
+        }
+        cut(&mut case, a);
+        assert_eq!(case.told(), [(json!(3), 40003)], "the first of the two was tried three times");
+        assert_eq!(again(&mut case, a), [3]);
+    }
 }
 
 #[test]
