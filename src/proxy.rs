@@ -5,17 +5,26 @@
 mod buffers;
 mod dial;
 mod driver;
+mod echo;
 mod edge;
 mod handshake;
+mod hearing;
 mod link;
 mod listener;
+mod manager;
 mod placement;
 mod relay;
+mod sessions;
 mod socket;
 mod sockets;
 mod stream;
+mod visit;
 
 pub(crate) use driver::{Driver, LinkEvent, Wires};
+pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;
+pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
+pub use manager::Manager;
 pub use placement::Placement;
+pub use sessions::Sessions;

@@ -15,25 +15,34 @@ mod calls;
 mod deadline;
 mod learn;
 mod loss;
+mod manager;
+mod resume;
 mod route;
 mod texts;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
+use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use manager::Manager;
+pub use manager::{ManagerCall, ManagerScope};
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
 
-/// Number of a session's link, one for each backend it has reached.
+/// Number of a session's link, one for each backend it has met, counted from 0.
+///
+/// A backend is met before anything goes there, so a link may be opened before those of lower
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNo(pub usize);
 
@@ -54,12 +63,18 @@ pub enum Input<'a> {
     Placed(Ticket, Result<BackendId, Failure>),
     /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
     Located(PipelineId, Option<BackendId>),
+    /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
+    Resumed(Option<Remains>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
     /// [`Session::deadline`] has come.
     Tick,
+    /// The manager of some backend tells this, after [`Output::Listen`].
+    Event(&'a Arc<ObjectEvent>),
+    /// So many such events were dropped, because this session did not take them.
+    EventsLost(u64),
 }
 
 /// Why a link is not there.
@@ -88,13 +103,25 @@ pub enum Output {
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
     Refuse(String, Failure),
-    /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
-    ServerInfo(String),
+    /// Answer the client's request with this raw id, a call of the manager.
+    Manager(String, ManagerCall),
+    /// Listen to the managers of all backends, and send the client this answer when all are heard.
+    Listen(String),
+    /// Listen to them no longer.
+    StopListening,
+    /// Send the client this event of the manager.
+    Event(Arc<ObjectEvent>),
+    /// Tell the client that so many events of the manager were dropped.
+    EventsLost(u64),
     /// Find a place; answered by [`Input::Placed`].
     Place(Ticket, Wish),
     /// Find out where this pipeline lives and note that this session uses it; answered by
     /// [`Input::Located`].
     Locate(PipelineId),
+    /// The client names another session, on a connection that holds nothing yet: find out what that
+    /// session holds; answered by [`Input::Resumed`]. Until then all its messages wait. Whoever has
+    /// that session at work may take the client over instead, with [`Session::take_waiting`].
+    Resume(SessionId),
     /// Open a link; answered by [`Input::LinkOpened`] or [`Input::LinkFailed`].
     OpenLink(LinkNo, BackendId),
     /// The pipeline that this ticket's place was for exists, and this session uses it.
@@ -114,6 +141,17 @@ pub enum Output {
     TimedOut(LinkNo, usize),
     /// A backend's message answered a call that had taken too long, and was dropped.
     Late,
+}
+
+/// What a session holds, as far as it must be known to go on with it on another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// Its id.
+    pub id: SessionId,
+    /// The backends that have it.
+    pub backends: Vec<BackendId>,
+    /// Pipelines it uses, and where they are.
+    pub pipelines: Vec<(PipelineId, BackendId)>,
 }
 
 /// What a place is wanted for.
@@ -195,7 +233,12 @@ pub struct Session {
     placing: BTreeMap<Ticket, Placing>,
     last_ticket: u64,
     closings: BTreeMap<Ticket, Closing>,
+    /// Messages that wait until it is known what the session they name holds, oldest first.
+    resuming: Option<VecDeque<String>>,
+    /// Whether the client has closed the session, and nothing has brought it back to life.
+    is_closed: bool,
     held_bytes: usize,
+    manager: Manager,
 }
 
 /// A link as the session sees it.
@@ -210,16 +253,15 @@ struct Link {
     again_at: Time,
     /// It is open again, and what goes over it waits until then.
     is_settling: bool,
-    /// Until then every message over it names the session, because a late answer on the link that
-    /// broke may take the session from this one, and the next message that names it takes it back.
-    named_until: Time,
+    /// Whether there was one to that backend before, here or where the client comes from. What that
+    /// still brings may take the tie, so every message over this one names the session.
+    had_earlier: bool,
 }
 
 impl Link {
     fn closed(backend: BackendId) -> Self {
         let (phase, again) = (Phase::Closed, Calls::default());
-        let (again_at, named_until) = (Time::ZERO, Time::ZERO);
-        Self { backend, phase, again, again_at, is_settling: false, named_until }
+        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false, had_earlier: false }
     }
 
     /// Calls of the client that are sent and not answered, or wait to be sent.
@@ -343,7 +385,10 @@ impl Session {
             placing: BTreeMap::new(),
             last_ticket: 0,
             closings: BTreeMap::new(),
+            resuming: None,
+            is_closed: false,
             held_bytes: 0,
+            manager: Manager::default(),
         }
     }
 
@@ -361,6 +406,9 @@ impl Session {
         let is_end =
             |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
         self.making -= out[before..].iter().filter(is_end).count();
+        if self.making == 0 {
+            self.manager.on_nothing_made();
+        }
     }
 
     fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
@@ -373,9 +421,12 @@ impl Session {
             Input::FromBackend(link, text) => self.on_backend(link, text, out),
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
+            Input::Resumed(remains) => self.on_resumed(remains, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::Tick => self.on_tick(out),
+            Input::Event(event) => self.on_object_event(event, out),
+            Input::EventsLost(count) => self.on_events_lost(count, out),
         }
     }
 
@@ -392,10 +443,34 @@ impl Session {
         self.prune_at = PRUNE_AT_MIN.max(self.pipelines.len() * 2);
     }
 
+    /// A pipeline that was just made may not stay, because its pin may be forgotten: destroys it.
+    pub fn withdraw(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
+        let Some(link) = self.pipelines.remove(&pipeline) else { return };
+        out.push(Output::Released(pipeline));
+        let ticket = self.next_ticket();
+        let session = &self.id;
+        // A backend that this no longer reaches gives up what the session had there by itself.
+        if let Phase::Open { calls, .. } = &mut self.links[link.0].phase {
+            let id = format!("\"pinfold-withdraw-{}\"", ticket.0);
+            let text = format!(
+                r#"{{"id":{id},"jsonrpc":"2.0","method":"release","params":{{"object":"{pipeline}","sessionId":"{session}"}}}}"#
+            );
+            let call = Call {
+                id: CallId::new(&id),
+                method: Method::Release,
+                goes_anywhere: false,
+                learn: Learn::Own,
+            };
+            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
+            out.push(Output::ToBackend(link, text));
+        }
+    }
+
     /// Whether a message of the client waits for a place or a link.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.parked.is_empty()
+            || self.resuming.is_some()
             || !self.placing.is_empty()
             || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
     }
@@ -431,6 +506,7 @@ impl Session {
         out.extend(pipelines.into_keys().map(Output::Unheld));
         self.parked.clear();
         self.closings.clear();
+        self.resuming = None;
         self.making = 0;
         self.held_bytes = 0;
     }
@@ -444,9 +520,11 @@ impl Session {
         }))
     }
 
-    /// Notes that `pipeline` lives at the end of `link`.
+    /// Notes that `pipeline`, which was not known, lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
+        self.is_closed = false;
+        self.manager.on_known(pipeline, out);
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;
             out.push(Output::Prune);
@@ -455,13 +533,19 @@ impl Session {
 
     /// Keeps `text` waiting, if there is room for it.
     fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        if self.held_bytes + text.len() > self.bounds.held_max_bytes {
-            return Err(Failure::not_enough_resources(
-                "too much of this client waits for a media server; send less at once",
-            ));
-        }
+        self.check_held(text.len())?;
         self.held_bytes += text.len();
         Ok(())
+    }
+
+    /// Whether there is room for so many more bytes that wait.
+    fn check_held(&self, more: usize) -> Result<(), Failure> {
+        if self.held_bytes + more <= self.bounds.held_max_bytes {
+            return Ok(());
+        }
+        Err(Failure::not_enough_resources(
+            "too much of this client waits for a media server; send less at once",
+        ))
     }
 
     fn next_ticket(&mut self) -> Ticket {

@@ -3,7 +3,7 @@
 //! The sessions, their drivers, placement, pins and fleet table are those of the real edge; the
 //! backends are [`Kms`](crate::sim::kms::Kms). Only sockets, clock and chance are made up, and one
 //! seed decides them all, so that a run that fails can be looked at again. After every step the
-//! world checks what must always hold ([`check`]), and in the end that nothing is left of anybody.
+//! world checks what must always hold (`check`), and in the end that nothing is left of anybody.
 //!
 //! Each edge has its own pin store: one that edges share is not there yet. Not in here: framing,
 //! TLS, backpressure, which are the shell's.
@@ -42,6 +42,8 @@ pub enum Bug {
     KeptPin,
     /// Backends forget their answers, so that a call which is sent again is run again.
     ForgottenAnswers,
+    /// The store says that a pin is settled when it is not.
+    EarlyAnswer,
 }
 
 /// One run to be made.
@@ -80,6 +82,8 @@ pub struct Tally {
     pub repeated: u64,
     /// Answers that came when their calls had been given up.
     pub late: u64,
+    /// Pipelines taken back because their pins did not settle.
+    pub withdrawn: u64,
 }
 
 /// A run in which nothing broke.
@@ -107,13 +111,14 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses, .. } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, withdrawn, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {losses} losses, {timeouts} timeouts, {late} late answers, \
-             {resent} calls sent again, {repeated} of them answered twice by their backend"
+             {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {timeouts} timeouts, \
+             {late} late answers, {resent} calls sent again, {repeated} of them answered twice by \
+             their backend"
         )
     }
 }
@@ -133,6 +138,7 @@ impl Tally {
             resent: self.resent + other.resent,
             repeated: self.repeated + other.repeated,
             late: self.late + other.late,
+            withdrawn: self.withdrawn + other.withdrawn,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct KmsSim {
 impl KmsSim {
     /// `more` are further arguments.
     pub(crate) fn start(more: &[&str]) -> anyhow::Result<Self> {
-        let arguments = ["kms-sim", "--listen", "127.0.0.1:0", "--name", "a"];
+        let arguments = ["kms-sim", "--timed", "false", "--name", "a"];
         let mut process = Process::start(&[&arguments[..], more].concat())?;
         let url = process.line_after("listening on ")?;
         Ok(Self { url, _process: process })

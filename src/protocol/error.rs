@@ -52,6 +52,12 @@ impl Failure {
         Self::new(-32000, None, message.into())
     }
 
+    /// 40001: a parameter of an operation is missing or of the wrong kind.
+    #[must_use]
+    pub fn bad_argument(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(40001, Some("MARSHALL_ERROR"), message.into())
+    }
+
     /// 40003: something broke on the way, and whether the call ran is not known.
     #[must_use]
     pub fn unexpected(message: impl Into<Cow<'static, str>>) -> Self {
@@ -88,6 +94,20 @@ impl Failure {
     pub const fn object_lost() -> Self {
         let message = "Object not found: the media server that held it is gone";
         Self::new(40101, Some("MEDIA_OBJECT_NOT_FOUND"), Cow::Borrowed(message))
+    }
+
+    /// 40106: the object has no event of that name.
+    #[must_use]
+    pub fn event_not_supported(event: &str) -> Self {
+        let message = format!("Event '{event}' not supported");
+        Self::new(40106, Some("MEDIA_OBJECT_EVENT_NOT_SUPPORTED"), message.into())
+    }
+
+    /// 40110: the object has no tag of that key.
+    #[must_use]
+    pub const fn tag_not_found() -> Self {
+        let message = Cow::Borrowed("Tag key not found");
+        Self::new(40110, Some("MEDIA_OBJECT_TAG_KEY_NOT_FOUND"), message)
     }
 
     /// The whole message that answers the request `id` (raw JSON, `null` if there is none), its

@@ -80,6 +80,8 @@ pub struct Params<'a> {
     /// `type`.
     pub kind: Option<&'a str>,
     pub operation: Option<&'a str>,
+    pub operation_params: Option<&'a str>,
+    pub subscription: Option<&'a str>,
     pub constructor_params: Option<&'a str>,
     pub properties: Option<&'a str>,
     pub operations: Option<&'a str>,
@@ -202,6 +204,8 @@ pub(super) fn read_params<'a>(
             "object" => &mut params.object,
             "type" => &mut params.kind,
             "operation" => &mut params.operation,
+            "operationParams" => &mut params.operation_params,
+            "subscription" => &mut params.subscription,
             "constructorParams" => &mut params.constructor_params,
             "properties" => &mut params.properties,
             "operations" => &mut params.operations,
@@ -262,10 +266,16 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// The object the call is about, as Kurento would name it in an error.
+    /// The object the call is about, as Kurento would name it in an error. It takes numbers and
+    /// booleans for strings, and null for the empty one; an object or array is no text.
     #[must_use]
     pub fn object_text(&self) -> Option<Cow<'a, str>> {
-        self.object.map(|raw| Text::of(raw).map_or(Cow::Borrowed(raw), Text::decode))
+        let raw = self.object.filter(|raw| !raw.starts_with(['{', '[']))?;
+        Some(match Text::of(raw) {
+            Some(text) => text.decode(),
+            None if raw == "null" => Cow::Borrowed(""),
+            None => Cow::Borrowed(raw),
+        })
     }
 
     /// Whether the call creates a pipeline.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::calls::{Call, CallId, Calls, Learn};
-use super::{Held, Link, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
-use crate::model::Time;
+use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
 use crate::protocol::error::Failure;
 use crate::protocol::request::{MANAGER, Method, parse_request};
 
@@ -13,18 +12,6 @@ use crate::protocol::request::{MANAGER, Method, parse_request};
 /// the session from the new one with its last answer. Most calls take a millisecond, `processOffer` on
 /// a full server a third of a second. Source: Kurento protocol notes, sections 3.3, 8 and 13.
 pub(super) const SETTLE: Duration = Duration::from_millis(500);
-
-/// How long messages over a link that was opened again name the session. Nothing that a broken link
-/// left behind is at work for longer.
-const NAMED_FOR: Duration = Duration::from_secs(20);
-
-impl Link {
-    /// Something was under way when it broke at `now`.
-    fn settle_from(&mut self, now: Time) {
-        self.again_at = now + SETTLE;
-        self.named_until = now + NAMED_FOR;
-    }
-}
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -37,10 +24,11 @@ impl Session {
             self.forget_pipelines_of(link, out);
         }
         let failed = &mut self.links[link.0];
+        failed.had_earlier |= matches!(failed.phase, Phase::Open { .. });
         // The edge's own call was under way then.
         let was_settling = std::mem::take(&mut failed.is_settling);
         if was_settling {
-            failed.settle_from(self.now);
+            failed.again_at = self.now + SETTLE;
         }
         match std::mem::replace(&mut failed.phase, Phase::Closed) {
             Phase::Closed => {}
@@ -64,7 +52,7 @@ impl Session {
             return calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
         }
         if !calls.is_empty() {
-            self.links[link.0].settle_from(self.now);
+            self.links[link.0].again_at = self.now + SETTLE;
         }
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
@@ -111,6 +99,11 @@ impl Session {
             self.let_go(&held);
             self.on_held_failed(link, held, failure, out);
         }
+    }
+
+    /// Opens a link with a call of the edge's own that ties it to the session.
+    pub(super) fn tie(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        self.reopen(link, Vec::new(), out);
     }
 
     /// Opens a link again, with a call of the edge's own that ties it to the session before `held` and
