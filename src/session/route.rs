@@ -457,7 +457,8 @@ impl Session {
     }
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        if !self.settles(link, out) {
+        let is_opening = matches!(self.links[link.0].phase, Phase::Opening(_));
+        if is_opening && !self.settles(link, out) {
             self.go_on(link, out);
         }
     }

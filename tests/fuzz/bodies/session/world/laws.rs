@@ -142,7 +142,9 @@ impl World {
         let is_waiting = self.session.is_waiting();
         assert!(sizes.held_bytes == 0 || is_waiting, "{sizes:?}, and nothing waits");
         for wire in self.wires.values() {
-            assert!(wire.calls.len() <= calls_max, "{} calls on a link", wire.calls.len());
+            let is_own = |frame: &&Frame| frame.id.to_string().starts_with("\"pinfold-");
+            let count = wire.calls.len() - wire.calls.iter().filter(is_own).count();
+            assert!(count <= calls_max, "{count} calls on a link");
         }
         let known: Vec<_> = self.session.pipelines().map(|pipeline| (pipeline, 1)).collect();
         let held: Vec<_> = self.holds.iter().map(|(pipeline, count)| (*pipeline, *count)).collect();
