@@ -47,6 +47,11 @@ impl CallId {
         }
     }
 
+    /// Whether it is spelled as those of the edge's own calls.
+    fn is_own(raw: &str) -> bool {
+        raw.starts_with("\"pinfold-")
+    }
+
     /// Whether Kurento would spell this id in its answer as the client did: short integers and
     /// plain ASCII strings. Others come back rewritten (`1.8446744073709552e+19`, `\u00e9`).
     fn is_echoed(raw: &str) -> bool {
@@ -199,7 +204,7 @@ impl Calls {
         if let Some(found) = self.sent.iter().position(|sent| sent.call.id.as_str() == id) {
             return self.remove(found);
         }
-        if CallId::is_echoed(oldest.call.id.as_str()) {
+        if CallId::is_echoed(oldest.call.id.as_str()) || CallId::is_own(id) {
             return None;
         }
         self.remove(0)
