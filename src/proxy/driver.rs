@@ -42,6 +42,9 @@ pub(crate) trait Wires {
     /// # Errors
     /// `Lost` if the fleet has no such backend any more.
     fn open_link(&mut self, link: LinkNo, backend: &BackendId) -> Result<(), LinkFailure>;
+
+    /// Tells the fleet that the backend of an open link has left calls unanswered for too long.
+    fn report_timeout(&mut self, link: LinkNo);
 }
 
 /// What happened to a link.
@@ -199,6 +202,11 @@ impl Driver {
         self.tell(Input::FromBackend(link, text), wires);
     }
 
+    /// The session's deadline has come.
+    pub(crate) fn on_tick(&mut self, wires: &mut impl Wires) {
+        self.tell(Input::Tick, wires);
+    }
+
     /// Notes what happened to `link`, for [`Self::run_events`].
     pub(crate) fn on_link(&mut self, link: LinkNo, event: LinkEvent) {
         self.events.push_back(Event::Link(link, event));
@@ -328,11 +336,12 @@ impl Driver {
             | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
+            | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
-        self.session.handle(input, &mut outputs);
+        self.session.handle(self.edge.now(), input, &mut outputs);
         for output in outputs.drain(..) {
             self.act(output, at_hand, wires);
         }
@@ -348,6 +357,10 @@ impl Driver {
             Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => {
                 self.routed = RoutingKind::TableHit;
+                wires.send_to_backend(link, &text);
+            }
+            Output::Again(link, text) => {
+                self.edge.metrics.on_resent();
                 wires.send_to_backend(link, &text);
             }
             Output::Answer(method, text) => {
@@ -390,6 +403,11 @@ impl Driver {
                 self.session.forget(&gone);
             }
             Output::Stray => self.edge.metrics.on_stray(),
+            Output::TimedOut(link, count) => {
+                self.edge.metrics.on_timed_out(count);
+                wires.report_timeout(link);
+            }
+            Output::Late => self.edge.metrics.on_late(),
         }
     }
 
@@ -450,6 +468,8 @@ impl Wires for Gone {
     fn open_link(&mut self, _link: LinkNo, _backend: &BackendId) -> Result<(), LinkFailure> {
         Err(LinkFailure::Lost)
     }
+
+    fn report_timeout(&mut self, _link: LinkNo) {}
 }
 
 fn local_answer(method: Method) -> LocalAnswer {

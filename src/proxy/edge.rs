@@ -87,6 +87,8 @@ impl Edge {
             held_max_bytes: limits.held_max_bytes,
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
+            resend_max_bytes: limits.resend_max_bytes,
+            call_timeout: limits.call_timeout,
         };
         Session::new(SessionId::from_random(random::secret()), &self.server_id, url, bounds)
     }

@@ -1,6 +1,6 @@
 //! Where a client's message goes.
 
-use super::calls::{Call, CallId, Learn, TransactionLearn};
+use super::calls::{Call, CallId, Calls, Learn, TransactionLearn};
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
@@ -417,15 +417,19 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
-        let had_earlier = self.links[link.0].had_earlier;
-        if let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase {
-            calls.push(call);
-            out.push(if needs_session && (had_earlier || !*is_tied) {
-                Output::ToBackend(link, complete(going.text, opening, &self.id))
-            } else if going.is_at_hand {
-                Output::Relay(link)
-            } else {
-                Output::ToBackend(link, going.text.to_owned())
+        let to = &mut self.links[link.0];
+        if let Phase::Open { is_tied, calls } = &mut to.phase {
+            let kept_max = self.bounds.resend_max_bytes;
+            if needs_session && (to.had_earlier || !*is_tied) {
+                let text = complete(going.text, opening, &self.id);
+                calls.push(call, &text, self.now, kept_max);
+                out.push(Output::ToBackend(link, text));
+                return Ok(());
+            }
+            calls.push(call, going.text, self.now, kept_max);
+            out.push(match going.is_at_hand {
+                true => Output::Relay(link),
+                false => Output::ToBackend(link, going.text.to_owned()),
             });
             return Ok(());
         }
@@ -453,9 +457,32 @@ impl Session {
     }
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        let is_opening = matches!(self.links[link.0].phase, Phase::Opening(_));
+        if is_opening && !self.settles(link, out) {
+            self.go_on(link, out);
+        }
+    }
+
+    /// Sends all that waited for the link.
+    pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
-        let held = std::mem::take(held);
-        let mut calls = super::Calls::default();
+        let (own, held): (Vec<_>, Vec<_>) =
+            std::mem::take(held).into_iter().partition(Held::is_own);
+        let mut calls = Calls::default();
+        self.send_held(link, own, &mut calls, out);
+        self.send_again(link, &mut calls, out);
+        self.send_held(link, held, &mut calls, out);
+        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
+    }
+
+    /// Sends what had to wait for its link.
+    fn send_held(
+        &mut self,
+        link: LinkNo,
+        held: Vec<Held>,
+        calls: &mut Calls,
+        out: &mut Vec<Output>,
+    ) {
         for held in held {
             self.let_go(&held);
             let Held { waiting, opening, call } = held;
@@ -463,10 +490,9 @@ impl Session {
                 Some(_) => complete(&waiting.text, opening, &self.id),
                 None => waiting.text,
             };
-            calls.push(call);
+            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
             out.push(Output::ToBackend(link, text));
         }
-        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
     }
 
     /// Closes the session on every backend that has it; the client is answered when all have.

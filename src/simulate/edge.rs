@@ -201,6 +201,8 @@ fn limits(shape: &Shape) -> Limits {
         held_max_bytes: shape.bounds.held_max_bytes,
         calls_max: shape.bounds.calls_max,
         pipelines_max: shape.bounds.pipelines_max,
+        resend_max_bytes: shape.bounds.resend_max_bytes,
+        call_timeout: shape.bounds.call_timeout,
         handshake_timeout: Duration::from_secs(10),
         dial_timeout: shape.dial_timeout,
         write_timeout: Duration::from_secs(30),

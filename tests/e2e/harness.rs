@@ -1,5 +1,6 @@
 //! Starts the processes of a test, waits for conditions, and asks the edge about itself.
 
+mod cutter;
 mod edge;
 mod party;
 mod process;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub(crate) use cutter::Cutter;
 pub(crate) use edge::{Edge, KmsSim, get};
 pub(crate) use party::Party;
 pub(crate) use process::Process;

@@ -1,9 +1,11 @@
 //! What a client is told of the manager, and what is asked of the shell for it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{BackendId, SessionId};
+use crate::model::{BackendId, SessionId, Time};
 use crate::protocol::event::Change;
 use crate::protocol::request::Hints;
 use crate::session::{Bounds, Input, LinkNo, Ticket, Wish};
@@ -12,14 +14,21 @@ const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
 
 fn session(scope: ManagerScope) -> Session {
-    let bounds = Bounds { depth_max: 64, held_max_bytes: 10_000, calls_max: 8, pipelines_max: 100 };
+    let bounds = Bounds {
+        depth_max: 64,
+        held_max_bytes: 10_000,
+        calls_max: 8,
+        pipelines_max: 100,
+        resend_max_bytes: 10_000,
+        call_timeout: Duration::from_secs(60),
+    };
     let id = SessionId::from_random(7);
     Session::new(id, "edge", Hints::default(), bounds).with_manager_scope(scope)
 }
 
 fn handle(session: &mut Session, input: Input<'_>) -> Vec<Output> {
     let mut out = Vec::new();
-    session.handle(input, &mut out);
+    session.handle(Time::ZERO, input, &mut out);
     out
 }
 
