@@ -310,9 +310,8 @@ fn a_session_that_is_gone_on_with_has_its_subscriptions() {
     let remains = before.remains().unwrap();
     assert!(remains.subscriptions.hear_objects());
 
-    let bounds = Bounds { depth_max: 64, held_max_bytes: 10_000, calls_max: 8, pipelines_max: 100 };
     let new = SessionId::from_random(8);
-    let mut after = Session::new(new, "edge", Hints::default(), bounds);
+    let mut after = Session::new(new, "edge", Hints::default(), before.bounds);
     let connect = json!({"jsonrpc": "2.0", "id": 2, "method": "connect",
         "params": {"sessionId": before.id().as_str()}});
     let asked = handle(&mut after, Input::FromClient(&connect.to_string()));
