@@ -1,5 +1,6 @@
 //! The `pinfold` command: arguments to calls into the library, one file per subcommand.
 
+mod bench;
 mod check;
 mod demo;
 mod echo;
@@ -36,6 +37,7 @@ enum Command {
     KmsSim(Box<kms_sim::KmsSimArgs>),
     /// Try the core in a made-up world, in virtual time
     Simulate(simulate::SimulateArgs),
+    Bench(Box<bench::BenchArgs>),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge
@@ -60,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::KmsSim(args) => kms_sim::run(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Bench(args) => bench::run(*args),
         Command::Check(args) => check::run(&args),
         Command::Echo(args) => echo::run(&args),
         Command::Status(args) => status::run(&args),

@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod admin;
 pub mod load;
 pub mod kms_sim;
+pub mod bench;
 pub mod simulate;
 pub mod app;
 pub mod cli;

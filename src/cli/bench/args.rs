@@ -1,0 +1,219 @@
+//! The arguments of `pinfold bench`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::value_parser;
+
+use crate::bench::{
+    BackendSettings, BenchError, CONNECTIONS_MAX, Clients, LatencySettings, Mix, Report,
+    THREADS_MAX, TlsSettings, Trust,
+};
+use crate::runtime::random;
+
+/// Longest time that is measured, in seconds: an hour.
+const SECONDS_MAX: f64 = 3_600.0;
+
+/// Measure an edge, or any proxy before the same backend
+///
+/// Start `pinfold bench backend`, let what is measured pass to it, and run one of the others against
+/// that. Every reply is checked: right id, once, from the one backend of its meeting. After a wrong one
+/// the figures count for nothing, and the exit status is 1.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct BenchArgs {
+    #[command(subcommand)]
+    mode: Mode,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Mode {
+    /// Play a backend that costs little; prints its address, ends on SIGTERM or SIGINT
+    Backend(BackendArgs),
+    /// Closed loop: every client calls again as soon as it has its reply
+    Latency(LatencyArgs),
+    /// TLS connections one after another: full handshakes, then resumed ones
+    Tls(TlsArgs),
+}
+
+/// What to do.
+pub(super) enum Run {
+    Backend(BackendArgs),
+    /// Measure, one report after the other.
+    Measure(Vec<Box<dyn FnOnce() -> Result<Report, BenchError>>>, Output),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BackendArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    pub(super) listen: SocketAddr,
+    /// Its name, which every reply tells; two backends of a fleet must have two
+    #[arg(long, value_name = "NAME", default_value = "bench", value_parser = name)]
+    name: String,
+    /// Threads that answer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
+    threads: usize,
+}
+
+impl BackendArgs {
+    pub(super) fn settings(&self) -> BackendSettings {
+        BackendSettings {
+            name: self.name.clone(),
+            threads: self.threads,
+            seed: random::seed(),
+        }
+    }
+}
+
+/// How the report is printed.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct Output {
+    /// Print one line of JSON for each report instead of a table
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ClientArgs {
+    /// Where the clients connect: ws:// or wss://; each adds its meeting to the query
+    #[arg(long, value_name = "URL")]
+    url: String,
+    /// Connections
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = connections)]
+    connections: usize,
+    /// Connections that share a meeting
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = connections)]
+    meeting_size: usize,
+    /// Threads of the clients
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
+    threads: usize,
+    /// For wss://: PEM file of the certificates to trust
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+    /// For wss://: trust any certificate
+    #[arg(long)]
+    insecure: bool,
+    /// Process whose processor time and memory are reported; may be given several times
+    #[arg(long = "pid", value_name = "PID")]
+    pids: Vec<u32>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl ClientArgs {
+    fn clients(&self) -> Clients {
+        let trust = match (&self.ca, self.insecure) {
+            (Some(path), _) => Trust::Ca(path.clone()),
+            (None, true) => Trust::Anybody,
+            (None, false) => Trust::Nobody,
+        };
+        Clients {
+            url: self.url.clone(),
+            connections: self.connections,
+            meeting_size: self.meeting_size,
+            threads: self.threads,
+            trust,
+            pids: self.pids.clone(),
+        }
+    }
+}
+
+/// How long is measured.
+#[derive(Debug, clap::Args)]
+struct TimeArgs {
+    /// Time that is measured, like 5s or 500ms
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = time)]
+    time: Duration,
+}
+
+#[derive(Debug, clap::Args)]
+struct LoadArgs {
+    #[command(flatten)]
+    time: TimeArgs,
+    /// Time before that, which does not count
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    warm_up: Duration,
+    /// What is sent
+    #[arg(long, value_enum, default_value_t = Mix::Candidate)]
+    mix: Mix,
+}
+
+#[derive(Debug, clap::Args)]
+struct LatencyArgs {
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl LatencyArgs {
+    fn settings(&self) -> LatencySettings {
+        LatencySettings {
+            clients: self.clients.clients(),
+            mix: self.load.mix,
+            warm_up: self.load.warm_up,
+            time: self.load.time.time,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct TlsArgs {
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+}
+
+impl BenchArgs {
+    /// What the arguments ask for.
+    pub(super) fn into_run(self) -> Run {
+        match self.mode {
+            Mode::Backend(args) => Run::Backend(args),
+            Mode::Latency(args) => {
+                let (settings, output) = (args.settings(), args.clients.output);
+                Run::Measure(vec![Box::new(move || settings.run())], output)
+            }
+            Mode::Tls(args) => {
+                let one = |resumes| {
+                    let clients = args.clients.clients();
+                    let settings = TlsSettings { clients, resumes, time: args.time.time };
+                    Box::new(move || settings.run()) as Box<dyn FnOnce() -> _>
+                };
+                Run::Measure(vec![one(false), one(true)], args.clients.output)
+            }
+        }
+    }
+}
+
+/// A name that can stand in JSON and before a space.
+fn name(text: &str) -> Result<String, String> {
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_name = (1..=64).contains(&text.len()) && text.chars().all(is_valid);
+    is_name.then(|| text.to_owned()).ok_or("expected up to 64 of a-z, A-Z, 0-9, - _ .".to_owned())
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    number(text, CONNECTIONS_MAX)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    number(text, THREADS_MAX)
+}
+
+fn number(text: &str, max: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=max).contains(number));
+    number.ok_or_else(|| format!("expected a whole number from 1 to {max}"))
+}
+
+/// A time like `5s`, `1.5s` or `500ms`.
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds = match text.strip_suffix("ms") {
+        Some(millis) => millis.parse::<f64>().map(|millis| millis / 1e3),
+        None => text.strip_suffix('s').unwrap_or(text).parse(),
+    };
+    let seconds = seconds.ok().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    let seconds = seconds.ok_or(format!("expected a time like 5s or 500ms, up to {SECONDS_MAX}s"))?;
+    Ok(Duration::from_secs_f64(seconds))
+}
