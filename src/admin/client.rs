@@ -54,11 +54,23 @@ pub enum FetchError {
 /// # Errors
 /// No connection, no answer within 10 seconds, or one that is no success or no `T`.
 pub async fn fetch_json<T: DeserializeOwned>(base: &str, path: &str) -> Result<T, FetchError> {
+    Ok(serde_json::from_slice(&fetch_success(base, path).await?)?)
+}
+
+/// The same for text.
+///
+/// # Errors
+/// No connection, no answer within 10 seconds, or one that is no success.
+pub async fn fetch_text(base: &str, path: &str) -> Result<String, FetchError> {
+    Ok(String::from_utf8_lossy(&fetch_success(base, path).await?).into_owned())
+}
+
+async fn fetch_success(base: &str, path: &str) -> Result<Bytes, FetchError> {
     let (authority, url) = parse_url(base, path)?;
     let fetched = time::timeout(TIMEOUT, fetch(&authority, url));
     let (status, body) = fetched.await.map_err(|_| FetchError::Timeout)??;
     if (200..300).contains(&status) {
-        return Ok(serde_json::from_slice(&body)?);
+        return Ok(body);
     }
     Err(FetchError::Status(status, reason_in(&body)))
 }

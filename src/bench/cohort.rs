@@ -36,6 +36,9 @@ pub(super) struct Participant {
     pub(super) expected: [Expected; 3],
     pub(super) session: String,
     pub(super) meeting: usize,
+    pub(super) endpoint: String,
+    /// What the endpoint says it is called: its backend and its id.
+    name: String,
 }
 
 impl Venue {
@@ -78,7 +81,10 @@ impl Venue {
     ///
     /// # Errors
     /// What the first says that could not get ready.
-    pub(super) async fn gather(&self, meetings: Vec<usize>) -> Result<Vec<Participant>, BenchError> {
+    pub(super) async fn gather(
+        &self,
+        meetings: Vec<usize>,
+    ) -> Result<Vec<Participant>, BenchError> {
         let joining = meetings.into_iter().map(|meeting| self.join(meeting));
         stream::iter(joining).buffer_unordered(AT_ONCE).try_collect().await
     }
@@ -96,8 +102,7 @@ impl Venue {
         let endpoint = create_endpoint(&mut connection, &pipeline).await;
         let endpoint = endpoint.map_err(told("creating an endpoint"))?;
         let mut frames = Kind::ALL.map(|kind| Frame::new(kind, &endpoint, &session));
-        let name = connection.call("invoke", &invoke(&endpoint, "getName")).await;
-        let name = name.map_err(told("asking for a name"))?.value;
+        let name = ask_name(&mut connection, &endpoint).await.map_err(told("asking for a name"))?;
         if !name.ends_with(&format!(" {endpoint}")) {
             return Err(BenchError::Ready("asking for a name", shortened(&name)));
         }
@@ -109,8 +114,14 @@ impl Venue {
             learned.push(expected.map_err(told("learning its replies"))?);
         }
         let expected = learned.try_into().expect("one for each kind");
-        Ok(Participant { sender, receiver, frames, expected, session, meeting })
+        Ok(Participant { sender, receiver, frames, expected, session, meeting, endpoint, name })
     }
+}
+
+/// Asks an endpoint what it is called.
+async fn ask_name(connection: &mut Connection, endpoint: &str) -> io::Result<String> {
+    let params = json!({"object": endpoint, "operation": "getName", "operationParams": {}});
+    Ok(connection.call("invoke", &params.to_string()).await?.value)
 }
 
 /// Creates an endpoint in `pipeline`; returns its id.
@@ -121,10 +132,6 @@ pub(super) async fn create_endpoint(
     let constructor = json!({"mediaPipeline": pipeline});
     let params = json!({"type": "WebRtcEndpoint", "constructorParams": constructor});
     Ok(connection.call("create", &params.to_string()).await?.value)
-}
-
-fn invoke(object: &str, operation: &str) -> String {
-    json!({"object": object, "operation": operation, "operationParams": {}}).to_string()
 }
 
 /// Sends `frame` once and learns from the reply, whose value must begin with `value`.
@@ -160,6 +167,23 @@ impl Participant {
             })
         });
         checked.await
+    }
+
+    /// Loses the connection and goes on with the session on another; returns that.
+    ///
+    /// # Errors
+    /// There is no connection, or the session is not what it was: then the error holds a [`Wrong`].
+    pub(super) async fn come_back(self, venue: &Venue) -> io::Result<Connection> {
+        let Self { sender, receiver, session, meeting, endpoint, name, .. } = self;
+        drop((sender, receiver));
+        let mut connection = venue.open(meeting).await?;
+        let params = json!({"sessionId": session}).to_string();
+        let resumed = connection.call("connect", &params).await?.session;
+        let told = ask_name(&mut connection, &endpoint).await?;
+        if resumed == session && told == name {
+            return Ok(connection);
+        }
+        Err(io::Error::other(Wrong::Misrouted(format!("{resumed} {}", shortened(&told)))))
     }
 
     /// Says goodbye.

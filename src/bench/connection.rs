@@ -3,10 +3,10 @@
 use std::io;
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 
 use super::frames::{FIRST_ID, MASK};
+use super::reply::Wrong;
 use super::stream::Stream;
 use super::target::Target;
 use crate::protocol::frame::{Decoder, Message, Opcode, Role, encode, encode_close};
@@ -37,10 +37,9 @@ pub(super) struct Receiver {
 
 /// The answer to a call that was made to get ready.
 #[derive(Debug, Deserialize)]
-pub(super) struct Answer {
-    id: u64,
-    pub(super) result: Option<Answered>,
-    error: Option<Box<RawValue>>,
+struct Answer {
+    id: Option<u64>,
+    result: Option<Answered>,
 }
 
 /// What a call has led to.
@@ -72,14 +71,17 @@ impl Connection {
         }
     }
 
-    /// Makes a call and waits for its answer; what comes before is an error.
+    /// Makes a call and waits for its answer.
+    ///
+    /// # Errors
+    /// The connection broke, or what came is another message: then the error holds a [`Wrong`].
     pub(super) async fn call(&mut self, method: &str, params: &str) -> io::Result<Answered> {
         let id = self.sender.take_id();
         let text =
             format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params},"id":{id}}}"#);
         self.sender.send_text(&text).await?;
         let answered = self.receiver.take(|text| Some(read_answer(text, id))).await?;
-        answered.map_err(|what| io::Error::other(format!("{method} was answered {what}")))
+        answered.map_err(io::Error::other)
     }
 
     /// Says goodbye and waits until the server has hung up.
@@ -158,17 +160,13 @@ impl Receiver {
     }
 }
 
-/// The result in `text`, which must answer `id`; else what is there instead.
-fn read_answer(text: &str, id: u64) -> Result<Answered, String> {
-    let Ok(answer) = serde_json::from_str::<Answer>(text) else {
-        return Err(shortened(text));
-    };
-    if answer.id != id {
-        return Err(format!("for another id: {}", shortened(text)));
-    }
-    match (answer.result, answer.error) {
-        (Some(result), None) => Ok(result),
-        (_, error) => Err(error.map_or_else(|| shortened(text), |e| shortened(e.get()))),
+/// The result in `text`, which must answer `id`.
+fn read_answer(text: &str, id: u64) -> Result<Answered, Wrong> {
+    match serde_json::from_str::<Answer>(text) {
+        Ok(answer) if answer.id != Some(id) => Err(Wrong::Stray(shortened(text))),
+        Ok(Answer { result: Some(result), .. }) => Ok(result),
+        Ok(_) => Err(Wrong::Refused(shortened(text))),
+        Err(_) => Err(Wrong::Stray(shortened(text))),
     }
 }
 
@@ -187,9 +185,9 @@ mod tests {
         let good = r#"{"id":7,"jsonrpc":"2.0","result":{"sessionId":"s","value":"v"}}"#;
         let answered = read_answer(good, 7).unwrap();
         assert_eq!((answered.value.as_str(), answered.session.as_str()), ("v", "s"));
-        assert!(read_answer(good, 8).unwrap_err().starts_with("for another id"));
+        assert!(matches!(read_answer(good, 8), Err(Wrong::Stray(_))));
         let refused = r#"{"error":{"code":40009,"message":"full"},"id":7,"jsonrpc":"2.0"}"#;
-        assert!(read_answer(refused, 7).unwrap_err().contains("40009"));
+        assert!(matches!(read_answer(refused, 7), Err(Wrong::Refused(_))));
         assert!(read_answer("{}", 7).is_err());
     }
 }

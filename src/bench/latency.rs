@@ -53,7 +53,9 @@ pub(super) fn measure(of: &LatencySettings, venue: &Venue) -> Result<Measured, B
         },
         end: leave_all,
     };
-    gather(of.clients.threads, &plan, |crew| warm_up_and_measure(crew, of.warm_up, of.time, &of.clients))
+    gather(of.clients.threads, &plan, |crew| {
+        warm_up_and_measure(crew, of.warm_up, of.time, &of.clients)
+    })
 }
 
 /// Sends `crew` through a phase that does not count and one that does.
@@ -78,7 +80,11 @@ pub(super) fn warm_up_and_measure(
 }
 
 /// Has each of `participants` call for `time`, one call after the other.
-async fn call_all(participants: &mut Vec<Participant>, mix: Mix, time: Duration) -> Tally {
+pub(super) async fn call_all(
+    participants: &mut Vec<Participant>,
+    mix: Mix,
+    time: Duration,
+) -> Tally {
     let tally = RefCell::new(Tally::new());
     let clock = Clock::start();
     let calling = participants.iter_mut().map(|one| call_until(one, mix, (clock, time), &tally));
@@ -101,8 +107,11 @@ async fn call_until(
             let sent = clock.now_nanos();
             let is_over = sent >= end;
             // The last call is not measured: its reply shows that the one before came once.
-            let kind =
-                if is_over { Kind::Ping } else { mix.kind(participant.sender.peek_id() - FIRST_ID) };
+            let kind = if is_over {
+                Kind::Ping
+            } else {
+                mix.kind(participant.sender.peek_id() - FIRST_ID)
+            };
             match participant.call(kind).await {
                 Ok(Ok(())) if is_over => return true,
                 Ok(Ok(())) => tally.borrow_mut().record(clock.now_nanos() - sent),

@@ -3,6 +3,8 @@
 //! All replies to one call repeated on one connection are alike but for their id. So the first is read
 //! with care and the others are compared with it, which costs a few nanoseconds.
 
+use std::io;
+
 use crate::protocol::reply::parse_reply;
 
 /// What the replies to one kind of call look like.
@@ -28,6 +30,13 @@ pub(super) enum Wrong {
     Refused(String),
 }
 
+impl Wrong {
+    /// What `error` holds, if it is no trouble of the connection.
+    pub(super) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
 /// The id of a reply and what stands behind it; `None` for what is no reply.
 pub(super) fn split_id(text: &str) -> Option<(u64, &str)> {
     if let Some(rest) = text.strip_prefix(r#"{"id":"#) {
@@ -48,7 +57,8 @@ impl Expected {
             return Err(Wrong::Refused(super::connection::shortened(text)));
         };
         let bare = found.trim_matches('"');
-        let is_right = bare.strip_prefix(value).is_some_and(|r| r.is_empty() || r.starts_with('\\'));
+        let is_right =
+            bare.strip_prefix(value).is_some_and(|r| r.is_empty() || r.starts_with('\\'));
         let Some((_, rest)) = split_id(text).filter(|_| is_right) else {
             return Err(Wrong::Misrouted(super::connection::shortened(text)));
         };

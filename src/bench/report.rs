@@ -181,7 +181,8 @@ impl Report {
             )?;
         }
         for row in &self.processes {
-            let ProcessRow { pid, cpu_seconds, cpu_us_each, memory_bytes, memory_growth_bytes } = row;
+            let ProcessRow { pid, cpu_seconds, cpu_us_each, memory_bytes, memory_growth_bytes } =
+                row;
             writeln!(
                 out,
                 "  process {pid}: {cpu_seconds:.3} s of processor time, {cpu_us_each:.2} µs each; \

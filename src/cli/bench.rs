@@ -8,15 +8,15 @@ use anyhow::Context;
 use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-use crate::bench::{BenchError, Report, serve};
+use crate::bench;
 use crate::settings::{LogFormat, LogSettings};
 use crate::telemetry::log;
 
 use super::serve::Signals;
 use super::{FAILURE, print};
 
-use self::args::{BackendArgs, Output, Run};
 pub(super) use self::args::BenchArgs;
+use self::args::{BackendArgs, Measuring, Output, Run};
 
 /// Measures, or plays the backend until a signal.
 pub(super) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
@@ -28,10 +28,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Prints each report as it is there; fails if a reply was wrong.
-fn measure(
-    measuring: Vec<Box<dyn FnOnce() -> Result<Report, BenchError>>>,
-    output: Output,
-) -> anyhow::Result<ExitCode> {
+fn measure(measuring: Vec<Measuring>, output: Output) -> anyhow::Result<ExitCode> {
     let mut are_valid = true;
     for run in measuring {
         let report = run()?;
@@ -42,7 +39,7 @@ fn measure(
 }
 
 fn play(args: &BackendArgs) -> anyhow::Result<ExitCode> {
-    crate::bench::raise_open_files(0)?;
+    bench::raise_open_files(0)?;
     let runtime = Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
@@ -50,7 +47,7 @@ fn play(args: &BackendArgs) -> anyhow::Result<ExitCode> {
         let on_listening = |addr| print(format!("bench backend on ws://{addr}/kurento\n")).map(drop);
         let mut told = Ok(());
         let serving =
-            serve(args.listen, args.settings(), stop.clone(), |addr| told = on_listening(addr));
+            bench::serve(args.listen, args.settings(), stop.clone(), |addr| told = on_listening(addr));
         tokio::select! {
             served = serving => served.with_context(|| format!("cannot listen on {}", args.listen))?,
             () = signals.next() => stop.cancel(),

@@ -59,9 +59,9 @@ impl Identity {
     /// The backend `name`; `seed` is drawn at random.
     pub(super) fn new(name: &str, seed: u64) -> Self {
         // FNV-1a. Source: RFC 9923.
-        let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-        });
+        let hash = name
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Self {
             name: name.to_owned(),
             tag: format!("{hash:08x}"),
@@ -84,7 +84,11 @@ impl Identity {
             "ping" => value(out, call.id, session, r#""pong""#),
             "connect" => {
                 let server = &self.server_id;
-                result(out, call.id, &format!(r#"{{"serverId":"{server}","sessionId":"{session}"}}"#));
+                result(
+                    out,
+                    call.id,
+                    &format!(r#"{{"serverId":"{server}","sessionId":"{session}"}}"#),
+                );
             }
             "create" if self.is_ours(call.parent) || call.kind == "MediaPipeline" => {
                 let id = self.create(call);
@@ -92,7 +96,9 @@ impl Identity {
             }
             "invoke" if call.object == MANAGER => self.manage(call, session, out),
             "invoke" if self.is_ours(call.object) => return self.invoke(call, session, out),
-            "describe" if call.object == MANAGER => describe(out, call.id, session, "ServerManager"),
+            "describe" if call.object == MANAGER => {
+                describe(out, call.id, session, "ServerManager")
+            }
             "describe" if self.is_ours(call.object) => {
                 let kind = call.object.rsplit('.').next().unwrap_or_default();
                 describe(out, call.id, session, kind);
@@ -248,7 +254,8 @@ mod tests {
         let pipeline = ask(&a, &mut session, "create", json!({"type": "MediaPipeline"}));
         let pipeline = pipeline["result"]["value"].as_str().unwrap();
         assert!(crate::model::PipelineId::parse(pipeline).is_some(), "{pipeline}");
-        let params = json!({"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": pipeline}});
+        let params =
+            json!({"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": pipeline}});
         let endpoint = ask(&a, &mut session, "create", params);
         let endpoint = endpoint["result"]["value"].as_str().unwrap();
         assert!(endpoint.starts_with(&format!("{pipeline}/")), "{endpoint}");
@@ -264,7 +271,8 @@ mod tests {
     #[test]
     fn every_method_has_an_answer_that_is_json() {
         let (a, mut session) = (Identity::new("a", 3), String::new());
-        for method in ["connect", "ping", "describe", "subscribe", "unsubscribe", "release", "ref"] {
+        for method in ["connect", "ping", "describe", "subscribe", "unsubscribe", "release", "ref"]
+        {
             ask(&a, &mut session, method, json!({"object": MANAGER}));
         }
         for operation in ["getInfo", "getCpuCount", "getUsedCpu", "getPipelines"] {

@@ -34,7 +34,8 @@ impl<'a> Call<'a> {
     /// An `invoke` as the official clients spell it, its parameters skipped: nearly all messages of a
     /// measurement, so that the backend costs little beside what is measured.
     fn read_invoke(text: &'a str) -> Option<Self> {
-        let rest = text.strip_prefix(r#"{"jsonrpc":"2.0","method":"invoke","params":{"object":""#)?;
+        let rest =
+            text.strip_prefix(r#"{"jsonrpc":"2.0","method":"invoke","params":{"object":""#)?;
         let (object, rest) = rest.split_once('"')?;
         let (operation, rest) = rest.strip_prefix(r#","operation":""#)?.split_once('"')?;
         if operation == super::answer::EMIT {
@@ -79,7 +80,8 @@ impl<'a> Call<'a> {
             } else if key.is("constructorParams") {
                 self.parent = member(value, "mediaPipeline").map(bare).unwrap_or_default();
             } else if key.is("operationParams") {
-                self.count = member(value, "count").and_then(|n| n.parse().ok()).unwrap_or_default();
+                self.count =
+                    member(value, "count").and_then(|n| n.parse().ok()).unwrap_or_default();
             }
             Ok(())
         })

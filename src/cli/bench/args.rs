@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::value_parser;
-
+use crate::admin::client::DEFAULT_URL;
 use crate::bench::{
-    BackendSettings, BenchError, CONNECTIONS_MAX, Clients, LatencySettings, Mix, Report,
-    THREADS_MAX, TlsSettings, Trust,
+    BackendSettings, BenchError, CONNECTIONS_MAX, Clients, EVENTS_MAX, EventsSettings,
+    FirstMessage, IdleSettings, LatencySettings, Mix, PER_SECOND_MAX, RateSettings, Report,
+    RoutingSettings, StormSettings, THREADS_MAX, TlsSettings, Trust,
 };
 use crate::runtime::random;
 
@@ -32,15 +32,28 @@ enum Mode {
     Backend(BackendArgs),
     /// Closed loop: every client calls again as soon as it has its reply
     Latency(LatencyArgs),
+    /// Open loop: calls at a fixed rate; latency counts from when each was due
+    Rate(RateArgs),
+    /// All connect at once: from TCP to the reply to the first message
+    Storm(StormArgs),
+    /// One call makes events for all of its meeting, round after round
+    Events(EventsArgs),
+    /// Connect, stay silent, and see what that costs in memory (--pid)
+    Idle(IdleArgs),
     /// TLS connections one after another: full handshakes, then resumed ones
     Tls(TlsArgs),
+    /// What routing takes inside an edge, by kind, as its metrics tell
+    Routing(RoutingArgs),
 }
+
+/// A measurement that is ready to be made.
+pub(super) type Measuring = Box<dyn FnOnce() -> Result<Report, BenchError>>;
 
 /// What to do.
 pub(super) enum Run {
     Backend(BackendArgs),
     /// Measure, one report after the other.
-    Measure(Vec<Box<dyn FnOnce() -> Result<Report, BenchError>>>, Output),
+    Measure(Vec<Measuring>, Output),
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,11 +71,7 @@ pub(super) struct BackendArgs {
 
 impl BackendArgs {
     pub(super) fn settings(&self) -> BackendSettings {
-        BackendSettings {
-            name: self.name.clone(),
-            threads: self.threads,
-            seed: random::seed(),
-        }
+        BackendSettings { name: self.name.clone(), threads: self.threads, seed: random::seed() }
     }
 }
 
@@ -128,12 +137,18 @@ struct TimeArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct WarmUpArgs {
+    /// Time before the measurement, which does not count
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
+    warm_up: Duration,
+}
+
+#[derive(Debug, clap::Args)]
 struct LoadArgs {
     #[command(flatten)]
     time: TimeArgs,
-    /// Time before that, which does not count
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = time)]
-    warm_up: Duration,
+    #[command(flatten)]
+    warm_up: WarmUpArgs,
     /// What is sent
     #[arg(long, value_enum, default_value_t = Mix::Candidate)]
     mix: Mix,
@@ -152,10 +167,83 @@ impl LatencyArgs {
         LatencySettings {
             clients: self.clients.clients(),
             mix: self.load.mix,
-            warm_up: self.load.warm_up,
+            warm_up: self.load.warm_up.warm_up,
             time: self.load.time.time,
         }
     }
+}
+
+#[derive(Debug, clap::Args)]
+struct RateArgs {
+    /// Calls a second, of all clients together
+    #[arg(long, value_name = "N", value_parser = per_second)]
+    per_second: usize,
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+impl RateArgs {
+    fn settings(&self) -> RateSettings {
+        RateSettings {
+            clients: self.clients.clients(),
+            mix: self.load.mix,
+            per_second: self.per_second,
+            warm_up: self.load.warm_up.warm_up,
+            time: self.load.time.time,
+        }
+    }
+}
+
+/// What a client that only connects says.
+#[derive(Debug, clap::Args)]
+struct FirstArgs {
+    /// What each says first
+    #[arg(long, value_enum, default_value_t = FirstMessage::Create)]
+    first: FirstMessage,
+}
+
+#[derive(Debug, clap::Args)]
+struct StormArgs {
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    first: FirstArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct EventsArgs {
+    #[command(flatten)]
+    clients: ClientArgs,
+    /// Events that one call makes for each client of the meeting
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = events)]
+    per_call: usize,
+    #[command(flatten)]
+    warm_up: WarmUpArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+}
+
+impl EventsArgs {
+    fn settings(&self) -> EventsSettings {
+        EventsSettings {
+            clients: self.clients.clients(),
+            per_call: self.per_call,
+            warm_up: self.warm_up.warm_up,
+            time: self.time.time,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct IdleArgs {
+    #[command(flatten)]
+    clients: ClientArgs,
+    #[command(flatten)]
+    first: FirstArgs,
+    #[command(flatten)]
+    time: TimeArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -166,22 +254,54 @@ struct TlsArgs {
     time: TimeArgs,
 }
 
+#[derive(Debug, clap::Args)]
+struct RoutingArgs {
+    /// Where the admin API of the edge listens
+    #[arg(long, value_name = "URL", default_value = DEFAULT_URL)]
+    admin: String,
+    #[command(flatten)]
+    latency: LatencyArgs,
+}
+
 impl BenchArgs {
     /// What the arguments ask for.
     pub(super) fn into_run(self) -> Run {
+        let one = |run: Measuring, output| Run::Measure(vec![run], output);
         match self.mode {
             Mode::Backend(args) => Run::Backend(args),
             Mode::Latency(args) => {
-                let (settings, output) = (args.settings(), args.clients.output);
-                Run::Measure(vec![Box::new(move || settings.run())], output)
+                let settings = args.settings();
+                one(Box::new(move || settings.run()), args.clients.output)
+            }
+            Mode::Rate(args) => {
+                let settings = args.settings();
+                one(Box::new(move || settings.run()), args.clients.output)
+            }
+            Mode::Storm(args) => {
+                let clients = args.clients.clients();
+                let settings = StormSettings { clients, first: args.first.first };
+                one(Box::new(move || settings.run()), args.clients.output)
+            }
+            Mode::Events(args) => {
+                let settings = args.settings();
+                one(Box::new(move || settings.run()), args.clients.output)
+            }
+            Mode::Idle(args) => {
+                let (clients, first) = (args.clients.clients(), args.first.first);
+                let settings = IdleSettings { clients, first, time: args.time.time };
+                one(Box::new(move || settings.run()), args.clients.output)
             }
             Mode::Tls(args) => {
-                let one = |resumes| {
+                let tls = |resumes| -> Measuring {
                     let clients = args.clients.clients();
                     let settings = TlsSettings { clients, resumes, time: args.time.time };
-                    Box::new(move || settings.run()) as Box<dyn FnOnce() -> _>
+                    Box::new(move || settings.run())
                 };
-                Run::Measure(vec![one(false), one(true)], args.clients.output)
+                Run::Measure(vec![tls(false), tls(true)], args.clients.output)
+            }
+            Mode::Routing(args) => {
+                let settings = RoutingSettings { load: args.latency.settings(), admin: args.admin };
+                one(Box::new(move || settings.run()), args.latency.clients.output)
             }
         }
     }
@@ -202,6 +322,14 @@ fn threads(text: &str) -> Result<usize, String> {
     number(text, THREADS_MAX)
 }
 
+fn per_second(text: &str) -> Result<usize, String> {
+    number(text, PER_SECOND_MAX)
+}
+
+fn events(text: &str) -> Result<usize, String> {
+    number(text, EVENTS_MAX)
+}
+
 fn number(text: &str, max: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=max).contains(number));
     number.ok_or_else(|| format!("expected a whole number from 1 to {max}"))
@@ -214,6 +342,7 @@ fn time(text: &str) -> Result<Duration, String> {
         None => text.strip_suffix('s').unwrap_or(text).parse(),
     };
     let seconds = seconds.ok().filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
-    let seconds = seconds.ok_or(format!("expected a time like 5s or 500ms, up to {SECONDS_MAX}s"))?;
+    let seconds =
+        seconds.ok_or(format!("expected a time like 5s or 500ms, up to {SECONDS_MAX}s"))?;
     Ok(Duration::from_secs_f64(seconds))
 }
