@@ -17,6 +17,7 @@ mod relay;
 mod sessions;
 mod socket;
 mod sockets;
+mod stopwatch;
 mod stream;
 mod visit;
 

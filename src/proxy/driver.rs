@@ -47,6 +47,19 @@ pub(crate) trait Wires {
     fn report_timeout(&mut self, link: LinkNo);
 }
 
+/// What became of a message of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// It is on its way to a backend.
+    Sent,
+    /// The edge answers it.
+    Answered,
+    /// It waits, for something that it is the first to need.
+    Waits(RoutingKind),
+    /// It waits behind another.
+    Held,
+}
+
 /// What happened to a link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum LinkEvent {
@@ -79,7 +92,8 @@ pub(crate) struct Driver {
     hearing: Hearing,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
-    routed: RoutingKind,
+    routed: Routed,
+    has_released: bool,
     /// The session that the client wants to go on with.
     wish: Option<SessionId>,
     /// The answer at hand tells the client of pipelines whose pins are not settled: it and all that
@@ -102,7 +116,8 @@ impl Driver {
             events: VecDeque::new(),
             hearing: Hearing::default(),
             outputs: Vec::new(),
-            routed: RoutingKind::LocalAnswer,
+            routed: Routed::Held,
+            has_released: false,
             wish: None,
             is_keeping: false,
             unsettled: FuturesUnordered::new(),
@@ -121,10 +136,15 @@ impl Driver {
     }
 
     /// Hands over what the client sent; says how it was routed.
-    pub(crate) fn on_client(&mut self, input: Input<'_>, wires: &mut impl Wires) -> RoutingKind {
-        self.routed = RoutingKind::LocalAnswer;
+    pub(crate) fn on_client(&mut self, input: Input<'_>, wires: &mut impl Wires) -> Routed {
+        self.routed = Routed::Held;
         self.tell(input, wires);
         self.routed
+    }
+
+    /// Whether a message that waited has gone on since this was asked last.
+    pub(crate) fn take_released(&mut self) -> bool {
+        std::mem::take(&mut self.has_released)
     }
 
     /// Whether messages for the client are kept back until a pin is settled. Nothing is to be handed
@@ -291,7 +311,9 @@ impl Driver {
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
             };
+            self.routed = Routed::Held;
             self.tell(input, wires);
+            self.has_released |= matches!(self.routed, Routed::Sent | Routed::Answered);
         }
         is_busy
     }
@@ -351,12 +373,12 @@ impl Driver {
     fn act(&mut self, output: Output, at_hand: &str, wires: &mut impl Wires) {
         match output {
             Output::Relay(link) => {
-                self.routed = RoutingKind::TableHit;
+                self.routed = Routed::Sent;
                 wires.send_to_backend(link, at_hand);
             }
             Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => {
-                self.routed = RoutingKind::TableHit;
+                self.routed = Routed::Sent;
                 wires.send_to_backend(link, &text);
             }
             Output::Again(link, text) => {
@@ -364,14 +386,19 @@ impl Driver {
                 wires.send_to_backend(link, &text);
             }
             Output::Answer(method, text) => {
+                self.routed = Routed::Answered;
                 self.edge.metrics.on_local_answer(local_answer(method));
                 self.send_to_client(&text, wires);
             }
             Output::Refuse(id, failure) => {
+                self.routed = Routed::Answered;
                 self.edge.metrics.on_error_sent(failure.code);
                 self.send_to_client(&failure.to_text(&id), wires);
             }
-            Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
+            Output::Manager(id, call) => {
+                self.routed = Routed::Answered;
+                self.answer_for_manager(&id, call, wires);
+            }
             Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
             Output::StopListening => self.hearing.stop(),
             Output::Event(event) => {
@@ -383,14 +410,17 @@ impl Driver {
                 self.send_to_client(&text, wires);
             }
             Output::OpenLink(link, backend) => {
-                self.routed = RoutingKind::TableHit;
+                self.routed = Routed::Waits(RoutingKind::NewPin);
                 if let Err(failure) = wires.open_link(link, &backend) {
                     self.on_link(link, LinkEvent::Failed(failure));
                 }
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => self.locate(pipeline),
-            Output::Resume(id) => self.wish = Some(id),
+            Output::Resume(id) => {
+                self.routed = Routed::Waits(RoutingKind::Resume);
+                self.wish = Some(id);
+            }
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => {
@@ -426,14 +456,14 @@ impl Driver {
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {
-        self.routed = RoutingKind::NewPin;
+        self.routed = Routed::Waits(RoutingKind::NewPin);
         let edge = Arc::clone(&self.edge);
         self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
     }
 
     /// Finds out where a pipeline lives: this process knows, or the fleet is asked.
     fn locate(&mut self, pipeline: PipelineId) {
-        self.routed = RoutingKind::NewPin;
+        self.routed = Routed::Waits(RoutingKind::NewPin);
         if let Some(home) = self.edge.registry().hold(pipeline) {
             return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
         }

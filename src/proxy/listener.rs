@@ -152,8 +152,14 @@ impl Visitor {
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let client =
-            Box::new(Visit { socket, hints, waiting: Vec::new(), swap: None, _counts: counts });
+        let client = Box::new(Visit {
+            socket,
+            hints,
+            waiting: Vec::new(),
+            swap: None,
+            since_nanos: None,
+            _counts: counts,
+        });
         Relay::new(self.edge, session, client).run(stop).await;
     }
 

@@ -21,7 +21,7 @@ use super::edge::Edge;
 use super::sessions::Desk;
 use super::sockets::Sockets;
 use super::visit::Visit;
-use crate::model::SessionId;
+use crate::model::{SessionId, Time};
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
 use crate::session::{Input, LinkFailure, LinkNo, Session};
@@ -160,7 +160,8 @@ impl Relay {
             is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
-            self.flush_links(cx);
+            let now = self.sockets.on_write();
+            self.flush_links(cx, now);
             if !is_busy && !self.driver.has_events() {
                 self.sockets.flush_counts();
                 return Poll::Pending;
@@ -174,6 +175,9 @@ impl Relay {
     fn welcome(&mut self, mut visit: Box<Visit>) {
         let waiting = std::mem::take(&mut visit.waiting);
         let swap = visit.swap.take();
+        if let Some(since) = visit.since_nanos.take() {
+            self.sockets.watch.on_resumed(since);
+        }
         self.driver.set_url(visit.hints.clone());
         let old = self.sockets.welcome(visit);
         if let Some(swap) = swap {
@@ -207,11 +211,15 @@ impl Relay {
         if let Some(mut visit) = self.sockets.client.take() {
             visit.waiting = self.driver.take_waiting();
             visit.swap = Some(self.at.1.clone());
+            visit.since_nanos = self.sockets.watch.take_late();
             match edge.sessions.offer(id, visit) {
                 Ok(()) => return Err(End::Gone),
                 Err(mut visit) => {
                     self.driver.wait_again(std::mem::take(&mut visit.waiting));
                     visit.swap = None;
+                    if let Some(since) = visit.since_nanos.take() {
+                        self.sockets.watch.wait_again(since);
+                    }
                     self.sockets.client = Some(visit);
                 }
             }
@@ -258,6 +266,9 @@ impl Relay {
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
         is_busy |= self.driver.run_events(&mut self.sockets);
+        if self.driver.take_released() {
+            self.sockets.watch.on_late_sent();
+        }
         is_busy |= self.check_deadline(cx);
         self.heed_wish()?;
         self.follow();
@@ -293,7 +304,7 @@ impl Relay {
             match socket.poll_read(cx) {
                 Poll::Pending => return Ok(is_busy),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
-                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Ok(_)) => self.sockets.watch.on_read(self.sockets.edge.clock),
             }
         }
         Ok(true)
@@ -343,10 +354,8 @@ impl Relay {
     fn on_client_text(&mut self, text: &str) {
         let sockets = &mut self.sockets;
         sockets.counts.on_frame(Direction::ClientIn, text.len());
-        let clock = sockets.edge.clock;
-        let started = clock.now_nanos();
         let routed = self.driver.on_client(Input::FromClient(text), sockets);
-        sockets.counts.on_routed(routed, Duration::from_nanos(clock.now_nanos() - started));
+        sockets.watch.on_routed(routed, sockets.edge.clock);
     }
 
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
@@ -431,13 +440,13 @@ impl Relay {
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let was_full = !self.sockets.everybody_has_room();
-        self.sockets.poll_flush_client(cx)?;
-        self.flush_links(cx);
+        let now = self.sockets.on_write();
+        self.sockets.poll_flush_client(cx, now)?;
+        self.flush_links(cx, now);
         Ok((was_full && self.sockets.everybody_has_room()) || self.driver.has_events())
     }
 
-    fn flush_links(&mut self, cx: &mut Context<'_>) {
-        let now = self.sockets.now();
+    fn flush_links(&mut self, cx: &mut Context<'_>, now: Time) {
         for number in (0..self.sockets.links.len()).map(LinkNo) {
             let Some(socket) = self.sockets.links[number.0].socket() else { continue };
             if let Poll::Ready(Err(_)) = socket.poll_flush(cx, now) {

@@ -12,6 +12,7 @@ use super::edge::Edge;
 use super::link::Link;
 use super::relay::End;
 use super::socket::Socket;
+use super::stopwatch::Stopwatch;
 use super::visit::Visit;
 use crate::model::{BackendId, Time};
 use crate::protocol::frame::Opcode;
@@ -30,6 +31,7 @@ pub(super) struct Sockets {
     /// By [`LinkNo`].
     pub(super) links: Vec<Link>,
     pub(super) counts: LocalCounts,
+    pub(super) watch: Stopwatch,
     /// Events that came while the client was away, as many as could wait for it if it were there.
     kept: VecDeque<String>,
     kept_bytes: usize,
@@ -42,6 +44,7 @@ impl Sockets {
             client: Some(client),
             links: Vec::new(),
             counts: LocalCounts::default(),
+            watch: Stopwatch::default(),
             kept: VecDeque::new(),
             kept_bytes: 0,
         }
@@ -86,9 +89,15 @@ impl Sockets {
         self.links.iter().any(|link| !link.is_closed())
     }
 
+    /// Notes that what is to be written is written now; returns that moment.
+    pub(super) fn on_write(&mut self) -> Time {
+        let now_nanos = self.edge.clock.now_nanos();
+        self.watch.on_write(now_nanos, &mut self.counts, &self.edge.metrics);
+        Time::from_micros(now_nanos / 1_000)
+    }
+
     /// Flushes the client's socket.
-    pub(super) fn poll_flush_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        let now = self.now();
+    pub(super) fn poll_flush_client(&mut self, cx: &mut Context<'_>, now: Time) -> Result<(), End> {
         let Some(socket) = self.socket() else { return Ok(()) };
         match socket.poll_flush(cx, now) {
             Poll::Ready(Err(_)) => Err(End::Gone),

@@ -18,6 +18,8 @@ pub(super) struct Visit {
     pub(super) waiting: Vec<String>,
     /// Who takes the connection that this one displaces; told even if there is none.
     pub(super) swap: Option<Arc<Desk>>,
+    /// When the message was read with which it wants to go on with another session, in nanoseconds.
+    pub(super) since_nanos: Option<u64>,
     /// Held for as long as the connection is open.
     pub(super) _counts: (OpenCount, OwnedSemaphorePermit),
 }

@@ -51,6 +51,12 @@ pub(super) struct Histogram {
 }
 
 impl Histogram {
+    /// Adds one duration.
+    pub(super) fn observe(&self, took: Duration) {
+        self.buckets[bucket_of(took)].fetch_add(1, Relaxed);
+        self.sum_nanos.fetch_add(nanos(took), Relaxed);
+    }
+
     /// Adds all of `local` and empties it.
     pub(super) fn flush(&self, local: &mut LocalHistogram) {
         if local.sum_nanos == 0 && local.buckets[0] == 0 {
@@ -90,11 +96,11 @@ pub(super) struct LocalHistogram {
 }
 
 impl LocalHistogram {
-    /// Adds one duration.
-    pub(super) fn observe(&mut self, took: Duration) {
+    /// Adds `count` times the same duration.
+    pub(super) fn observe(&mut self, took: Duration, count: u32) {
         let bucket = &mut self.buckets[bucket_of(took)];
-        *bucket = bucket.saturating_add(1);
-        self.sum_nanos = self.sum_nanos.saturating_add(nanos(took));
+        *bucket = bucket.saturating_add(count);
+        self.sum_nanos = self.sum_nanos.saturating_add(nanos(took).saturating_mul(count.into()));
     }
 }
 
@@ -136,9 +142,9 @@ mod tests {
     #[test]
     fn what_a_task_saw_arrives_once() {
         let (shared, mut local) = (Histogram::default(), LocalHistogram::default());
-        local.observe(Duration::from_micros(2));
-        local.observe(Duration::from_millis(500));
-        local.observe(Duration::ZERO);
+        local.observe(Duration::from_micros(2), 1);
+        local.observe(Duration::from_millis(500), 1);
+        shared.observe(Duration::ZERO);
         shared.flush(&mut local);
         shared.flush(&mut local);
         let text = encoded(shared);
@@ -157,8 +163,8 @@ mod tests {
     #[test]
     fn durations_of_nothing_are_counted_too() {
         let (shared, mut local) = (Histogram::default(), LocalHistogram::default());
-        local.observe(Duration::ZERO);
+        local.observe(Duration::ZERO, 2);
         shared.flush(&mut local);
-        assert!(encoded(shared).contains("took_seconds_count 1"));
+        assert!(encoded(shared).contains("took_seconds_count 2"));
     }
 }

@@ -169,10 +169,12 @@ labels! {
 
     /// How a message of a client was routed.
     RoutingKind = "kind" {
-        /// Its pipeline was known.
+        /// Its pipeline was known, and its link open.
         TableHit = "table_hit",
-        /// It had to be placed or located first; the wait for that is not counted.
+        /// A place had to be found for it first, or a link opened.
         NewPin = "new_pin",
+        /// It named a session to go on with, which had to be found first.
+        Resume = "resume",
         /// The edge answered it.
         LocalAnswer = "local_answer",
     }

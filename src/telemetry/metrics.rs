@@ -106,9 +106,8 @@ impl Metrics {
         let values = &self.0.values;
         add_all(&values.frames, local.frames.map(u64::from));
         add_all(&values.bytes, local.bytes);
-        for (shared, local) in values.routing.iter().zip(&mut local.routing) {
-            shared.flush(local);
-        }
+        values.routing.of(RoutingKind::TableHit).flush(&mut local.table_hits);
+        values.routing.of(RoutingKind::LocalAnswer).flush(&mut local.local_answers);
         (local.frames, local.bytes) = Default::default();
     }
 
@@ -180,6 +179,11 @@ impl Metrics {
         self.0.values.placement.observe(took.as_secs_f64());
     }
 
+    /// Counts a message that waited for something before it could be routed, and how long it was here.
+    pub fn on_routed_late(&self, kind: RoutingKind, took: Duration) {
+        self.0.values.routing.of(kind).observe(took);
+    }
+
     /// Counts a probe.
     pub fn on_probe(&self, outcome: ProbeOutcome) {
         self.0.values.probes.of(outcome).inc();
@@ -249,7 +253,7 @@ impl Values {
             routing: register(
                 r,
                 "routing_seconds",
-                "Time to handle one message of a client: route it, or answer it",
+                "Time from the last byte of a client's message read to its first byte written",
                 PerLabel::new(Histogram::default),
             ),
         }
@@ -323,7 +327,8 @@ mod tests {
         local.on_frame(Direction::ClientIn, 441);
         local.on_frame(Direction::ClientIn, 9);
         local.on_frame(Direction::BackendOut, 9);
-        local.on_routed(RoutingKind::TableHit, Duration::from_nanos(300));
+        local.on_table_hits(Duration::from_nanos(300), 2);
+        metrics.on_routed_late(RoutingKind::NewPin, Duration::from_micros(40));
         metrics.flush(&mut local);
         metrics.flush(&mut local);
         assert_shows(
@@ -333,8 +338,9 @@ mod tests {
                 "pinfold_bytes_total{direction=\"client_in\"} 450",
                 "pinfold_frames_total{direction=\"client_out\"} 0",
                 "pinfold_bytes_total{direction=\"backend_out\"} 9",
-                "pinfold_routing_seconds_count{kind=\"table_hit\"} 1",
-                "pinfold_routing_seconds_bucket{le=\"5e-7\",kind=\"table_hit\"} 1",
+                "pinfold_routing_seconds_count{kind=\"table_hit\"} 2",
+                "pinfold_routing_seconds_bucket{le=\"5e-7\",kind=\"table_hit\"} 2",
+                "pinfold_routing_seconds_count{kind=\"new_pin\"} 1",
             ],
         );
     }

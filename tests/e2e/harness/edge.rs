@@ -174,6 +174,11 @@ impl Edge {
         rest.split('/').next().unwrap()
     }
 
+    /// Host and port of its admin API.
+    pub(crate) fn admin_addr(&self) -> &str {
+        &self.admin
+    }
+
     /// `GET` of the admin API: status and body.
     pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
         within_bound(path, get(&self.admin, path)).await
