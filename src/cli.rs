@@ -37,6 +37,7 @@ enum Command {
     KmsSim(Box<kms_sim::KmsSimArgs>),
     /// Try the core in a made-up world, in virtual time
     Simulate(simulate::SimulateArgs),
+    /// Measure an edge, or any proxy before the same backend
     Bench(Box<bench::BenchArgs>),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),

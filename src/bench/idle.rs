@@ -72,7 +72,7 @@ impl IdleSettings {
             }
             Ok(Measured { tally, took, before, after })
         })?;
-        Ok(Report::new("idle", clients, Unit::Connection, measured))
+        Ok(Report::new("idle", clients, Unit::Connection, measured).without_rate())
     }
 
     async fn enter_all(

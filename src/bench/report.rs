@@ -45,7 +45,8 @@ pub struct Report {
     unit: Unit,
     count: u64,
     seconds: f64,
-    per_second: f64,
+    /// Null where nothing was done again and again.
+    per_second: Option<f64>,
     /// Left out if nothing was counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_us: Option<Latency>,
@@ -113,7 +114,7 @@ impl Report {
             unit,
             count,
             seconds,
-            per_second: if seconds > 0.0 { count as f64 / seconds } else { 0.0 },
+            per_second: (seconds > 0.0).then_some(count as f64 / seconds),
             latency_us: tally.latencies().map(Latency::of),
             failures: 0,
             processes: before.iter().zip(&after).map(row).collect(),
@@ -126,6 +127,13 @@ impl Report {
     #[must_use]
     pub(super) fn with_failures(mut self, failures: u64) -> Self {
         self.failures = failures;
+        self
+    }
+
+    /// The same without a rate: what was counted was there all the time.
+    #[must_use]
+    pub(super) fn without_rate(mut self) -> Self {
+        self.per_second = None;
         self
     }
 
@@ -166,7 +174,8 @@ impl Report {
             Unit::Connection => "connections",
         };
         writeln!(out, "{mode}  {url}  connections {connections}  threads {threads}")?;
-        writeln!(out, "  {unit:<12} {count:>12}   in {seconds:.2} s: {per_second:.0}/s")?;
+        let rate = per_second.map_or(String::new(), |rate| format!(": {rate:.0}/s"));
+        writeln!(out, "  {unit:<12} {count:>12}   in {seconds:.2} s{rate}")?;
         if let Some(latency) = &self.latency_us {
             let Latency { mean, min, p50, p90, p99, p999, max } = latency;
             writeln!(

@@ -67,7 +67,7 @@ impl Target {
             Some("ws") => (80, None),
             Some("wss") => {
                 let name = ServerName::try_from(bare.to_owned()).map_err(|_| bad())?;
-                (443, Some((name, tls::config(&clients.trust)?)))
+                (443, Some((name, tls::config(&clients.trust, true)?)))
             }
             _ => return Err(bad()),
         };
@@ -79,10 +79,16 @@ impl Target {
         Ok(Self { addr, authority: format!("{host}:{port}"), path, tls, run: random::seed() })
     }
 
-    /// The same with a memory of its own for TLS sessions, which is empty.
-    pub(super) fn with_own_tickets(&self, trust: &Trust) -> Result<Self, BenchError> {
-        let tls = self.tls.as_ref();
-        let tls = tls.map(|(name, _)| Ok((name.clone(), tls::config(trust)?))).transpose()?;
+    /// The same with a memory of its own for TLS sessions, which is empty, or none if it never
+    /// `resumes` one.
+    pub(super) fn with_own_tickets(
+        &self,
+        trust: &Trust,
+        resumes: bool,
+    ) -> Result<Self, BenchError> {
+        let own =
+            |(name, _): &(ServerName<'static>, _)| Ok((name.clone(), tls::config(trust, resumes)?));
+        let tls = self.tls.as_ref().map(own).transpose()?;
         Ok(Self { tls, ..self.clone() })
     }
 

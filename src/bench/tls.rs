@@ -26,6 +26,9 @@ use super::stream::Stream;
 use super::target::{Clients, Target, Trust};
 use crate::runtime::Clock;
 
+/// Servers that one client keeps tickets for: there is one.
+const TICKETS_MAX: usize = 1;
+
 /// Connections over TLS, each opened when the one before has ended.
 #[derive(Clone, Debug)]
 pub struct TlsSettings {
@@ -81,7 +84,7 @@ impl TlsSettings {
     async fn seat(&self, target: &Target, meetings: Vec<usize>) -> Result<Vec<Seat>, BenchError> {
         let mut seats = Vec::new();
         for meeting in meetings {
-            let target = target.with_own_tickets(&self.clients.trust)?;
+            let target = target.with_own_tickets(&self.clients.trust, self.resumes)?;
             let seat = Seat { target, meeting };
             if self.resumes {
                 let failed = |error| BenchError::Connect(seat.target.authority.clone(), error);
@@ -127,8 +130,8 @@ impl Seat {
     }
 }
 
-/// A configuration that trusts as told and keeps tickets for sessions of its own.
-pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, BenchError> {
+/// A configuration that trusts as told, and keeps tickets for sessions of its own if it `resumes`.
+pub(super) fn config(trust: &Trust, resumes: bool) -> Result<Arc<ClientConfig>, BenchError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -153,7 +156,8 @@ pub(super) fn config(trust: &Trust) -> Result<Arc<ClientConfig>, BenchError> {
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
             .with_no_client_auth(),
     };
-    config.resumption = Resumption::in_memory_sessions(8);
+    config.resumption =
+        if resumes { Resumption::in_memory_sessions(TICKETS_MAX) } else { Resumption::disabled() };
     Ok(Arc::new(config))
 }
 

@@ -15,6 +15,7 @@ use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::placement::{Claimed, Placed, Settling};
+use super::stopwatch::Routed;
 use crate::fleet::{Heard, ObjectEvents};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
@@ -25,7 +26,7 @@ use crate::protocol::request::{Hints, Method};
 use crate::session::{
     Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
 };
-use crate::telemetry::{LocalAnswer, RoutingKind};
+use crate::telemetry::LocalAnswer;
 
 type Search = BoxFuture<'static, Found>;
 
@@ -45,19 +46,6 @@ pub(crate) trait Wires {
 
     /// Tells the fleet that the backend of an open link has left calls unanswered for too long.
     fn report_timeout(&mut self, link: LinkNo);
-}
-
-/// What became of a message of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Routed {
-    /// It is on its way to a backend.
-    Sent,
-    /// The edge answers it.
-    Answered,
-    /// It waits, for something that it is the first to need.
-    Waits(RoutingKind),
-    /// It waits behind another.
-    Held,
 }
 
 /// What happened to a link.
@@ -371,34 +359,24 @@ impl Driver {
     }
 
     fn act(&mut self, output: Output, at_hand: &str, wires: &mut impl Wires) {
+        self.routed = Routed::of(&output).unwrap_or(self.routed);
         match output {
-            Output::Relay(link) => {
-                self.routed = Routed::Sent;
-                wires.send_to_backend(link, at_hand);
-            }
+            Output::Relay(link) => wires.send_to_backend(link, at_hand),
             Output::RelayToClient => self.send_to_client(at_hand, wires),
-            Output::ToBackend(link, text) => {
-                self.routed = Routed::Sent;
-                wires.send_to_backend(link, &text);
-            }
+            Output::ToBackend(link, text) => wires.send_to_backend(link, &text),
             Output::Again(link, text) => {
                 self.edge.metrics.on_resent();
                 wires.send_to_backend(link, &text);
             }
             Output::Answer(method, text) => {
-                self.routed = Routed::Answered;
                 self.edge.metrics.on_local_answer(local_answer(method));
                 self.send_to_client(&text, wires);
             }
             Output::Refuse(id, failure) => {
-                self.routed = Routed::Answered;
                 self.edge.metrics.on_error_sent(failure.code);
                 self.send_to_client(&failure.to_text(&id), wires);
             }
-            Output::Manager(id, call) => {
-                self.routed = Routed::Answered;
-                self.answer_for_manager(&id, call, wires);
-            }
+            Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
             Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
             Output::StopListening => self.hearing.stop(),
             Output::Event(event) => {
@@ -410,17 +388,13 @@ impl Driver {
                 self.send_to_client(&text, wires);
             }
             Output::OpenLink(link, backend) => {
-                self.routed = Routed::Waits(RoutingKind::NewPin);
                 if let Err(failure) = wires.open_link(link, &backend) {
                     self.on_link(link, LinkEvent::Failed(failure));
                 }
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => self.locate(pipeline),
-            Output::Resume(id) => {
-                self.routed = Routed::Waits(RoutingKind::Resume);
-                self.wish = Some(id);
-            }
+            Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => {
@@ -456,14 +430,12 @@ impl Driver {
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {
-        self.routed = Routed::Waits(RoutingKind::NewPin);
         let edge = Arc::clone(&self.edge);
         self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
     }
 
     /// Finds out where a pipeline lives: this process knows, or the fleet is asked.
     fn locate(&mut self, pipeline: PipelineId) {
-        self.routed = Routed::Waits(RoutingKind::NewPin);
         if let Some(home) = self.edge.registry().hold(pipeline) {
             return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
         }

@@ -7,9 +7,50 @@
 
 use std::time::Duration;
 
-use super::driver::Routed;
 use crate::runtime::Clock;
+use crate::session::Output;
 use crate::telemetry::{LocalCounts, Metrics, RoutingKind};
+
+/// What became of a message of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Routed {
+    /// It is on its way to a backend.
+    Sent,
+    /// The edge answers it.
+    Answered,
+    /// It waits, for something that it is the first to need.
+    Waits(RoutingKind),
+    /// It waits behind another.
+    Held,
+}
+
+impl Routed {
+    /// What `output` says of the message at hand; `None` if nothing.
+    pub(super) const fn of(output: &Output) -> Option<Self> {
+        match output {
+            Output::Relay(_) | Output::ToBackend(..) => Some(Self::Sent),
+            Output::Answer(..) | Output::Refuse(..) | Output::Manager(..) => Some(Self::Answered),
+            Output::Place(..) | Output::Locate(_) | Output::OpenLink(..) => {
+                Some(Self::Waits(RoutingKind::NewPin))
+            }
+            Output::Resume(_) => Some(Self::Waits(RoutingKind::Resume)),
+            Output::RelayToClient
+            | Output::Again(..)
+            | Output::Listen(_)
+            | Output::StopListening
+            | Output::Event(_)
+            | Output::EventsLost(_)
+            | Output::Created(..)
+            | Output::NotCreated(_)
+            | Output::Released(_)
+            | Output::Unheld(_)
+            | Output::Prune
+            | Output::Stray
+            | Output::TimedOut(..)
+            | Output::Late => None,
+        }
+    }
+}
 
 /// Times the messages of one session. Nanoseconds are those of the edge's clock.
 #[derive(Debug, Default)]

@@ -97,7 +97,7 @@ impl Identity {
             "invoke" if call.object == MANAGER => self.manage(call, session, out),
             "invoke" if self.is_ours(call.object) => return self.invoke(call, session, out),
             "describe" if call.object == MANAGER => {
-                describe(out, call.id, session, "ServerManager")
+                describe(out, call.id, session, "ServerManager");
             }
             "describe" if self.is_ours(call.object) => {
                 let kind = call.object.rsplit('.').next().unwrap_or_default();
@@ -222,6 +222,7 @@ fn describe(out: &mut String, id: &str, session: &str, kind: &str) {
 }
 
 fn result(out: &mut String, id: &str, result: &str) {
+    let id = if id.is_empty() { "null" } else { id };
     let _ = write!(out, r#"{{"id":{id},"jsonrpc":"2.0","result":{result}}}"#);
 }
 
@@ -239,7 +240,7 @@ mod tests {
 
     use super::*;
 
-    fn ask(of: &Identity, session: &mut String, method: &str, params: Value) -> Value {
+    fn ask(of: &Identity, session: &mut String, method: &str, params: &Value) -> Value {
         let text = json!({"id": 7, "jsonrpc": "2.0", "method": method, "params": params});
         let (text, mut out) = (text.to_string(), String::new());
         of.answer(&Call::read(&text).unwrap(), session, &mut out);
@@ -251,21 +252,21 @@ mod tests {
     #[test]
     fn an_answer_names_the_backend_and_the_object() {
         let (a, mut session) = (Identity::new("a", 1 << 40), String::new());
-        let pipeline = ask(&a, &mut session, "create", json!({"type": "MediaPipeline"}));
+        let pipeline = ask(&a, &mut session, "create", &json!({"type": "MediaPipeline"}));
         let pipeline = pipeline["result"]["value"].as_str().unwrap();
         assert!(crate::model::PipelineId::parse(pipeline).is_some(), "{pipeline}");
         let params =
             json!({"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": pipeline}});
-        let endpoint = ask(&a, &mut session, "create", params);
+        let endpoint = ask(&a, &mut session, "create", &params);
         let endpoint = endpoint["result"]["value"].as_str().unwrap();
         assert!(endpoint.starts_with(&format!("{pipeline}/")), "{endpoint}");
         let params = json!({"object": endpoint, "operation": "processOffer", "sessionId": "s"});
-        let told = ask(&a, &mut session, "invoke", params.clone());
+        let told = ask(&a, &mut session, "invoke", &params);
         assert_eq!(told["result"]["sessionId"], "s");
         let told = told["result"]["value"].as_str().unwrap();
         assert!(told.starts_with(&format!("a {endpoint}\r\nv=0")), "{told}");
         let b = Identity::new("b", 1 << 40);
-        assert_eq!(ask(&b, &mut session, "invoke", params)["error"]["code"], 40101);
+        assert_eq!(ask(&b, &mut session, "invoke", &params)["error"]["code"], 40101);
     }
 
     #[test]
@@ -273,15 +274,15 @@ mod tests {
         let (a, mut session) = (Identity::new("a", 3), String::new());
         for method in ["connect", "ping", "describe", "subscribe", "unsubscribe", "release", "ref"]
         {
-            ask(&a, &mut session, method, json!({"object": MANAGER}));
+            ask(&a, &mut session, method, &json!({"object": MANAGER}));
         }
         for operation in ["getInfo", "getCpuCount", "getUsedCpu", "getPipelines"] {
             let params = json!({"object": MANAGER, "operation": operation});
-            assert!(ask(&a, &mut session, "invoke", params)["error"].is_null(), "{operation}");
+            assert!(ask(&a, &mut session, "invoke", &params)["error"].is_null(), "{operation}");
         }
-        assert_eq!(ask(&a, &mut session, "closeSession", json!({}))["result"], Value::Null);
-        assert_eq!(ask(&a, &mut session, "nonsense", json!({}))["error"]["code"], -32601);
-        let other = ask(&a, &mut session, "keepAlive", json!({"sessionId": "other"}));
+        assert_eq!(ask(&a, &mut session, "closeSession", &json!({}))["result"], Value::Null);
+        assert_eq!(ask(&a, &mut session, "nonsense", &json!({}))["error"]["code"], -32601);
+        let other = ask(&a, &mut session, "keepAlive", &json!({"sessionId": "other"}));
         assert_eq!(other["error"]["code"], 40007);
     }
 
