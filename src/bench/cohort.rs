@@ -7,9 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde_json::json;
 
+use super::Tally;
 use super::connection::{Connection, Receiver, Sender, shortened};
 use super::error::BenchError;
 use super::frames::{Frame, Kind};
+use super::latency::PATIENCE;
 use super::reply::{Expected, Wrong, split_id};
 use super::target::Target;
 
@@ -192,8 +194,20 @@ impl Participant {
     }
 }
 
+/// Has each make one call that is not measured; `tally` gets to know what is wrong.
+pub(super) async fn ping_all(participants: &mut [Participant], tally: &mut Tally) {
+    for one in participants {
+        match tokio::time::timeout(PATIENCE, one.call(Kind::Ping)).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(wrong))) => tally.faults.on_wrong(&wrong),
+            Ok(Err(error)) => tally.faults.on_broken(&error),
+            Err(_late) => tally.faults.on_missing(1, "replies"),
+        }
+    }
+}
+
 /// Has all say goodbye and waits for the ends, but not for ever.
 pub(super) async fn leave_all(participants: Vec<Participant>) {
     let leaving = futures_util::future::join_all(participants.into_iter().map(Participant::leave));
-    let _ = tokio::time::timeout(super::latency::PATIENCE, leaving).await; // they are dropped then
+    let _ = tokio::time::timeout(PATIENCE, leaving).await; // they are dropped then
 }

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::crew::{Plan, gather};
 use super::error::BenchError;
 use super::latency::PATIENCE;
-use super::process::{self, usages};
+use super::process;
 use super::reply::Wrong;
 use super::report::{Measured, Report, Unit};
 use super::storm::{FirstMessage, close_all, enter, ping};
@@ -49,7 +49,7 @@ impl IdleSettings {
         let clients = &self.clients;
         process::raise_open_files(clients.connections)?;
         let venue = Venue::new(Target::find(clients)?);
-        let before = usages(&clients.pids)?;
+        let before = clients.usages()?;
         let plan = Plan {
             prepare: async |thread| self.enter_all(&venue, clients.of_thread(thread)).await,
             work: async |guests: &mut Vec<Connection>, phase| match phase {
@@ -65,7 +65,7 @@ impl IdleSettings {
             let clock = Clock::start();
             crew.run(&Phase::Hold(self.time))?;
             let took = Duration::from_nanos(clock.now_nanos());
-            let after = usages(&clients.pids)?;
+            let after = clients.usages()?;
             let mut tally = Tally::new();
             for one in crew.run(&Phase::Ping)? {
                 tally.add(&one);

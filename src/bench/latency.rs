@@ -10,7 +10,7 @@ use super::cohort::{Participant, Venue, leave_all};
 use super::crew::{Crew, Plan, gather};
 use super::error::BenchError;
 use super::frames::{FIRST_ID, Kind, Mix};
-use super::process::{self, usages};
+use super::process;
 use super::report::{Measured, Report, Unit};
 use super::target::{Clients, Target};
 use crate::runtime::Clock;
@@ -69,14 +69,14 @@ pub(super) fn warm_up_and_measure(
     for tally in crew.run(&warm_up)? {
         faults.faults.add(&tally.faults);
     }
-    let before = usages(&clients.pids)?;
+    let before = clients.usages()?;
     let clock = Clock::start();
     let mut tally = faults;
     for one in crew.run(&time)? {
         tally.add(&one);
     }
     let took = Duration::from_nanos(clock.now_nanos());
-    Ok(Measured { tally, took, before, after: usages(&clients.pids)? })
+    Ok(Measured { tally, took, before, after: clients.usages()? })
 }
 
 /// Has each of `participants` call for `time`, one call after the other.

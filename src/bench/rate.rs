@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 
 use super::Tally;
-use super::cohort::{Participant, Venue, leave_all};
+use super::cohort::{Participant, Venue, leave_all, ping_all};
 use super::connection::{Receiver, Sender, shortened};
 use super::crew::{Plan, gather};
 use super::error::BenchError;
@@ -82,7 +82,12 @@ impl RateSettings {
         let plan = Plan {
             prepare: async |thread| venue.gather(clients.of_thread(thread)).await,
             work: async |participants: &mut Vec<Participant>, time| {
-                self.call_at_rate(participants, time).await
+                let mut tally = self.call_at_rate(participants, time).await;
+                // One more reply each shows that the last one came once.
+                if tally.faults.is_empty() {
+                    ping_all(participants, &mut tally).await;
+                }
+                tally
             },
             end: leave_all,
         };

@@ -192,9 +192,10 @@ impl Report {
         for row in &self.processes {
             let ProcessRow { pid, cpu_seconds, cpu_us_each, memory_bytes, memory_growth_bytes } =
                 row;
+            let whose = if *pid == std::process::id() { " (these clients)" } else { "" };
             writeln!(
                 out,
-                "  process {pid}: {cpu_seconds:.3} s of processor time, {cpu_us_each:.2} µs each; \
+                "  process {pid}{whose}: {cpu_seconds:.3} s of processor time, {cpu_us_each:.2} µs each; \
                  {} KiB of memory, {} KiB more than before",
                 memory_bytes / 1024,
                 memory_growth_bytes / 1024,

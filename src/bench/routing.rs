@@ -11,7 +11,7 @@ use super::connection::Connection;
 use super::crew::{Plan, gather};
 use super::error::BenchError;
 use super::latency::{LatencySettings, call_all};
-use super::process::{self, usages};
+use super::process;
 use super::reply::Wrong;
 use super::report::{Measured, Report, RoutingRow, Unit};
 use super::storm::close_all;
@@ -82,10 +82,10 @@ impl RoutingSettings {
             crew.run(&Phase::Call(self.load.warm_up))?
                 .iter()
                 .for_each(|one| tally.faults.add(&one.faults));
-            let (before, clock) = (usages(&clients.pids)?, Clock::start());
+            let (before, clock) = (clients.usages()?, Clock::start());
             crew.run(&Phase::Call(self.load.time))?.iter().for_each(|one| tally.add(one));
             let took = Duration::from_nanos(clock.now_nanos());
-            let after = usages(&clients.pids)?;
+            let after = clients.usages()?;
             crew.run(&Phase::ComeBack)?.iter().for_each(|one| tally.faults.add(&one.faults));
             Ok(Measured { tally, took, before, after })
         })?;

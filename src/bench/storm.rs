@@ -10,7 +10,7 @@ use super::cohort::Venue;
 use super::connection::Connection;
 use super::crew::{Plan, gather};
 use super::error::BenchError;
-use super::process::{self, usages};
+use super::process;
 use super::reply::Wrong;
 use super::report::{Measured, Report, Unit};
 use super::target::{Clients, Target};
@@ -60,14 +60,14 @@ impl StormSettings {
             end: async |(_, guests)| close_all(guests).await,
         };
         let (measured, failures) = gather(clients.threads, &plan, |crew| {
-            let before = usages(&clients.pids)?;
+            let before = clients.usages()?;
             let (clock, mut tally, mut failures) = (Clock::start(), Tally::new(), 0);
             for (one, failed) in crew.run(&())? {
                 tally.add(&one);
                 failures += failed;
             }
             let took = Duration::from_nanos(clock.now_nanos());
-            let after = usages(&clients.pids)?;
+            let after = clients.usages()?;
             Ok((Measured { tally, took, before, after }, failures))
         })?;
         Ok(Report::new("storm", clients, Unit::Connection, measured).with_failures(failures))

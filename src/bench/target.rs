@@ -9,6 +9,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use super::error::BenchError;
+use super::process::{self, Usage};
 use super::tls;
 use crate::runtime::random;
 
@@ -39,7 +40,7 @@ pub struct Clients {
     pub threads: usize,
     /// For `wss://`.
     pub trust: Trust,
-    /// Processes whose processor time and memory are reported.
+    /// Processes whose processor time and memory are reported, beside this one's own.
     pub pids: Vec<u32>,
 }
 
@@ -106,6 +107,12 @@ impl Target {
 }
 
 impl Clients {
+    /// What the processes have used so far, this one's last: if it fills its processors, it is what was
+    /// measured.
+    pub(super) fn usages(&self) -> Result<Vec<Usage>, BenchError> {
+        process::usages(&[&self.pids[..], &[std::process::id()]].concat())
+    }
+
     /// The connections of thread `thread`, as the number of each one's meeting.
     pub(super) fn of_thread(&self, thread: usize) -> Vec<usize> {
         let meetings = (0..self.connections).map(|connection| connection / self.meeting_size);

@@ -20,7 +20,7 @@ use super::connection::Connection;
 use super::crew::{Plan, gather};
 use super::error::BenchError;
 use super::latency::PATIENCE;
-use super::process::{self, usages};
+use super::process;
 use super::report::{Measured, Report, Unit};
 use super::stream::Stream;
 use super::target::{Clients, Target, Trust};
@@ -65,14 +65,14 @@ impl TlsSettings {
             end: async |_| {},
         };
         let (measured, failures) = gather(clients.threads, &plan, |crew| {
-            let before = usages(&clients.pids)?;
+            let before = clients.usages()?;
             let (clock, mut tally, mut failures) = (Clock::start(), Tally::new(), 0);
             for (one, failed) in crew.run(&self.time)? {
                 tally.add(&one);
                 failures += failed;
             }
             let took = Duration::from_nanos(clock.now_nanos());
-            let after = usages(&clients.pids)?;
+            let after = clients.usages()?;
             Ok((Measured { tally, took, before, after }, failures))
         })?;
         let mode = if self.resumes { "tls resumed" } else { "tls full" };

@@ -74,6 +74,7 @@ async fn loops_count_what_they_sent_and_what_processes_used() {
         assert_eq!(process["pid"], edge.process.id());
         assert!(process["cpu_us_each"].as_f64().unwrap() > 0.0, "{report}");
         assert!(process["memory_bytes"].as_u64().unwrap() > 1 << 20, "{report}");
+        assert_eq!(report["processes"].as_array().unwrap().len(), 2, "the clients' own: {report}");
     }
     let rate = ["rate", "--mix", "mixed", "--per-second", "1000"];
     let reports = valid(&[&rate[..], &who, &SHORT].concat()).await;

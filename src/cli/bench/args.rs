@@ -346,3 +346,80 @@ fn time(text: &str) -> Result<Duration, String> {
         seconds.ok_or(format!("expected a time like 5s or 500ms, up to {SECONDS_MAX}s"))?;
     Ok(Duration::from_secs_f64(seconds))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BenchArgs,
+    }
+
+    fn parse(line: &str) -> Result<BenchArgs, String> {
+        let words = std::iter::once("bench").chain(line.split_whitespace());
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.args)
+    }
+
+    #[test]
+    fn every_option_of_a_run_sets_what_it_says() {
+        let line = "latency --url ws://a/ --connections 9 --meeting-size 3 --threads 2 --ca c.pem \
+                    --pid 7 --pid 8 --for 250ms --warm-up 2s --mix offer";
+        let Mode::Latency(args) = parse(line).unwrap().mode else { panic!("latency") };
+        let LatencySettings { clients, mix, warm_up, time } = args.settings();
+        assert_eq!((mix, warm_up), (Mix::Offer, Duration::from_secs(2)));
+        assert_eq!(time, Duration::from_millis(250));
+        assert_eq!((clients.url.as_str(), clients.connections), ("ws://a/", 9));
+        assert_eq!((clients.meeting_size, clients.threads, clients.pids), (3, 2, vec![7, 8]));
+        assert_eq!(clients.trust, Trust::Ca("c.pem".into()));
+        let line = "rate --url wss://a/ --per-second 70 --insecure --mix mixed";
+        let Mode::Rate(args) = parse(line).unwrap().mode else { panic!("rate") };
+        let settings = args.settings();
+        assert_eq!((settings.per_second, settings.mix), (70, Mix::Mixed));
+        assert_eq!(settings.clients.trust, Trust::Anybody);
+        let Mode::Events(args) = parse("events --url ws://a/ --per-call 5").unwrap().mode else {
+            panic!("events")
+        };
+        assert_eq!(args.settings().per_call, 5);
+    }
+
+    #[test]
+    fn a_tls_run_is_two_measurements() {
+        let Run::Measure(runs, output) = parse("tls --url wss://a/ --json").unwrap().into_run()
+        else {
+            panic!("a measurement")
+        };
+        assert_eq!((runs.len(), output.json), (2, true));
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        for (text, expected) in [("5s", 5_000), ("1.5s", 1_500), ("500ms", 500), ("2", 2_000)] {
+            assert_eq!(time(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["", "s", "-1s", "2h", "3601s", "NaN", "inf"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "",
+            "latency",
+            "latency --url ws://a/ --threads 65",
+            "latency --url ws://a/ --per-second 5",
+            "rate --url ws://a/ --per-second 0",
+            "events --url ws://a/ --per-call 100001",
+            "latency --url wss://a/ --ca c --insecure",
+            "storm --url ws://a/ --for 5s",
+            "backend --threads 0",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}
