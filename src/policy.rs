@@ -4,4 +4,5 @@
 
 pub mod choose;
 pub mod health;
+pub mod pacing;
 pub mod pin;

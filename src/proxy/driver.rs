@@ -14,16 +14,18 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
+use super::pacer::{Asked, Waiting};
 use super::placement::{Claimed, Placed, Settling};
 use crate::fleet::Heard;
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
+use crate::policy::pacing::Ask;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::reply::parse_reply;
 use crate::protocol::request::{Hints, Method};
 use crate::session::{
-    Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
+    Input, LinkFailure, LinkNo, ManagerCall, Output, Paced, Remains, Session, Ticket, Wish,
 };
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
@@ -59,6 +61,7 @@ enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
     Resumed(Option<Remains>),
+    Paced(Ticket, Paced),
     Link(LinkNo, LinkEvent),
 }
 
@@ -75,6 +78,10 @@ pub(crate) struct Driver {
     session: Session,
     searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
+    /// Turns that are waited for: one for each link at most.
+    turns: BTreeMap<Ticket, Waiting>,
+    /// Turns that were given or refused at once, which the session is told before anything else.
+    turned: VecDeque<(Ticket, Paced)>,
     events: VecDeque<Event>,
     hearing: Hearing,
     outputs: Vec<Output>,
@@ -99,6 +106,8 @@ impl Driver {
             session,
             searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            turned: VecDeque::new(),
             events: VecDeque::new(),
             hearing: Hearing::default(),
             outputs: Vec::new(),
@@ -244,9 +253,12 @@ impl Driver {
         self.search(async move { Found::Resumed(edge.remains(id).await) });
     }
 
-    /// Looks whether anything was found; says whether it was.
+    /// Looks whether anything was found, or a turn has come; says whether it was.
     pub(crate) fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut is_busy = false;
+        let come = self.turns.extract_if(.., |_, waiting| waiting.poll_unpin(cx).is_ready());
+        let before = self.events.len();
+        self.events.extend(come.map(|(ticket, _)| Event::Paced(ticket, Paced::Go)));
+        let mut is_busy = self.events.len() > before;
         while let Poll::Ready(Some(found)) = self.searches.poll_next_unpin(cx) {
             is_busy = true;
             self.events.push_back(match found {
@@ -274,6 +286,7 @@ impl Driver {
                 Event::Placed(ticket, place) => Input::Placed(ticket, place),
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
                 Event::Resumed(remains) => Input::Resumed(remains),
+                Event::Paced(ticket, paced) => Input::Paced(ticket, paced),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
             };
@@ -322,10 +335,19 @@ impl Driver {
             | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
+            | Input::Paced(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => "",
         };
+        self.handle(input, at_hand, wires);
+        // Most turns are given at once.
+        while let Some((ticket, paced)) = self.turned.pop_front() {
+            self.handle(Input::Paced(ticket, paced), "", wires);
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>, at_hand: &str, wires: &mut impl Wires) {
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(self.edge.now(), input, &mut outputs);
         for output in outputs.drain(..) {
@@ -345,6 +367,8 @@ impl Driver {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, &text);
             }
+            Output::Pace(ticket, backend, ask) => self.ask_for_turn(ticket, &backend, ask),
+            Output::Unpace(ticket) => drop(self.turns.remove(&ticket)),
             Output::Again(link, text) => {
                 self.edge.metrics.on_resent();
                 wires.send_to_backend(link, &text);
@@ -381,11 +405,7 @@ impl Driver {
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
-            Output::Prune => {
-                let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
-                let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
-                self.session.forget(&gone);
-            }
+            Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),
             Output::TimedOut(link, count) => {
                 self.edge.metrics.on_timed_out(count);
@@ -393,6 +413,30 @@ impl Driver {
             }
             Output::Late => self.edge.metrics.on_late(),
         }
+    }
+
+    fn prune(&mut self) {
+        let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
+        let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
+        self.session.forget(&gone);
+    }
+
+    fn ask_for_turn(&mut self, ticket: Ticket, backend: &BackendId, ask: Ask) {
+        self.routed = RoutingKind::TableHit;
+        let asked = self.edge.pacer.as_ref().map_or(Asked::Now, |pacer| pacer.ask(backend, ask));
+        let paced = match asked {
+            Asked::Now => Paced::Go,
+            Asked::Later(waiting) => {
+                self.edge.metrics.on_pacing_wait();
+                self.turns.insert(ticket, waiting);
+                return;
+            }
+            Asked::Refused(retry_after_ms) => {
+                self.edge.metrics.on_pacing_refused();
+                Paced::Refused(retry_after_ms)
+            }
+        };
+        self.turned.push_back((ticket, paced));
     }
 
     fn answer_for_manager(&mut self, id: &str, call: ManagerCall, wires: &mut impl Wires) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::manager::Manager;
+use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::{Away, Sessions};
 use crate::fleet::{Asker, BackendView, FleetHandle};
@@ -34,6 +35,8 @@ pub struct Edge {
     pub metrics: Metrics,
     /// The backends.
     pub fleet: FleetHandle,
+    /// Gives costly calls their turns; `None`: all go at once.
+    pub pacer: Option<Arc<Pacer>>,
     /// Places new pipelines.
     pub placement: Placement,
     /// The sessions of this process.
@@ -90,7 +93,9 @@ impl Edge {
             resend_max_bytes: limits.resend_max_bytes,
             call_timeout: limits.call_timeout,
         };
-        Session::new(SessionId::from_random(random::secret()), &self.server_id, url, bounds)
+        let id = SessionId::from_random(random::secret());
+        let session = Session::new(id, &self.server_id, url, bounds);
+        if self.pacer.is_some() { session.paced() } else { session }
     }
 
     /// What is left of `session` now that its client is away; `None` if there is nothing.

@@ -17,7 +17,7 @@ impl Session {
             FromBackend::Reply(id) => id,
         };
         let from = &mut self.links[link.0];
-        let Phase::Open { is_tied, calls } = &mut from.phase else {
+        let Phase::Open { is_tied, calls, .. } = &mut from.phase else {
             // While it settles only the edge's own call was sent.
             if !from.is_settling {
                 out.push(Output::Stray);

@@ -1,5 +1,7 @@
 //! Where a client's message goes.
 
+use std::collections::VecDeque;
+
 use super::calls::{Call, CallId, Calls, Learn, TransactionLearn};
 use super::resume::asks_for_session;
 use super::{
@@ -417,8 +419,11 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
+        let cost = self.cost_of(&going.request);
         let to = &mut self.links[link.0];
-        if let Phase::Open { is_tied, calls } = &mut to.phase {
+        if let Phase::Open { is_tied, calls, queue: None } = &mut to.phase
+            && cost == 0
+        {
             let kept_max = self.bounds.resend_max_bytes;
             if needs_session && (to.had_earlier || !*is_tied) {
                 let text = complete(going.text, opening, &self.id);
@@ -436,10 +441,14 @@ impl Session {
         self.hold(going.text)?;
         let waiting = going.waiting();
         let opening = opening.filter(|_| needs_session);
-        let held = Held { waiting, opening, call };
+        let held = Held { waiting, opening, call, cost, since: self.now };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
-            Link { backend, phase, .. } => {
+            Link { phase: Phase::Open { queue: Some(queue), .. }, .. } => queue.push(held),
+            Link { phase: Phase::Open { queue: None, .. }, .. } => {
+                self.send_in_turn(link, VecDeque::from([held]), out);
+            }
+            Link { backend, phase: phase @ Phase::Closed, .. } => {
                 out.push(Output::OpenLink(link, backend.clone()));
                 *phase = Phase::Opening(vec![held]);
             }
@@ -465,34 +474,14 @@ impl Session {
 
     /// Sends all that waited for the link.
     pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
-        let (own, held): (Vec<_>, Vec<_>) =
+        let to = &mut self.links[link.0];
+        let Phase::Opening(held) = &mut to.phase else { return };
+        let (own, held): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(held).into_iter().partition(Held::is_own);
-        let mut calls = Calls::default();
-        self.send_held(link, own, &mut calls, out);
-        self.send_again(link, &mut calls, out);
-        self.send_held(link, held, &mut calls, out);
-        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
-    }
-
-    /// Sends what had to wait for its link.
-    fn send_held(
-        &mut self,
-        link: LinkNo,
-        held: Vec<Held>,
-        calls: &mut Calls,
-        out: &mut Vec<Output>,
-    ) {
-        for held in held {
-            self.let_go(&held);
-            let Held { waiting, opening, call } = held;
-            let text = match opening {
-                Some(_) => complete(&waiting.text, opening, &self.id),
-                None => waiting.text,
-            };
-            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
-            out.push(Output::ToBackend(link, text));
-        }
+        to.phase = Phase::Open { is_tied: false, calls: Calls::default(), queue: None };
+        self.send_in_turn(link, own, out);
+        self.send_again(link, out);
+        self.send_in_turn(link, held, out);
     }
 
     /// Closes the session on every backend that has it; the client is answered when all have.
@@ -510,7 +499,7 @@ impl Session {
         let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
-            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+            if !self.links[link.0].is_clear() {
                 to_hold += going.text.len();
             }
         }

@@ -15,7 +15,8 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Manager, Placement, Sessions};
+use crate::policy::pacing::Pace;
+use crate::proxy::{Edge, Manager, Pacer, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -34,6 +35,7 @@ pub(super) struct Shape {
     pub(super) grace: Duration,
     pub(super) pins_max: usize,
     pub(super) bounds: Bounds,
+    pub(super) pace: Pace,
     pub(super) dial_timeout: Duration,
     pub(super) probe: ProbeSettings,
     pub(super) bug: Option<Bug>,
@@ -102,6 +104,7 @@ impl EdgeSim {
             server_id: "edge".to_owned(),
             limits: limits(shape),
             clock: Clock::start(),
+            pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
             metrics,
             fleet: handle,
             placement,

@@ -67,6 +67,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         clock: Clock::start(),
         metrics,
         fleet: fleet.handle.clone(),
+        pacer: None,
         placement,
         sessions: Arc::new(Sessions::new(Duration::ZERO, 1)),
         asker: None,

@@ -72,13 +72,18 @@ fn ask(world: &World, script: &mut Script<'_>) -> (&'static str, Vec<String>, Op
             let object = object(world, script);
             let pipeline = PipelineId::parse(&object);
             let method = about[script.pick(about.len())];
-            (method, vec![format!(r#""object":"{object}""#)], pipeline)
+            let mut members = vec![format!(r#""object":"{object}""#)];
+            if script.flag() {
+                members.push(r#""operation":"processOffer""#.to_owned());
+            }
+            (method, members, pipeline)
         }
         7 => {
             let object = object(world, script);
             let pipeline = PipelineId::parse(&object);
             let constructor = format!(r#""constructorParams":{{"mediaPipeline":"{object}"}}"#);
-            ("create", vec![r#""type":"PassThrough""#.to_owned(), constructor], pipeline)
+            let kind = if script.flag() { "PassThrough" } else { "WebRtcEndpoint" };
+            ("create", vec![format!(r#""type":"{kind}""#), constructor], pipeline)
         }
         8..=9 => ("transaction", vec![operations(world, script)], None),
         10 => {

@@ -9,7 +9,7 @@ use pinfold::model::{BackendId, PipelineId, SessionId, Time};
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
-    Bounds, Input, LinkFailure, LinkNo, Output, Remains, Session, Ticket, Wish,
+    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Wish,
 };
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ pub(super) struct World {
     places: BTreeMap<Ticket, Wish>,
     tickets_seen: BTreeSet<Ticket>,
     claims: BTreeSet<Ticket>,
+    /// Turns that are waited for, and where.
+    turns: BTreeMap<Ticket, BackendId>,
     locates: Vec<PipelineId>,
     /// A session that the client wants to go on with.
     wish: Option<SessionId>,
@@ -85,10 +87,10 @@ impl Frame {
 }
 
 impl World {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let id = SessionId::from_random(7);
+    pub(super) fn new(bounds: Bounds, is_paced: bool) -> Self {
+        let session = Session::new(SessionId::from_random(7), "edge", Hints::default(), bounds);
         Self {
-            session: Session::new(id, "edge", Hints::default(), bounds),
+            session: if is_paced { session.paced() } else { session },
             now: Time::ZERO,
             bounds,
             out: Vec::new(),
@@ -98,6 +100,7 @@ impl World {
             places: BTreeMap::new(),
             tickets_seen: BTreeSet::new(),
             claims: BTreeSet::new(),
+            turns: BTreeMap::new(),
             locates: Vec::new(),
             wish: None,
             holds: BTreeMap::new(),
@@ -169,6 +172,20 @@ impl World {
         self.handle(Input::Resumed(Some(Remains { id, backends, pipelines })));
     }
 
+    pub(super) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// A turn that is waited for has come, or is refused.
+    pub(super) fn give_turn(&mut self, script: &mut Script<'_>) {
+        let Some(ticket) = script.choose(self.turns.keys().copied()) else { return };
+        self.turns.remove(&ticket);
+        let paced = if script.pick(4) == 3 { Paced::Refused(100) } else { Paced::Go };
+        self.handle(Input::Paced(ticket, paced));
+        let is_refused = self.out.iter().any(|output| matches!(output, Output::Refuse(..)));
+        assert_eq!(is_refused, paced != Paced::Go, "{:?}", self.out);
+    }
+
     pub(super) fn has_opening(&self) -> bool {
         self.wires.values().any(|wire| wire.state == State::Opening)
     }
@@ -188,6 +205,8 @@ impl World {
             | Output::EventsLost(_) => true,
             Output::Relay(_)
             | Output::ToBackend(..)
+            | Output::Pace(..)
+            | Output::Unpace(_)
             | Output::Again(..)
             | Output::Place(..)
             | Output::Locate(_)
@@ -315,7 +334,7 @@ impl World {
     /// Answers to what was not asked, or not any more.
     pub(super) fn tell_nonsense(&mut self, script: &mut Script<'_>) {
         let closed = self.links_that(|wire| wire.state == State::Closed);
-        match (script.pick(5), script.choose(closed)) {
+        match (script.pick(6), script.choose(closed)) {
             (0, _) => {
                 self.handle(Input::Placed(Ticket(1 << 40), Err(Failure::invalid_session())));
                 assert_eq!(self.out, [], "nobody asked");
@@ -326,6 +345,13 @@ impl World {
                 let Some(ticket) = script.choose(tickets) else { return };
                 self.handle(Input::Placed(ticket, Err(Failure::invalid_session())));
                 assert_eq!(self.out, [], "it was answered before");
+            }
+            (5, _) => {
+                let ended = |ticket: &Ticket| !self.turns.contains_key(ticket);
+                let tickets: Vec<_> = self.tickets_seen.iter().copied().filter(ended).collect();
+                let Some(ticket) = script.choose(tickets) else { return };
+                self.handle(Input::Paced(ticket, Paced::Go));
+                assert_eq!(self.out, [], "it is not waited for");
             }
             (2, _) => {
                 let Some(pipeline) = script.choose(self.session.pipelines()) else { return };
@@ -350,10 +376,13 @@ impl World {
         let mut out = Vec::new();
         self.session.end(&mut out);
         for output in &out {
-            assert!(matches!(output, Output::NotCreated(_) | Output::Unheld(_)), "{output:?}");
+            let gives_back =
+                matches!(output, Output::NotCreated(_) | Output::Unheld(_) | Output::Unpace(_));
+            assert!(gives_back, "{output:?}");
             self.act(output, None);
         }
         assert!(self.claims.is_empty(), "not given back: {:?}", self.claims);
+        assert!(self.turns.is_empty(), "not given back: {:?}", self.turns);
         assert!(self.holds.is_empty(), "still in use: {:?}", self.holds);
         assert_eq!(self.session.sizes().held_bytes, 0);
         assert!(!self.session.is_waiting());
@@ -374,6 +403,7 @@ impl World {
             | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
+            | Input::Paced(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => None,

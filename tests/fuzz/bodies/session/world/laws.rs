@@ -16,6 +16,7 @@ impl World {
         assert!(!self.session.is_waiting());
         assert_eq!(self.session.sizes().held_bytes, 0);
         assert!(self.claims.is_empty(), "neither used nor given back: {:?}", self.claims);
+        assert!(self.turns.is_empty(), "still waited for: {:?}", self.turns);
     }
 
     /// Does what the session says. `at_hand` is the message just handed in, and whether the client
@@ -25,6 +26,16 @@ impl World {
             (Output::Relay(link), Some((text, true))) => self.send(*link, text),
             (Output::ToBackend(link, text) | Output::Again(link, text), _) => {
                 self.send(*link, text);
+            }
+            (Output::Pace(ticket, backend, ask), _) => {
+                assert!(self.tickets_seen.insert(*ticket), "{ticket:?} is used twice");
+                assert!(ask.cost > 0 && ask.since <= self.now, "{ask:?}");
+                let is_another = self.turns.values().all(|other| other != backend);
+                assert!(is_another, "two turns are waited for at {backend}");
+                self.turns.insert(*ticket, backend.clone());
+            }
+            (Output::Unpace(ticket), _) => {
+                assert!(self.turns.remove(ticket).is_some(), "{ticket:?} is not waited for");
             }
             (Output::RelayToClient, Some((text, false))) => self.relayed(text),
             (Output::Relay(_) | Output::RelayToClient, _) => panic!("nothing is at hand"),
