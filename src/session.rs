@@ -36,7 +36,7 @@ use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use manager::Manager;
-pub use manager::{ManagerCall, ManagerScope};
+pub use manager::{ManagerCall, ManagerScope, Subscriptions};
 pub use pace::Paced;
 use pace::Queue;
 
@@ -67,7 +67,8 @@ pub enum Input<'a> {
     Placed(Ticket, Result<BackendId, Failure>),
     /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
     Located(PipelineId, Option<BackendId>),
-    /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
+    /// The answer to [`Output::Resume`]; `None`: nobody knows that session. Its events of the manager,
+    /// if it hears any, follow without [`Output::Listen`].
     Resumed(Option<Remains>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
@@ -163,6 +164,8 @@ pub struct Remains {
     pub backends: Vec<BackendId>,
     /// Pipelines it uses, and where they are.
     pub pipelines: Vec<(PipelineId, BackendId)>,
+    /// Its subscriptions to the manager.
+    pub subscriptions: Subscriptions,
 }
 
 /// What a place is wanted for.

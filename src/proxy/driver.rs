@@ -16,7 +16,7 @@ use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::pacer::{Asked, Waiting};
 use super::placement::{Claimed, Placed, Settling};
-use crate::fleet::Heard;
+use crate::fleet::{Heard, ObjectEvents};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
 use crate::policy::pacing::Ask;
@@ -69,7 +69,7 @@ enum Event {
 enum Found {
     Placed(Ticket, Result<Placed, Failure>),
     Located(PipelineId, Option<BackendId>),
-    Resumed(Option<Remains>),
+    Resumed(Option<Remains>, Option<ObjectEvents>),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
@@ -250,7 +250,16 @@ impl Driver {
     /// Finds out what is left of a session.
     pub(crate) fn look_up(&mut self, id: SessionId) {
         let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Resumed(edge.remains(id).await) });
+        self.search(async move {
+            let remains = edge.remains(id).await;
+            let hears = remains.as_ref().is_some_and(|left| left.subscriptions.hear_objects());
+            let listener = hears.then(|| edge.fleet.listen());
+            if let Some(listener) = &listener {
+                // The client is not to be told that it is back while its events do not flow.
+                listener.all_heard().await;
+            }
+            Found::Resumed(remains, listener)
+        });
     }
 
     /// Looks whether anything was found, or a turn has come; says whether it was.
@@ -263,7 +272,12 @@ impl Driver {
             is_busy = true;
             self.events.push_back(match found {
                 Found::Located(pipeline, backend) => Event::Located(pipeline, backend),
-                Found::Resumed(remains) => Event::Resumed(remains),
+                Found::Resumed(remains, listener) => {
+                    if remains.is_some() {
+                        self.hearing.become_(listener);
+                    }
+                    Event::Resumed(remains)
+                }
                 Found::Placed(ticket, place) => {
                     let place = place.map(|Placed { backend, claim }| {
                         if let Some(claim) = claim {
@@ -403,7 +417,9 @@ impl Driver {
             Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
-            Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
+            Output::Released(pipeline) => {
+                self.edge.placement.keeper.released(pipeline, self.edge.now());
+            }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),

@@ -15,7 +15,7 @@ use crate::pins::{Home, Registry};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
 use crate::runtime::{Clock, random};
-use crate::session::{Bounds, Remains, Session, Wish};
+use crate::session::{Bounds, Remains, Session, Subscriptions, Wish};
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
 
@@ -116,13 +116,14 @@ impl Edge {
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;
         let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
-        (!backends.is_empty()).then(|| Remains { id, backends, pipelines: Vec::new() })
+        let (pipelines, subscriptions) = (Vec::new(), Subscriptions::default());
+        (!backends.is_empty()).then_some(Remains { id, backends, pipelines, subscriptions })
     }
 
     /// What still exists of what a session held; `None` if all its backends have lost it.
     async fn recall(&self, away: Away) -> Option<Remains> {
-        let Away { remains: Remains { id, backends, pipelines }, incarnations, meetings, .. } =
-            away;
+        let Away { remains, incarnations, meetings, .. } = away;
+        let Remains { id, backends, pipelines, subscriptions } = remains;
         let had_any = !backends.is_empty();
         let lives = |(backend, incarnation): &(BackendId, Option<Incarnation>)| {
             let now = self.backend(backend).and_then(|view| view.incarnation);
@@ -143,14 +144,15 @@ impl Edge {
             }
         }
         let backends = homes.into_iter().map(|(backend, _)| backend).collect();
-        Some(Remains { id, backends, pipelines: known })
+        Some(Remains { id, backends, pipelines: known, subscriptions })
     }
 
     /// The backend on which a pipeline lives that this process does not know; it is in use then.
     pub(crate) async fn find(&self, pipeline: PipelineId) -> Option<BackendId> {
         let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
         let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
-        self.placement.adopt(pipeline, home, None).await.then(|| view.id.clone())
+        let meeting = self.placement.keeper.found.meeting_of(pipeline);
+        self.placement.adopt(pipeline, home, meeting).await.then(|| view.id.clone())
     }
 
     /// Finds a place for what a session wishes.

@@ -103,11 +103,12 @@ impl Session {
 
     /// Goes on with another session: its links are opened again, so that its events flow.
     fn become_(&mut self, remains: Remains, out: &mut Vec<Output>) {
-        let Remains { id, backends, pipelines } = remains;
+        let Remains { id, backends, pipelines, subscriptions } = remains;
         self.id = id;
         self.is_told = true;
         self.is_closed = false;
         self.links.clear();
+        self.manager.become_(subscriptions);
         for (pipeline, backend) in pipelines {
             let link = self.link_to(&backend);
             self.know(pipeline, link, out);
@@ -138,6 +139,7 @@ impl Session {
             id: self.id,
             backends: used.map(place).collect(),
             pipelines: self.pipelines.iter().map(|(id, link)| (*id, place(link.0))).collect(),
+            subscriptions: self.manager.subscriptions(),
         })
     }
 }

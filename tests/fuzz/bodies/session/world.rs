@@ -9,7 +9,8 @@ use pinfold::model::{BackendId, PipelineId, SessionId, Time};
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
-    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Wish,
+    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Subscriptions, Ticket,
+    Wish,
 };
 use serde_json::Value;
 
@@ -169,7 +170,12 @@ impl World {
         }
         let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
         backends.push(backend(script.pick(4)));
-        self.handle(Input::Resumed(Some(Remains { id, backends, pipelines })));
+        self.handle(Input::Resumed(Some(Remains {
+            id,
+            backends,
+            pipelines,
+            subscriptions: Subscriptions::default(),
+        })));
     }
 
     pub(super) fn has_turns(&self) -> bool {
