@@ -13,6 +13,7 @@ mod kurento_client;
 mod load;
 mod loss;
 mod manager;
+mod pacing;
 mod relay;
 mod requests;
 mod restart;

@@ -55,7 +55,7 @@ impl World {
         };
         let shared = self.edges[edge].edge.clone();
         let id = SessionId::from_random(bits);
-        let session = Session::new(id, &shared.server_id, url, self.shape.bounds);
+        let session = Session::new(id, &shared.server_id, url, self.shape.bounds).paced();
         let conn = self.open_conn(client, edge, Driver::new(shared, session));
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));
         let known = &mut self.clients[client];
