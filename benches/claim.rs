@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 
 use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, Time};
 use pinfold::pins::{BackendLoad, Charge, Claim, MemoryStore, Pin, PinStore, Registry};
+use pinfold::policy::access::Access;
 
 const PINS: usize = 1_000_000;
 
@@ -87,7 +88,7 @@ fn a_million_meetings(c: &mut Criterion) {
         b.iter(|| {
             number = (number * 31 + 7) % PINS;
             let pipeline = PipelineId::from_u128(number as u128);
-            black_box(registry.hold(pipeline));
+            black_box(registry.hold(pipeline, &Access::All));
             registry.unhold(pipeline, Time::ZERO);
         });
     });

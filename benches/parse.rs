@@ -15,8 +15,13 @@ const PIPELINE: &str = "42f11eab-5c0d-42c7-88c1-2dad584b2ae0_kurento.MediaPipeli
 
 /// A session that knows `PIPELINE` and has an open link to its backend.
 fn session() -> Session {
-    let bounds =
-        Bounds { depth_max: 128, held_max_bytes: 1 << 20, calls_max: 4_096, pipelines_max: 10_000 };
+    let bounds = Bounds {
+        depth_max: 128,
+        held_max_bytes: 1 << 20,
+        calls_max: 4_096,
+        pipelines_max: 10_000,
+        subscriptions_max: 10_000,
+    };
     let mut session = Session::new(SessionId::from_random(1), "edge", Hints::default(), bounds);
     let create = json!({"jsonrpc": "2.0", "id": 1, "method": "create",
         "params": {"type": "MediaPipeline"}})

@@ -16,7 +16,7 @@ use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
-use crate::proxy::{Edge, ListenError, Listener, Placement};
+use crate::proxy::{BlockingCalls, Edge, ListenError, Listener, Placement};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{Settings, ShutdownSettings};
 use crate::telemetry::Metrics;
@@ -136,6 +136,7 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
+            blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
             placement,
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod error;
 pub mod frame;
 pub mod json;
+pub mod object;
 pub mod reply;
 pub mod request;
 pub mod transaction;

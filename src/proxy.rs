@@ -2,6 +2,7 @@
 //!
 //! What a message means and where it goes is decided in `session`; here it is moved.
 
+mod blocking;
 mod buffers;
 mod dial;
 mod driver;
@@ -15,6 +16,7 @@ mod socket;
 mod sockets;
 mod stream;
 
+pub use blocking::BlockingCalls;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use edge::Edge;
 pub use listener::{ListenError, Listener};

@@ -11,21 +11,27 @@
 //!
 //! Not here: which backend a meeting gets (`policy`, `pins`), how a link is dialled (`proxy`).
 
+mod admit;
 mod calls;
 mod learn;
 mod loss;
 mod route;
+mod subscriptions;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use crate::policy::access::{Access, Isolation, Meetings};
+use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use subscriptions::Subscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -55,6 +61,8 @@ pub enum Input<'a> {
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
+    /// What [`Output::SendBlocking`] asked for was not sent: too many such calls are under way.
+    NotSent(LinkNo, Ticket),
 }
 
 /// Why a link is not there.
@@ -77,6 +85,12 @@ pub enum Output {
     RelayToClient,
     /// Send this text to a backend.
     ToBackend(LinkNo, String),
+    /// Send this text, or without one the client's message just handed in, if its backend can bear
+    /// one more call that blocks; else answer with [`Input::NotSent`]. Each that was sent ends with
+    /// [`Output::Unblocked`].
+    SendBlocking(LinkNo, BackendId, Ticket, Option<String>),
+    /// The call that blocks is answered; or, with `false`, its end will not be seen.
+    Unblocked(Ticket, bool),
     /// Send the client this answer to its call of that method, which no backend was asked.
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
@@ -132,8 +146,10 @@ pub struct Bounds {
     pub held_max_bytes: usize,
     /// Unanswered calls on one link.
     pub calls_max: usize,
-    /// Pipelines known to be in use.
+    /// Pipelines known to be in use, and meetings remembered to take part in.
     pub pipelines_max: usize,
+    /// Subscriptions that backends have made for this session; those under way come on top.
+    pub subscriptions_max: usize,
 }
 
 /// How much a session keeps, against its [`Bounds`].
@@ -145,6 +161,8 @@ pub struct Sizes {
     pub calls: usize,
     /// Pipelines known to be in use or being made.
     pub pipelines: usize,
+    /// Subscriptions known to exist.
+    pub subscriptions: usize,
 }
 
 impl Sizes {
@@ -163,6 +181,10 @@ pub struct Session {
     id: SessionId,
     server_id: String,
     bounds: Bounds,
+    rules: Arc<Rules>,
+    /// Meetings it takes part in, kept only where that decides what it may touch.
+    meetings: Meetings,
+    subscriptions: Subscriptions,
     /// What the URL says of every pipeline created here.
     url: Hints,
     /// Whether the client has been told the session, so that it counts as the connection's own.
@@ -263,6 +285,9 @@ impl Session {
             id,
             server_id: server_id.to_owned(),
             bounds,
+            rules: Arc::default(),
+            meetings: Meetings::default(),
+            subscriptions: Subscriptions::default(),
             url,
             is_told: false,
             links: Vec::new(),
@@ -274,6 +299,24 @@ impl Session {
             last_ticket: 0,
             closings: BTreeMap::new(),
             held_bytes: 0,
+        }
+    }
+
+    /// The same session under `rules`; without any, it is open and has the policy's built-in rows.
+    #[must_use]
+    pub fn under(mut self, rules: Arc<Rules>) -> Self {
+        self.rules = rules;
+        self.take_part(&self.url.clone());
+        self
+    }
+
+    /// What it may touch of what others made.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        match self.rules.isolation {
+            Isolation::Open => Access::All,
+            Isolation::Meeting => Access::Meetings(&self.meetings),
+            Isolation::Session => Access::Nothing,
         }
     }
 
@@ -304,6 +347,7 @@ impl Session {
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+            Input::NotSent(link, ticket) => self.on_not_sent(link, ticket, out),
         }
     }
 
@@ -335,6 +379,7 @@ impl Session {
             held_bytes: self.held_bytes,
             calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
             pipelines: self.pipelines.len() + self.making,
+            subscriptions: self.subscriptions.len(),
         }
     }
 

@@ -18,6 +18,7 @@ use dashmap::{DashMap, Entry};
 use super::load::{BackendLoad, Charge};
 use super::store::Pin;
 use crate::model::{BackendId, Incarnation, Legs, MeetingId, MeetingName, PipelineId, Time};
+use crate::policy::access::Access;
 
 /// Pipelines and meetings of this process.
 #[derive(Debug)]
@@ -217,9 +218,13 @@ impl Registry {
         }
     }
 
-    /// Another session begins to use `pipeline`; `None` if nobody here knows it.
-    pub fn hold(&self, pipeline: PipelineId) -> Option<Home> {
+    /// Another session begins to use `pipeline`; `None` if nobody here knows it, or if it is outside
+    /// of the session's `access`.
+    pub fn hold(&self, pipeline: PipelineId, access: &Access<'_>) -> Option<Home> {
         let (mut meeting, mut held) = self.lock(pipeline)?;
+        if !access.allows(meeting.key()) {
+            return None;
+        }
         held.holders += 1;
         held.idle.since = None;
         meeting.participants += 1;

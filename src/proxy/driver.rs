@@ -48,6 +48,7 @@ enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
     Link(LinkNo, LinkEvent),
+    NotSent(LinkNo, Ticket),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
@@ -56,6 +57,8 @@ pub(crate) struct Driver {
     session: Session,
     places: FuturesUnordered<Place>,
     claims: BTreeMap<Ticket, Claimed>,
+    /// Calls under way that block, and where.
+    blocking: BTreeMap<Ticket, BackendId>,
     events: VecDeque<Event>,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
@@ -69,6 +72,7 @@ impl Driver {
             session,
             places: FuturesUnordered::new(),
             claims: BTreeMap::new(),
+            blocking: BTreeMap::new(),
             events: VecDeque::new(),
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
@@ -131,6 +135,7 @@ impl Driver {
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
+                Event::NotSent(link, ticket) => Input::NotSent(link, ticket),
             };
             self.tell(input, wires);
         }
@@ -144,7 +149,8 @@ impl Driver {
             | Input::Placed(..)
             | Input::Located(..)
             | Input::LinkOpened(_)
-            | Input::LinkFailed(..) => "",
+            | Input::LinkFailed(..)
+            | Input::NotSent(..) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(input, &mut outputs);
@@ -165,6 +171,15 @@ impl Driver {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, &text);
             }
+            Output::SendBlocking(link, backend, ticket, text) => {
+                self.routed = RoutingKind::TableHit;
+                if !self.edge.blocking.try_begin(&backend, self.edge.now()) {
+                    return self.events.push_back(Event::NotSent(link, ticket));
+                }
+                self.blocking.insert(ticket, backend);
+                wires.send_to_backend(link, text.as_deref().unwrap_or(at_hand));
+            }
+            Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
             Output::Answer(method, text) => {
                 self.edge.metrics.on_local_answer(local_answer(method));
                 wires.send_to_client(&text);
@@ -187,7 +202,8 @@ impl Driver {
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => {
                 self.routed = RoutingKind::NewPin;
-                let backend = self.edge.registry().hold(pipeline).map(|home| home.backend);
+                let backend = self.edge.registry().hold(pipeline, &self.session.access());
+                let backend = backend.map(|home| home.backend);
                 self.events.push_back(Event::Located(pipeline, backend));
             }
             Output::Created(ticket, pipeline) => {
@@ -204,6 +220,15 @@ impl Driver {
                 self.session.forget(&gone);
             }
             Output::Stray => self.edge.metrics.on_stray(),
+        }
+    }
+
+    fn on_unblocked(&mut self, ticket: Ticket, is_answered: bool) {
+        let Some(backend) = self.blocking.remove(&ticket) else { return };
+        if is_answered {
+            self.edge.blocking.end(&backend);
+        } else {
+            self.edge.blocking.abandon(&backend, self.edge.now());
         }
     }
 

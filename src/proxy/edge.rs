@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::BlockingCalls;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Time};
@@ -31,6 +32,8 @@ pub struct Edge {
     pub metrics: Metrics,
     /// The backends.
     pub fleet: FleetHandle,
+    /// Calls that block a thread of their backend.
+    pub blocking: BlockingCalls,
     /// Places new pipelines.
     pub placement: Placement,
     /// Cancelled when client connections are to be closed.

@@ -16,6 +16,7 @@ use super::handshake::{Accepted, shake_hands};
 use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
+use crate::policy::guard::Rules;
 use crate::runtime::{Tasks, random};
 use crate::session::{Bounds, Session};
 use crate::settings::{ListenerSettings, TlsError};
@@ -54,6 +55,7 @@ pub struct Listener {
     socket: TcpListener,
     path: Arc<str>,
     tls: Option<TlsAcceptor>,
+    rules: Arc<Rules>,
 }
 
 impl Listener {
@@ -76,7 +78,8 @@ impl Listener {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(TlsAcceptor::from(Arc::new(config)))
         });
-        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()? })
+        let rules = Arc::new(settings.rules());
+        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()?, rules })
     }
 
     /// The URL to connect to, with the port that was really bound.
@@ -103,7 +106,8 @@ impl Listener {
             match stop.run_until_cancelled(self.socket.accept()).await {
                 None => return,
                 Some(Ok((stream, addr))) => {
-                    let visitor = Visitor { edge: edge.clone(), path: self.path.clone(), addr };
+                    let (path, rules) = (self.path.clone(), self.rules.clone());
+                    let visitor = Visitor { edge: edge.clone(), path, rules, addr };
                     let tls = self.tls.clone();
                     tasks.spawn("client", visitor.serve(stream, tls, permit));
                 }
@@ -127,6 +131,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 struct Visitor {
     edge: Arc<Edge>,
     path: Arc<str>,
+    rules: Arc<Rules>,
     addr: SocketAddr,
 }
 
@@ -178,8 +183,10 @@ impl Visitor {
             held_max_bytes: limits.held_max_bytes,
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
+            subscriptions_max: limits.subscriptions_max,
         };
         let id = crate::model::SessionId::from_random(random::secret());
         Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)
+            .under(self.rules.clone())
     }
 }

@@ -57,8 +57,12 @@ pub(super) enum Learn {
     Created(Ticket),
     /// That this pipeline is destroyed.
     Released(PipelineId),
-    /// Both, by index of the operation.
+    /// Both, and subscriptions, by index of the operation.
     Transaction(Box<TransactionLearn>),
+    /// The id of a new subscription to this object.
+    Subscribed(Box<str>),
+    /// That a thread of the backend is free again.
+    Blocking(Ticket),
     /// That the backend of this link has closed the session.
     Closed(Ticket, LinkNo),
     /// The call is the edge's own: its answer is for nobody else.
@@ -69,16 +73,36 @@ pub(super) enum Learn {
 pub(super) struct TransactionLearn {
     pub(super) creates: Vec<(usize, Ticket)>,
     pub(super) releases: Vec<(usize, PipelineId)>,
+    /// Objects as the text has them, so perhaps as a reference to another operation.
+    pub(super) subscribes: Vec<(usize, Box<str>)>,
+    pub(super) blocks: Option<Ticket>,
+}
+
+impl TransactionLearn {
+    /// `Nothing` if there is nothing to be learned.
+    pub(super) fn into_learn(self) -> Learn {
+        let Self { creates, releases, subscribes, blocks } = &self;
+        if creates.is_empty() && releases.is_empty() && subscribes.is_empty() && blocks.is_none() {
+            return Learn::Nothing;
+        }
+        Learn::Transaction(Box::new(self))
+    }
 }
 
 impl Learn {
     /// Gives back the places that will not be used.
     pub(super) fn abandon(&self, out: &mut Vec<Output>) {
         match self {
-            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => {}
+            Self::Nothing
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Closed(..)
+            | Self::Own => {}
             Self::Created(ticket) => out.push(Output::NotCreated(*ticket)),
+            Self::Blocking(ticket) => out.push(Output::Unblocked(*ticket, false)),
             Self::Transaction(learn) => {
                 out.extend(learn.creates.iter().map(|(_, t)| Output::NotCreated(*t)));
+                out.extend(learn.blocks.map(|ticket| Output::Unblocked(ticket, false)));
             }
         }
     }
@@ -87,7 +111,26 @@ impl Learn {
         match self {
             Self::Created(_) => true,
             Self::Transaction(learn) => !learn.creates.is_empty(),
-            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => false,
+            Self::Nothing
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Blocking(_)
+            | Self::Closed(..)
+            | Self::Own => false,
+        }
+    }
+
+    /// The ticket of a call that blocks a thread of its backend.
+    pub(super) const fn blocks(&self) -> Option<Ticket> {
+        match self {
+            Self::Blocking(ticket) => Some(*ticket),
+            Self::Transaction(learn) => learn.blocks,
+            Self::Nothing
+            | Self::Created(_)
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Closed(..)
+            | Self::Own => None,
         }
     }
 }
@@ -131,6 +174,12 @@ impl Calls {
             return None;
         }
         self.0.pop_front()
+    }
+
+    /// Takes back the call of `ticket`, which blocks and was not sent.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Call> {
+        let found = self.0.iter().position(|call| call.learn.blocks() == Some(ticket))?;
+        self.0.remove(found)
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Call> {

@@ -15,7 +15,13 @@ struct Case {
 }
 
 fn bounds() -> Bounds {
-    Bounds { depth_max: 64, held_max_bytes: 10_000, calls_max: 8, pipelines_max: 100 }
+    Bounds {
+        depth_max: 64,
+        held_max_bytes: 10_000,
+        calls_max: 8,
+        pipelines_max: 100,
+        subscriptions_max: 100,
+    }
 }
 
 fn case() -> Case {

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::declare::{Keys, Kind, Mismatch, Section};
-use super::field::{ADDR_FORM, Parsed, parse_addr};
+use super::field::{ADDR_FORM, Parsed, Texts, parse_addr};
+use crate::policy::access::Isolation;
+use crate::policy::guard::{Policy, Rules};
 
 /// Longest listener path, in bytes.
 const PATH_MAX_LEN: usize = 256;
@@ -22,6 +24,26 @@ pub struct ListenerSettings {
     pub dialect: Dialect,
     /// Certificate and key; `None` for plain `ws://`.
     pub tls: Option<TlsFiles>,
+    /// How far its connections are kept apart, if not as its address asks for.
+    isolation: Option<Isolation>,
+    /// What clients may ask.
+    pub policy: Policy,
+}
+
+impl ListenerSettings {
+    /// What holds for its clients.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules { isolation: self.isolation(), policy: self.policy.clone() }
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation.unwrap_or_else(|| self.default_isolation())
+    }
+
+    fn default_isolation(&self) -> Isolation {
+        Isolation::by_default(!self.addr.ip().is_loopback())
+    }
 }
 
 /// The protocol that clients of a listener speak.
@@ -47,6 +69,8 @@ impl Section for ListenerSettings {
             path: "/kurento".to_owned(),
             dialect: Dialect::Kurento,
             tls: None,
+            isolation: None,
+            policy: Policy::default(),
         }
     }
 
@@ -76,7 +100,40 @@ impl Section for ListenerSettings {
              directory of this file.",
             &mut self.tls,
         );
+        self.rules_keys(keys);
     }
+}
+
+impl ListenerSettings {
+    fn rules_keys(&mut self, keys: &mut impl Keys) {
+        let mut isolation = self.isolation();
+        keys.choice(
+            "isolation",
+            &mut isolation,
+            &[
+                ("open", Isolation::Open),
+                ("meeting", Isolation::Meeting),
+                ("session", Isolation::Session),
+            ],
+            "What a connection may touch: \"open\" every object by its id, as a bare server; \
+             \"meeting\" what it made, and the pipelines of meetings that it named; \"session\" what it \
+             made. If left out, \"open\" on a loopback address and \"meeting\" on any other.",
+        );
+        self.isolation = (isolation != self.default_isolation()).then_some(isolation);
+        let rows = |policy: &Policy| policy.rows().collect();
+        keys.value(
+            "policy",
+            &mut Texts::new(&mut self.policy, parse_policy, rows),
+            Kind::Texts("rows like \"deny create PlayerEndpoint uri=file:///\""),
+            "What clients may ask, a table: ACTION METHOD [TYPE [OPERATION or EVENT]] [uri=PATTERN], * \
+             for any. The first row that fits decides; what none fits is allowed. The rows shown here \
+             stand below yours in any case; to lift one, allow before it what it denies.",
+        );
+    }
+}
+
+fn parse_policy(rows: &[String]) -> Result<Policy, Mismatch> {
+    Policy::parse(rows).map_err(|error| Mismatch::Because(error.to_string()))
 }
 
 impl Section for TlsFiles {

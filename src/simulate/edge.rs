@@ -15,7 +15,7 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Placement};
+use crate::proxy::{BlockingCalls, Edge, Placement};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -101,6 +101,7 @@ impl EdgeSim {
             clock: Clock::start(),
             metrics,
             fleet: handle,
+            blocking: BlockingCalls::new(usize::MAX),
             placement,
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
@@ -194,6 +195,8 @@ fn limits(shape: &Shape) -> Limits {
         held_max_bytes: shape.bounds.held_max_bytes,
         calls_max: shape.bounds.calls_max,
         pipelines_max: shape.bounds.pipelines_max,
+        subscriptions_max: shape.bounds.subscriptions_max,
+        blocking_calls_max: usize::MAX,
         handshake_timeout: Duration::from_secs(10),
         dial_timeout: shape.dial_timeout,
         write_timeout: Duration::from_secs(30),

@@ -306,6 +306,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             held_max_bytes: if is_tight { 600 } else { 1 << 20 },
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
+            subscriptions_max: if is_tight { 5 } else { 10_000 },
         },
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {
