@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod guard;
+
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
 const C: &str = "cccccccc-0000-4000-8000-000000000003_kurento.MediaPipeline";

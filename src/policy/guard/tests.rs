@@ -189,7 +189,7 @@ fn objects_in_parameters_are_found_where_connections_are_kept_apart() {
     assert_eq!(noted(Isolation::Meeting, &connect).0, [port.as_str()]);
     assert_eq!(noted(Isolation::Open, &connect).0, [""; 0]);
     let deep = json!({"type": "x.Y", "constructorParams": {"mediaPipeline": PIPELINE, "a": [{"b": port}]}});
-    assert_eq!(noted(Isolation::Session, &text("create", &deep)).0, [PIPELINE, &port]);
+    assert_eq!(noted(Isolation::Session, &text("create", &deep)).0, [&port, PIPELINE]);
     let tag = invoke(&element(), "addTag", &json!({"key": "k", "value": OTHER}));
     assert_eq!(noted(Isolation::Meeting, &text("invoke", &tag)).0, [""; 0], "a tag is text");
     let operations = json!({"operations": [
@@ -197,7 +197,11 @@ fn objects_in_parameters_are_found_where_connections_are_kept_apart() {
         operation("invoke", &invoke(&element(), "connect", &json!({"sink": port}))),
     ]});
     let transaction = text("transaction", &operations);
-    assert_eq!(noted(Isolation::Meeting, &transaction).0, [OTHER, &element()], "each pipeline once");
+    assert_eq!(
+        noted(Isolation::Meeting, &transaction).0,
+        [OTHER, &element()],
+        "each pipeline once"
+    );
 }
 
 #[test]
