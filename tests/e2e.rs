@@ -6,6 +6,7 @@
 mod backpressure;
 mod demo;
 mod harness;
+mod hostile;
 mod kurento_client;
 mod load;
 mod loss;

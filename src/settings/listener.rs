@@ -164,6 +164,58 @@ fn parse_path(text: &str) -> Result<String, Mismatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Settings, dump, parse};
+
+    /// The only listener of a config, with these keys.
+    fn listener(keys: &str) -> Result<ListenerSettings, Vec<String>> {
+        let backends = "[[backends]]\nid = \"a\"\nurl = \"ws://10.0.0.5\"\n";
+        let read = parse(&format!("[[listeners]]\n{keys}\n{backends}"));
+        let read = read.map(|mut settings| settings.listeners.remove(0));
+        read.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn meetings_are_kept_apart_where_other_machines_connect_unless_the_file_says_else() {
+        for (addr, more, expected) in [
+            ("127.0.0.1:1", "", Isolation::Open),
+            ("[::1]:1", "", Isolation::Open),
+            ("0.0.0.0:1", "", Isolation::Meeting),
+            ("[::]:1", "", Isolation::Meeting),
+            ("10.0.0.5:1", "", Isolation::Meeting),
+            ("10.0.0.5:1", "isolation = \"open\"", Isolation::Open),
+            ("127.0.0.1:1", "isolation = \"session\"", Isolation::Session),
+        ] {
+            let listener = listener(&format!("addr = \"{addr}\"\n{more}")).unwrap();
+            assert_eq!(listener.rules().isolation, expected, "{addr} {more}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_dumped_as_it_is_in_force() {
+        let keys = "addr = \"127.0.0.1:1\"\npolicy = [\"allow  create GStreamerFilter\"]";
+        let rows: Vec<String> = listener(keys).unwrap().policy.rows().collect();
+        assert_eq!(rows[..2], ["allow create GStreamerFilter", "deny create GStreamerFilter"]);
+        let mut settings = Settings::example();
+        settings.listeners[0] = listener(keys).unwrap();
+        let dumped = dump(&settings);
+        let rows = "policy = [\n  \"allow create GStreamerFilter\",\n  \"deny create GStr";
+        assert!(dumped.contains(rows), "{dumped}");
+        assert_eq!(parse(&dumped), Ok(settings));
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_told_with_its_number() {
+        let mistakes = listener("addr = \"127.0.0.1:1\"\npolicy = [\"allow *\", \"drop create\"]");
+        assert_eq!(
+            mistakes.unwrap_err(),
+            [
+                "<config>:3:10: listeners[0].policy: found an array, expected rows like \"deny create \
+              PlayerEndpoint uri=file:///\" (row 2: expected allow or deny, found \"drop\")"
+            ]
+        );
+        let mistakes = listener("addr = \"127.0.0.1:1\"\npolicy = [5]").unwrap_err();
+        assert!(mistakes[0].contains("expected rows like"), "{mistakes:?}");
+    }
 
     #[test]
     fn a_path_is_one_that_requests_can_equal() {

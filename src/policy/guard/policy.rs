@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::TEXT_OPERATIONS;
 use super::call::{Call, Given};
 use super::pattern::Pattern;
 use super::uri::UriPattern;
@@ -40,6 +41,8 @@ pub struct Policy {
     rows: Vec<Row>,
     /// The rows of each method, in the order of [`Method`].
     by_method: [Vec<Row>; Method::ALL.len()],
+    /// For each of [`TEXT_OPERATIONS`], whether no row can be about it.
+    is_silent_on: [bool; TEXT_OPERATIONS.len()],
 }
 
 impl Default for Policy {
@@ -75,15 +78,23 @@ impl Policy {
         }
         let of = |method: Method| {
             let is_meant = |row: &&Row| row.method.is_none_or(|meant| meant == method);
-            table.iter().filter(is_meant).cloned().collect()
+            table.iter().filter(is_meant).cloned().collect::<Vec<Row>>()
         };
         let by_method = Method::ALL.map(of);
-        Ok(Self { rows: table, by_method })
+        let invokes = &by_method[Method::Invoke as usize];
+        let is_silent_on =
+            TEXT_OPERATIONS.map(|operation| invokes.iter().all(|row| !row.name.fits(operation)));
+        Ok(Self { rows: table, by_method, is_silent_on })
     }
 
     /// The table as it is in force, a row each.
     pub fn rows(&self) -> impl Iterator<Item = String> {
         self.rows.iter().map(Row::to_string)
+    }
+
+    /// Whether no row is about the operation at this place of [`TEXT_OPERATIONS`].
+    pub(super) const fn is_silent_on(&self, operation: usize) -> bool {
+        self.is_silent_on[operation]
     }
 
     /// Whether a call may go on.
@@ -235,6 +246,18 @@ mod tests {
         let event = |name: &str| json!({"object": pipeline, "type": name});
         assert!(!allows(&policy, "subscribe", &event("MediaFlowInStateChanged")));
         assert!(allows(&policy, "subscribe", &event("Error")));
+    }
+
+    #[test]
+    fn most_traffic_is_read_only_if_a_row_is_about_it() {
+        let is_silent = |rows: &[&str]| {
+            let policy = policy(rows);
+            (0..TEXT_OPERATIONS.len()).all(|at| policy.is_silent_on(at))
+        };
+        assert!(is_silent(&[]) && is_silent(&["deny create *", "deny invoke * setStun*"]));
+        for row in ["deny *", "allow invoke", "deny invoke RtpEndpoint", "deny invoke * add*"] {
+            assert!(!is_silent(&[row]), "{row}");
+        }
     }
 
     #[test]

@@ -167,6 +167,17 @@ fn the_policy_holds_in_transactions() {
 }
 
 #[test]
+fn a_row_about_an_operation_of_most_traffic_holds() {
+    let policy = Policy::parse(&["deny invoke RtpEndpoint processOffer".to_owned()]).unwrap();
+    let rules = Rules { policy, ..Rules::default() };
+    let is_allowed = |kind: &str| {
+        let text = text("invoke", &invoke(&inside(kind), "processOffer", &json!({"offer": ""})));
+        rules.judge(&parse_request(&text, 64).unwrap()).is_ok()
+    };
+    assert!(is_allowed("kurento.WebRtcEndpoint") && !is_allowed("kurento.RtpEndpoint"));
+}
+
+#[test]
 fn what_sleeps_on_a_server_does_not_hide_in_a_transaction() {
     let sleep = invoke(MANAGER, "getUsedCpu", &json!({"interval": 1_000_000}));
     assert_eq!(transaction(&[operation("invoke", &sleep)]), 40008);

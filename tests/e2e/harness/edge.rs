@@ -24,7 +24,12 @@ pub(crate) struct KmsSim {
 
 impl KmsSim {
     pub(crate) async fn start(id: &str) -> Self {
-        let arguments = ["kms-sim", "--listen", "127.0.0.1:0", "--name", id];
+        Self::start_with(id, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn start_with(id: &str, more: &[&str]) -> Self {
+        let arguments = [&["kms-sim", "--listen", "127.0.0.1:0", "--name", id], more].concat();
         let mut process = Process::pinfold(id, &arguments);
         let url = process.line_after("listening on ").await;
         Self { id: id.to_owned(), url, process }

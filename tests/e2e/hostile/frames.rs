@@ -1,0 +1,261 @@
+//! Frames of a client that means harm: what real clients once sent, with other objects in it; what a
+//! grammar makes of the protocol's words; and either of them damaged.
+
+use std::path::Path;
+
+use pinfold::model::Draws;
+use pinfold::protocol::object::ObjectType;
+use serde_json::{Map, Value, json};
+
+const METHODS: [&str; 15] = [
+    "connect",
+    "ping",
+    "create",
+    "invoke",
+    "describe",
+    "subscribe",
+    "unsubscribe",
+    "release",
+    "ref",
+    "unref",
+    "keepAlive",
+    "closeSession",
+    "transaction",
+    "",
+    "onEvent",
+];
+
+const TYPES: [&str; 14] = [
+    "MediaPipeline",
+    "kurento.MediaPipeline",
+    "WebRtcEndpoint",
+    "PassThrough",
+    "PlayerEndpoint",
+    "RecorderEndpoint",
+    "GStreamerFilter",
+    "kurento.GStreamerFilter",
+    "Composite",
+    "Dispatcher",
+    "HubPort",
+    "ServerManager",
+    "newref:0",
+    "NoSuch",
+];
+
+const OPERATIONS: [&str; 20] = [
+    "connect",
+    "disconnect",
+    "conn\u{65}ct",
+    "setSource",
+    "getName",
+    "setName",
+    "addTag",
+    "getTag",
+    "getMediaPipeline",
+    "getChildren",
+    "getStats",
+    "stopAndWait",
+    "record",
+    "play",
+    "generateOffer",
+    "processOffer",
+    "addIceCandidate",
+    "dumpGstreamerDot",
+    "setElementProperty",
+    "newref:0",
+];
+
+const MEMBERS: [&str; 12] = [
+    "sink",
+    "source",
+    "mediaPipeline",
+    "hub",
+    "uri",
+    "command",
+    "key",
+    "value",
+    "name",
+    "mediaType",
+    "candidate",
+    "offer",
+];
+
+const TEXTS: [&str; 8] = [
+    "connect",
+    "manager_ServerManager",
+    "newref:0",
+    "newref:1",
+    "newref: +2x",
+    "file:///etc/passwd",
+    "VIDEO",
+    "é\"\\\u{1f600}",
+];
+
+/// Deepest value that the grammar makes. Deeper ones come by damage.
+const DEPTH_MAX: usize = 3;
+
+/// A stream of frames that its seed decides.
+pub(super) struct Frames {
+    draws: Draws,
+    recorded: Vec<String>,
+    /// Objects of the client itself, of others, and of nobody.
+    objects: Vec<String>,
+    session: String,
+    last_id: u64,
+}
+
+impl Frames {
+    pub(super) fn seeded(seed: u64, recorded: Vec<String>) -> Self {
+        let (objects, session) = (Vec::new(), String::new());
+        Self { draws: Draws::seeded(seed), recorded, objects, session, last_id: 1_000_000 }
+    }
+
+    /// What the frames are about from now on.
+    pub(super) fn aim_at(&mut self, objects: Vec<String>, session: String) {
+        self.objects = objects;
+        self.session = session;
+    }
+
+    /// Every recorded frame, aimed, in the order of the recordings.
+    pub(super) fn all_recorded(&mut self) -> Vec<String> {
+        let recorded = self.recorded.clone();
+        recorded.iter().map(|text| self.aimed(text)).collect()
+    }
+
+    /// The next frame.
+    pub(super) fn next(&mut self) -> String {
+        let text = if self.draws.below(5) == 0 {
+            let recorded = self.pick(&self.recorded.clone()).clone();
+            self.aimed(&recorded)
+        } else {
+            self.request().to_string()
+        };
+        match self.draws.below(4) {
+            0 => self.damaged(text),
+            _ => text,
+        }
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.draws.below(from.len())]
+    }
+
+    fn object(&mut self) -> String {
+        self.objects[self.draws.below(self.objects.len())].clone()
+    }
+
+    /// A recorded frame with objects that exist in place of those that did, and with this session.
+    fn aimed(&mut self, text: &str) -> String {
+        let pieces: Vec<String> = text.split('"').map(|piece| self.aimed_piece(piece)).collect();
+        let text = pieces.join("\"");
+        let Ok(mut value) = serde_json::from_str::<Value>(&text) else { return text };
+        if value["params"]["operation"] == "getUsedCpu" {
+            value["params"]["operationParams"] = json!({"interval": 1});
+        }
+        let Some(session) = value.pointer_mut("/params/sessionId") else { return text };
+        *session = self.session.as_str().into();
+        value.to_string()
+    }
+
+    /// An object of the same type where there is one.
+    fn aimed_piece(&mut self, piece: &str) -> String {
+        let Some(kind) = ObjectType::of(piece) else { return piece.to_owned() };
+        let object =
+            (0..8).map(|_| self.object()).find(|object| ObjectType::of(object) == Some(kind));
+        object.unwrap_or_else(|| self.object())
+    }
+
+    fn request(&mut self) -> Value {
+        self.last_id += 1;
+        let method = *self.pick(&METHODS);
+        let mut params = self.params(method);
+        if method == "transaction" {
+            params["operations"] = (0..self.draws.below(6)).map(|at| self.operation(at)).collect();
+        }
+        if self.draws.below(8) == 0 {
+            params["sessionId"] = self.session.as_str().into();
+        }
+        json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
+    }
+
+    fn operation(&mut self, at: usize) -> Value {
+        let method = if self.draws.below(3) == 0 { "create" } else { *self.pick(&METHODS[2..9]) };
+        let mut params = self.params(method);
+        if self.draws.below(2) == 0 && at > 0 {
+            params["object"] = format!("newref:{}", self.draws.below(at)).into();
+        }
+        let id = if self.draws.below(20) == 0 { 7 } else { at };
+        json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    }
+
+    fn params(&mut self, method: &str) -> Value {
+        match method {
+            "create" => json!({"type": self.pick(&TYPES), "constructorParams": self.members()}),
+            "invoke" => json!({"object": self.object(), "operation": self.pick(&OPERATIONS),
+                "operationParams": self.members()}),
+            "subscribe" => json!({"object": self.object(), "type": "Error"}),
+            "closeSession" => json!({"sessionId": self.session, "release": true}),
+            _ => json!({"object": self.object(), "subscription": "made up"}),
+        }
+    }
+
+    fn members(&mut self) -> Value {
+        let pipeline = self.object();
+        let mut members = Map::from_iter([("mediaPipeline".to_owned(), pipeline.into())]);
+        for _ in 0..self.draws.below(4) {
+            let name = *self.pick(&MEMBERS);
+            members.insert(name.to_owned(), self.value(0));
+        }
+        Value::Object(members)
+    }
+
+    fn value(&mut self, depth: usize) -> Value {
+        match self.draws.below(if depth < DEPTH_MAX { 10 } else { 8 }) {
+            0..=3 => self.object().into(),
+            4 | 5 => (*self.pick(&TEXTS)).into(),
+            6 => self.draws.below(1_000).into(),
+            7 => Value::Null,
+            8 => (0..self.draws.below(3)).map(|_| self.value(depth + 1)).collect(),
+            _ => json!({ *self.pick(&MEMBERS): self.value(depth + 1) }),
+        }
+    }
+
+    /// `text` with one thing wrong with it, or one thing written in another way.
+    fn damaged(&mut self, text: String) -> String {
+        let at = text.floor_char_boundary(self.draws.below(text.len()));
+        let to = text.ceil_char_boundary((at + 1 + self.draws.below(12)).min(text.len()));
+        match self.draws.below(9) {
+            0 => format!("{}{}", &text[..at], &text[to..]),
+            1 => format!("{}{}{}", &text[..to], &text[at..to], &text[to..]),
+            2 => text[..at].to_owned(),
+            3 => format!(
+                "{}{}{}",
+                &text[..at],
+                self.pick(&["\"", "{", "]", ",", "\0", "9"]),
+                &text[at..]
+            ),
+            4 => format!("[{text},{text}]"),
+            5 => text.replacen("\"id\"", "\"no\"", 1),
+            6 => text.replacen("\"params\":{", "\"params\":{\"object\":\"x\",", 1),
+            7 => text.replacen("sink", "s\\u0069nk", 1).replace("_kurento", "\\u005fkurento"),
+            _ => format!("{{\"deep\":{}{}}}", "[".repeat(2_000), "]".repeat(2_000)),
+        }
+    }
+}
+
+/// What clients sent in the recordings of a real server.
+pub(super) fn recorded() -> Vec<String> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/kms-wire");
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "jsonl"));
+    files.sort();
+    let lines = files.iter().flat_map(|file| {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    });
+    let is_frame = |line: &Value| {
+        line["dir"] == "c2s" && line.get("op").is_none() && line.get("truncated").is_none()
+    };
+    lines.filter(is_frame).map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+}
