@@ -7,23 +7,25 @@ use pinfold::model::Draws;
 use pinfold::protocol::object::ObjectType;
 use serde_json::{Map, Value, json};
 
-const METHODS: [&str; 15] = [
-    "connect",
-    "ping",
+/// Those that act on objects first.
+const METHODS: [&str; 13] = [
     "create",
+    "invoke",
+    "invoke",
     "invoke",
     "describe",
     "subscribe",
     "unsubscribe",
-    "release",
     "ref",
-    "unref",
-    "keepAlive",
-    "closeSession",
     "transaction",
-    "",
-    "onEvent",
+    "transaction",
+    "connect",
+    "ping",
+    "keepAlive",
 ];
+
+/// Drawn seldom: after them little is left to be hurt.
+const DESTRUCTIVE: [&str; 5] = ["release", "unref", "closeSession", "", "onEvent"];
 
 const TYPES: [&str; 14] = [
     "MediaPipeline",
@@ -44,8 +46,8 @@ const TYPES: [&str; 14] = [
 
 const OPERATIONS: [&str; 20] = [
     "connect",
+    "connect",
     "disconnect",
-    "conn\u{65}ct",
     "setSource",
     "getName",
     "setName",
@@ -167,25 +169,33 @@ impl Frames {
 
     fn request(&mut self) -> Value {
         self.last_id += 1;
-        let method = *self.pick(&METHODS);
+        let method = self.method(METHODS.len());
         let mut params = self.params(method);
         if method == "transaction" {
             params["operations"] = (0..self.draws.below(6)).map(|at| self.operation(at)).collect();
         }
-        if self.draws.below(8) == 0 {
-            params["sessionId"] = self.session.as_str().into();
+        match self.draws.below(16) {
+            0 => params["sessionId"] = self.session.as_str().into(),
+            1 => params["sessionId"] = "forged-session-42".into(),
+            _ => {}
         }
         json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
     }
 
     fn operation(&mut self, at: usize) -> Value {
-        let method = if self.draws.below(3) == 0 { "create" } else { *self.pick(&METHODS[2..9]) };
+        let method = self.method(METHODS.len() - 3);
         let mut params = self.params(method);
         if self.draws.below(2) == 0 && at > 0 {
             params["object"] = format!("newref:{}", self.draws.below(at)).into();
         }
         let id = if self.draws.below(20) == 0 { 7 } else { at };
         json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+    }
+
+    /// One of the first `count` methods, or something that destroys.
+    fn method(&mut self, count: usize) -> &'static str {
+        let from = if self.draws.below(60) == 0 { &DESTRUCTIVE[..] } else { &METHODS[..count] };
+        *self.pick(from)
     }
 
     fn params(&mut self, method: &str) -> Value {
@@ -200,8 +210,10 @@ impl Frames {
     }
 
     fn members(&mut self) -> Value {
-        let pipeline = self.object();
-        let mut members = Map::from_iter([("mediaPipeline".to_owned(), pipeline.into())]);
+        // What most calls want; others ignore it.
+        let wanted =
+            ["mediaPipeline", "sink", "source"].map(|name| (name.to_owned(), self.value(0)));
+        let mut members = Map::from_iter(wanted);
         for _ in 0..self.draws.below(4) {
             let name = *self.pick(&MEMBERS);
             members.insert(name.to_owned(), self.value(0));
