@@ -4,15 +4,22 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
+use tokio::runtime::Builder;
 
 use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, Time};
-use pinfold::pins::{BackendLoad, Charge, Claim, MemoryStore, Pin, PinStore, Registry};
+use pinfold::pins::{
+    BackendLoad, Charge, Claim, DiskStore, MemoryStore, Opened, Pin, PinStore, Registry, StateDir,
+};
 use pinfold::policy::access::Access;
+use pinfold::runtime::Clock;
+use pinfold::settings::WhenAway;
 
 const PINS: usize = 1_000_000;
 
@@ -33,9 +40,19 @@ fn backend() -> BackendId {
     BackendId::parse("kms-a").expect("a good id")
 }
 
-fn claim(store: &MemoryStore, meeting: &MeetingName) -> Claim {
+fn claim(store: &impl PinStore, meeting: &MeetingName) -> Claim {
     let claimed = store.claim(meeting, &backend(), Incarnation(1)).now_or_never();
     claimed.expect("memory answers at once").expect("there is room")
+}
+
+/// Keeps `what` for good, so that the next measure of memory does not fall into what it frees.
+fn keep<T>(what: T) {
+    std::mem::forget(what);
+}
+
+fn epoch_of(claim: Claim) -> u64 {
+    let (Claim::Made(pin) | Claim::Held(pin)) = claim;
+    pin.epoch
 }
 
 fn a_million_pins(c: &mut Criterion) {
@@ -64,6 +81,54 @@ fn a_million_pins(c: &mut Criterion) {
             black_box(store.lookup(&name(number)).now_or_never())
         });
     });
+    keep(store);
+}
+
+/// Opens the store in `dir` with its writer at work; returns how many pins were there.
+fn open_disk(dir: &Path) -> (Arc<DiskStore>, JoinHandle<()>, usize) {
+    let dir = StateDir::open(dir).expect("a directory of our own");
+    let Opened { store, pins, writer, .. } =
+        DiskStore::open(dir, 2 * PINS, WhenAway::Refuse).expect("a file of our own");
+    let writer = std::thread::spawn(move || writer.run());
+    (store, writer, pins.len())
+}
+
+fn a_million_pins_on_disk(c: &mut Criterion) {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("claim-{}", std::process::id()));
+    let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let clock = Clock::start();
+    let before = resident_bytes();
+    let (store, writer, _) = open_disk(&path);
+    for number in 0..PINS {
+        let epoch = epoch_of(claim(&*store, &name(number)));
+        if number % 10_000 == 9_999 {
+            runtime.block_on(store.settled(epoch)).expect("the disk takes it");
+        }
+    }
+    let each = resident_bytes().saturating_sub(before) / PINS;
+    let took = clock.now().since(Time::ZERO);
+    println!("pins/disk: {each} bytes of memory a pin at {PINS} pins, made in {took:?}");
+    let file = fs::metadata(path.join("pins.redb")).expect("it is there").len();
+    println!("pins/disk: {} bytes of the file a pin at {PINS} pins", file / PINS as u64);
+    let mut number = PINS;
+    c.bench_function("pins/claim on disk, settled, at 1 M", |b| {
+        b.iter(|| {
+            number += 1;
+            let meeting = name(PINS + number % (PINS / 2));
+            let epoch = epoch_of(claim(&*store, &meeting));
+            runtime.block_on(store.settled(epoch)).expect("the disk takes it");
+            store.unpin(&meeting, epoch).now_or_never().expect("at once").expect("memory is there");
+        });
+    });
+    store.close();
+    drop(store);
+    writer.join().expect("it ends when told");
+    let started = clock.now();
+    let (store, writer, found) = open_disk(&path);
+    println!("pins/disk: {found} pins opened in {:?}", clock.now().since(started));
+    store.close();
+    writer.join().expect("it ends when told");
+    fs::remove_dir_all(&path).expect("a directory of our own");
 }
 
 fn a_million_meetings(c: &mut Criterion) {
@@ -92,7 +157,8 @@ fn a_million_meetings(c: &mut Criterion) {
             registry.unhold(pipeline, Time::ZERO);
         });
     });
+    keep(registry);
 }
 
-criterion_group!(benches, a_million_pins, a_million_meetings);
+criterion_group!(benches, a_million_pins, a_million_meetings, a_million_pins_on_disk);
 criterion_main!(benches);

@@ -1,12 +1,13 @@
 //! The HTTP API for operators and machines: health, metrics, state.
 //!
 //! It asks for no password, so it listens on loopback unless told otherwise, and refuses what a
-//! browser sends on behalf of a web page. All bounds are constants of `server`.
+//! browser sends on behalf of a web page. All bounds are constants of `http`.
 //! Not here: where the rows come from; whoever has them implements [`Views`].
 
 mod api;
 pub mod client;
-mod guard;
+pub(crate) mod guard;
+pub(crate) mod http;
 mod readiness;
 mod server;
 mod views;

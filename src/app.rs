@@ -1,5 +1,6 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
+mod adoption;
 mod upkeep;
 mod views;
 
@@ -13,13 +14,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
-use crate::fleet::{Fleet, FleetHandle};
-use crate::model::{Draws, SessionId};
-use crate::pins::{Keeper, MemoryStore, Registry};
-use crate::proxy::{BlockingCalls, Edge, ListenError, Listener, Placement};
+use crate::fleet::{Asker, Fleet, FleetHandle};
+use crate::model::{Draws, MeetingName, SessionId};
+use crate::pins::{DiskStore, Keeper, MemoryStore, Pin, PinStore, Registry, StateDir, StateError};
+use crate::proxy::{BlockingCalls, Edge, ListenError, Listener, Manager, Placement, Sessions};
 use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{Settings, ShutdownSettings};
+use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
+use adoption::Adoption;
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -40,6 +42,12 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The system has no thread left.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// A bound address cannot be read back.
     #[error("cannot read a bound address: {0}")]
     Addr(#[from] io::Error),
@@ -67,7 +75,7 @@ impl App {
     /// Binds every address of `settings` and starts all tasks.
     ///
     /// # Errors
-    /// An address or a TLS file cannot be used; nothing runs then.
+    /// An address, a TLS file or the state directory cannot be used; nothing runs then.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
         let bound: Result<Vec<_>, _> = settings.listeners.iter().map(Listener::bind).collect();
         let listeners = bound?;
@@ -81,19 +89,23 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let pins = Arc::new(MemoryStore::new(settings.pins.pins_max));
+        let (pins, found, fleet) = start_pins(&settings.pins, fleet, &inner)?;
         let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let keeper = Arc::new(Keeper::new(pins, registry.clone()));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
             fleet: handle.clone(),
             keeper: keeper.clone(),
+            sessions: sessions.clone(),
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             clock,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
+        let adoption = Adoption { fleet: handle.clone(), keeper: keeper.clone(), clock };
+        inner.spawn("adoption", adoption.run(found, inner.stop_token()));
         let views = EdgeViews { fleet: handle.clone(), registry };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
@@ -111,7 +123,7 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, metrics)));
         app.accept(listeners, &edge, settings.limits.connections_max);
         Ok(app)
     }
@@ -120,8 +132,14 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, metrics): (Arc<Keeper>, Metrics),
+        (keeper, sessions, metrics): (Arc<Keeper>, Arc<Sessions>, Metrics),
     ) -> Edge {
+        let asker = Asker::start(
+            &settings.backends,
+            (self.fleet.clone(), clock),
+            settings.sessions.questions_per_second,
+            &self.inner,
+        );
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
@@ -137,7 +155,11 @@ impl App {
             metrics,
             fleet: self.fleet.clone(),
             blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
+            sessions,
+            asker: Some(asker),
+            hold: settings.sessions.hold,
             placement,
+            manager: Manager::new(Clock::unix_seconds()),
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,
             draws: Mutex::new(Draws::seeded(random::seed())),
@@ -187,4 +209,29 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+type Found = Vec<(MeetingName, Pin)>;
+
+/// Opens the pin store, with the pins and losses that a process before has left.
+fn start_pins(
+    settings: &PinSettings,
+    fleet: Fleet,
+    tasks: &Tasks,
+) -> Result<(Arc<dyn PinStore>, Found, Fleet), StartError> {
+    let (dir, pins_max) = (&settings.state_dir, settings.pins_max);
+    if settings.store == StoreKind::Memory {
+        return Ok((Arc::new(MemoryStore::new(pins_max)), Vec::new(), fleet));
+    }
+    let opened = DiskStore::open(StateDir::open(dir)?, pins_max, settings.when_away)?;
+    tracing::info!(state_dir = %dir.display(), pins = opened.pins.len(), "pin store opened");
+    let (store, writer) = (opened.store, opened.writer);
+    tasks.spawn_thread("pins", move || writer.run()).map_err(StartError::Thread)?;
+    let (closing, stop) = (store.clone(), tasks.stop_token());
+    tasks.spawn("pins-stop", async move {
+        stop.cancelled().await;
+        closing.close();
+    });
+    let fleet = fleet.remembering(&opened.losses, store.clone());
+    Ok((store, opened.pins, fleet))
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod echo;
 mod kms_sim;
 mod serve;
 mod simulate;
@@ -31,14 +32,17 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Show a whole fleet at work in one process: simulated servers, the edge, and meetings
     Demo(demo::DemoArgs),
-    /// Run a simulated Kurento Media Server
-    KmsSim(kms_sim::KmsSimArgs),
+    /// Run simulated Kurento Media Servers
+    KmsSim(Box<kms_sim::KmsSimArgs>),
     /// Try the core in a made-up world, in virtual time
     Simulate(simulate::SimulateArgs),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
+    // Hidden: for whoever tests the framing, not for operators.
+    #[command(hide = true)]
+    Echo(echo::EchoArgs),
     /// Print a script that completes this command's arguments in a shell
     Completions {
         /// The shell to complete in
@@ -57,6 +61,7 @@ pub fn run() -> ExitCode {
         Command::KmsSim(args) => kms_sim::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Echo(args) => echo::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions { shell } => print(completions(shell)),
         Command::Man => man().and_then(print),
@@ -88,7 +93,9 @@ fn man() -> anyhow::Result<Vec<u8>> {
     command.build();
     let mut pages = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut pages)?;
-    for subcommand in command.get_subcommands().filter(|command| command.get_name() != "help") {
+    let is_shown =
+        |command: &&clap::Command| command.get_name() != "help" && !command.is_hide_set();
+    for subcommand in command.get_subcommands().filter(is_shown) {
         clap_mangen::Man::new(subcommand.clone()).render(&mut pages)?;
     }
     Ok(pages)

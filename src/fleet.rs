@@ -2,6 +2,9 @@
 //!
 //! One task writes the table; everybody else reads a snapshot or sends a report.
 
+mod asker;
+mod control;
+mod events;
 mod probe;
 mod snapshot;
 #[cfg(test)]
@@ -9,9 +12,11 @@ pub(crate) mod stub;
 mod table;
 mod task;
 
-pub use probe::ServerFacts;
+pub use asker::Asker;
+pub use control::ServerFacts;
+pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;
-pub use snapshot::{BackendView, FleetSnapshot, ProbeTime};
+pub use snapshot::{BackendView, FleetSnapshot, ProbeTime, SharedUsage};
 pub(crate) use table::Report;
 pub(crate) use task::FleetOwner;
 pub use task::{Fleet, FleetHandle, Loss};

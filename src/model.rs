@@ -5,6 +5,7 @@ mod ids;
 mod incarnation;
 mod legs;
 mod time;
+mod usage;
 
 pub use draws::Draws;
 pub use ids::{
@@ -13,3 +14,4 @@ pub use ids::{
 pub use incarnation::Incarnation;
 pub use legs::Legs;
 pub use time::Time;
+pub use usage::Usage;

@@ -5,12 +5,14 @@
 //! A pipeline without a named meeting is its own meeting and lives in the registry alone, because its
 //! id says where it is to anyone who asks the fleet.
 
+mod disk;
 mod keeper;
 mod load;
 mod memory;
 mod registry;
 mod store;
 
+pub use disk::{DiskStore, Opened, StateDir, StateError, Writer};
 pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;

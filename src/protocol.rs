@@ -5,9 +5,11 @@
 
 pub mod answer;
 pub mod error;
+pub mod event;
 pub mod frame;
 pub mod json;
 pub mod object;
 pub mod reply;
 pub mod request;
+pub mod server_info;
 pub mod transaction;

@@ -15,13 +15,16 @@ mod admit;
 mod calls;
 mod learn;
 mod loss;
+mod manager;
+mod resume;
 mod route;
 mod subscriptions;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
@@ -29,14 +32,20 @@ use crate::policy::access::{Access, Isolation, Meetings};
 use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
+use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use manager::Manager;
+pub use manager::{ManagerCall, ManagerScope};
 use subscriptions::Subscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
 
-/// Number of a session's link, one for each backend it has reached.
+/// Number of a session's link, one for each backend it has met, counted from 0.
+///
+/// A backend is met before anything goes there, so a link may be opened before those of lower
+/// numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNo(pub usize);
 
@@ -57,12 +66,18 @@ pub enum Input<'a> {
     Placed(Ticket, Result<BackendId, Failure>),
     /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
     Located(PipelineId, Option<BackendId>),
+    /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
+    Resumed(Option<Remains>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
     /// What [`Output::SendBlocking`] asked for was not sent: too many such calls are under way.
     NotSent(LinkNo, Ticket),
+    /// The manager of some backend tells this, after [`Output::Listen`].
+    Event(&'a Arc<ObjectEvent>),
+    /// So many such events were dropped, because this session did not take them.
+    EventsLost(u64),
 }
 
 /// Why a link is not there.
@@ -95,13 +110,25 @@ pub enum Output {
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
     Refuse(String, Failure),
-    /// Answer the client's request with this raw id with what the fleet's servers say of themselves.
-    ServerInfo(String),
+    /// Answer the client's request with this raw id, a call of the manager.
+    Manager(String, ManagerCall),
+    /// Listen to the managers of all backends, and send the client this answer when all are heard.
+    Listen(String),
+    /// Listen to them no longer.
+    StopListening,
+    /// Send the client this event of the manager.
+    Event(Arc<ObjectEvent>),
+    /// Tell the client that so many events of the manager were dropped.
+    EventsLost(u64),
     /// Find a place; answered by [`Input::Placed`].
     Place(Ticket, Wish),
     /// Find out where this pipeline lives and note that this session uses it; answered by
     /// [`Input::Located`].
     Locate(PipelineId),
+    /// The client names another session, on a connection that holds nothing yet: find out what that
+    /// session holds; answered by [`Input::Resumed`]. Until then all its messages wait. Whoever has
+    /// that session at work may take the client over instead, with [`Session::take_waiting`].
+    Resume(SessionId),
     /// Open a link; answered by [`Input::LinkOpened`] or [`Input::LinkFailed`].
     OpenLink(LinkNo, BackendId),
     /// The pipeline that this ticket's place was for exists, and this session uses it.
@@ -116,6 +143,22 @@ pub enum Output {
     Prune,
     /// A backend's message answered no call and was dropped.
     Stray,
+}
+
+/// What a session holds, as far as it must be known to go on with it on another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// Its id.
+    pub id: SessionId,
+    /// The backends that have it.
+    pub backends: Vec<BackendId>,
+    /// Pipelines it uses, and where they are.
+    pub pipelines: Vec<(PipelineId, BackendId)>,
+    /// Meetings it takes part in.
+    meetings: Meetings,
+    subscriptions: Subscriptions,
+    /// Whether nobody here knows what it used, so that this must be believed.
+    is_found: bool,
 }
 
 /// What a place is wanted for.
@@ -187,6 +230,8 @@ pub struct Session {
     subscriptions: Subscriptions,
     /// What the URL says of every pipeline created here.
     url: Hints,
+    /// Whether it is from before this process, which so cannot know what it made.
+    is_found: bool,
     /// Whether the client has been told the session, so that it counts as the connection's own.
     is_told: bool,
     links: Vec<Link>,
@@ -198,7 +243,12 @@ pub struct Session {
     placing: BTreeMap<Ticket, Placing>,
     last_ticket: u64,
     closings: BTreeMap<Ticket, Closing>,
+    /// Messages that wait until it is known what the session they name holds, oldest first.
+    resuming: Option<VecDeque<String>>,
+    /// Whether the client has closed the session, and nothing has brought it back to life.
+    is_closed: bool,
     held_bytes: usize,
+    manager: Manager,
 }
 
 /// A link as the session sees it.
@@ -206,6 +256,9 @@ pub struct Session {
 struct Link {
     backend: BackendId,
     phase: Phase,
+    /// Whether there was one to that backend before, here or where the client comes from. What that
+    /// still brings may take the tie, so every message over this one names the session.
+    had_earlier: bool,
 }
 
 impl Link {
@@ -289,6 +342,7 @@ impl Session {
             meetings: Meetings::default(),
             subscriptions: Subscriptions::default(),
             url,
+            is_found: false,
             is_told: false,
             links: Vec::new(),
             pipelines: BTreeMap::new(),
@@ -298,15 +352,17 @@ impl Session {
             placing: BTreeMap::new(),
             last_ticket: 0,
             closings: BTreeMap::new(),
+            resuming: None,
+            is_closed: false,
             held_bytes: 0,
+            manager: Manager::default(),
         }
     }
 
     /// The same session under `rules`; without any, it is open and has the policy's built-in rows.
     #[must_use]
     pub fn under(mut self, rules: Arc<Rules>) -> Self {
-        self.rules = rules;
-        self.take_part(&self.url.clone());
+        self.on_moved(self.url.clone(), rules);
         self
     }
 
@@ -315,8 +371,21 @@ impl Session {
     pub fn access(&self) -> Access<'_> {
         match self.rules.isolation {
             Isolation::Open => Access::All,
-            Isolation::Meeting => Access::Meetings(&self.meetings),
+            Isolation::Meeting => Access::Meetings(Cow::Borrowed(&self.meetings)),
             Isolation::Session => Access::Nothing,
+        }
+    }
+
+    /// As what it may use a pipeline that this process does not know: one of that meeting, or of none;
+    /// `None` if not at all. What is kept apart from others could otherwise be had before its owner
+    /// is back; but a session from before this process may have made the pipeline itself.
+    #[must_use]
+    pub fn may_find(&self) -> Option<Option<MeetingName>> {
+        match self.rules.isolation {
+            Isolation::Open => Some(None),
+            Isolation::Meeting if self.is_found => Some(self.url.meeting.clone()),
+            Isolation::Session if self.is_found => Some(None),
+            Isolation::Meeting | Isolation::Session => None,
         }
     }
 
@@ -333,6 +402,9 @@ impl Session {
         let is_end =
             |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
         self.making -= out[before..].iter().filter(is_end).count();
+        if self.making == 0 {
+            self.manager.on_nothing_made();
+        }
     }
 
     fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
@@ -345,9 +417,12 @@ impl Session {
             Input::FromBackend(link, text) => self.on_backend(link, text, out),
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
+            Input::Resumed(remains) => self.on_resumed(remains, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::NotSent(link, ticket) => self.on_not_sent(link, ticket, out),
+            Input::Event(event) => self.on_object_event(event, out),
+            Input::EventsLost(count) => self.on_events_lost(count, out),
         }
     }
 
@@ -364,10 +439,33 @@ impl Session {
         self.prune_at = PRUNE_AT_MIN.max(self.pipelines.len() * 2);
     }
 
+    /// A pipeline that was just made may not stay, because its pin may be forgotten: destroys it.
+    pub fn withdraw(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
+        let Some(link) = self.pipelines.remove(&pipeline) else { return };
+        out.push(Output::Released(pipeline));
+        let ticket = self.next_ticket();
+        let session = &self.id;
+        // A backend that this no longer reaches gives up what the session had there by itself.
+        if let Phase::Open { calls, .. } = &mut self.links[link.0].phase {
+            let id = format!("\"pinfold-withdraw-{}\"", ticket.0);
+            let text = format!(
+                r#"{{"id":{id},"jsonrpc":"2.0","method":"release","params":{{"object":"{pipeline}","sessionId":"{session}"}}}}"#
+            );
+            calls.push(Call {
+                id: CallId::new(&id),
+                method: Method::Release,
+                goes_anywhere: false,
+                learn: Learn::Own,
+            });
+            out.push(Output::ToBackend(link, text));
+        }
+    }
+
     /// Whether a message of the client waits for a place or a link.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.parked.is_empty()
+            || self.resuming.is_some()
             || !self.placing.is_empty()
             || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
     }
@@ -403,6 +501,7 @@ impl Session {
         out.extend(pipelines.into_keys().map(Output::Unheld));
         self.parked.clear();
         self.closings.clear();
+        self.resuming = None;
         self.making = 0;
         self.held_bytes = 0;
     }
@@ -411,14 +510,17 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            self.links.push(Link { backend: backend.clone(), phase: Phase::Closed });
+            let backend = backend.clone();
+            self.links.push(Link { backend, phase: Phase::Closed, had_earlier: false });
             self.links.len() - 1
         }))
     }
 
-    /// Notes that `pipeline` lives at the end of `link`.
+    /// Notes that `pipeline`, which was not known, lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
+        self.is_closed = false;
+        self.manager.on_known(pipeline, out);
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;
             out.push(Output::Prune);
@@ -427,13 +529,19 @@ impl Session {
 
     /// Keeps `text` waiting, if there is room for it.
     fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        if self.held_bytes + text.len() > self.bounds.held_max_bytes {
-            return Err(Failure::not_enough_resources(
-                "too much of this client waits for a media server; send less at once",
-            ));
-        }
+        self.check_held(text.len())?;
         self.held_bytes += text.len();
         Ok(())
+    }
+
+    /// Whether there is room for so many more bytes that wait.
+    fn check_held(&self, more: usize) -> Result<(), Failure> {
+        if self.held_bytes + more <= self.bounds.held_max_bytes {
+            return Ok(());
+        }
+        Err(Failure::not_enough_resources(
+            "too much of this client waits for a media server; send less at once",
+        ))
     }
 
     fn next_ticket(&mut self) -> Ticket {

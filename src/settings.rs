@@ -18,6 +18,7 @@ mod probe;
 mod process;
 mod reader;
 mod schema;
+mod sessions;
 mod tls;
 mod writer;
 
@@ -30,10 +31,11 @@ pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
 pub use self::error::{Place, SettingsError};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
-pub use self::placement::{PinSettings, PlacementSettings};
+pub use self::placement::{PinSettings, PlacementSettings, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
 pub use self::schema::schema;
+pub use self::sessions::SessionSettings;
 pub use self::tls::{TlsError, TlsIdentity};
 pub use self::writer::{dump, example};
 
@@ -54,8 +56,10 @@ pub struct Settings {
     pub backends: Vec<BackendSettings>,
     /// How the health of backends is found out.
     pub probe: ProbeSettings,
-    /// How long meetings stay pinned.
+    /// Where pins are kept, and how long.
     pub pins: PinSettings,
+    /// What becomes of sessions whose client is away.
+    pub sessions: SessionSettings,
     /// How a backend is chosen for a new meeting.
     pub placement: PlacementSettings,
     /// The bounds of what clients and backends can fill.
@@ -92,6 +96,7 @@ pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
     let source = Source { file: path, text: &text };
     let (settings, errors) = parse_source(source, |settings, findings| {
         tls::resolve(settings, &directory);
+        settings.pins.state_dir = directory.join(&settings.pins.state_dir);
         tls::check(settings, findings);
     });
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
@@ -118,6 +123,7 @@ impl Section for Settings {
             backends: vec![BackendSettings::example()],
             probe: ProbeSettings::example(),
             pins: PinSettings::example(),
+            sessions: SessionSettings::example(),
             placement: PlacementSettings::example(),
             limits: Limits::example(),
             shutdown: ShutdownSettings::example(),
@@ -130,7 +136,12 @@ impl Section for Settings {
         keys.section("admin", "The admin API: health, metrics, state.", &mut self.admin);
         keys.list("backends", "The Kurento Media Servers.", &mut self.backends);
         keys.section("probe", "How the health of backends is found out.", &mut self.probe);
-        keys.section("pins", "How long meetings stay on their backend.", &mut self.pins);
+        keys.section(
+            "pins",
+            "Where it is kept which backend a meeting is on, and how long.",
+            &mut self.pins,
+        );
+        keys.section("sessions", "Clients that go away and come back.", &mut self.sessions);
         keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
         keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
         keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);

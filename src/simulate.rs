@@ -3,7 +3,7 @@
 //! The sessions, their drivers, placement, pins and fleet table are those of the real edge; the
 //! backends are [`Kms`](crate::sim::kms::Kms). Only sockets, clock and chance are made up, and one
 //! seed decides them all, so that a run that fails can be looked at again. After every step the
-//! world checks what must always hold ([`check`]), and in the end that nothing is left of anybody.
+//! world checks what must always hold (`check`), and in the end that nothing is left of anybody.
 //!
 //! Each edge has its own pin store: one that edges share is not there yet. Not in here: framing,
 //! TLS, backpressure, which are the shell's.
@@ -39,6 +39,8 @@ pub enum Bug {
     LateAnswer,
     /// A pin outlives the process it was made on.
     KeptPin,
+    /// The store says that a pin is settled when it is not.
+    EarlyAnswer,
 }
 
 /// One run to be made.
@@ -69,6 +71,8 @@ pub struct Tally {
     pub pipelines: u64,
     /// Processes that were killed or given up for lost.
     pub losses: u64,
+    /// Pipelines taken back because their pins did not settle.
+    pub withdrawn: u64,
 }
 
 /// A run in which nothing broke.
@@ -96,11 +100,11 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, withdrawn } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {losses} losses"
+             {pipelines} pipelines, {withdrawn} taken back, {losses} losses"
         )
     }
 }
@@ -116,6 +120,7 @@ impl Tally {
             events: self.events + other.events,
             pipelines: self.pipelines + other.pipelines,
             losses: self.losses + other.losses,
+            withdrawn: self.withdrawn + other.withdrawn,
         }
     }
 }

@@ -5,6 +5,7 @@
 pub mod log;
 pub mod redact;
 
+mod backends;
 mod histogram;
 mod labels;
 mod local;

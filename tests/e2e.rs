@@ -3,14 +3,19 @@
 //! Every process listens on port 0 and prints its address. Tests wait for conditions, never for
 //! time; how long at most is `harness::BOUND`.
 
+mod autobahn;
 mod backpressure;
+mod bad_input;
 mod demo;
-mod harness;
+pub(crate) mod harness;
 mod hostile;
 mod kurento_client;
 mod load;
 mod loss;
+mod manager;
 mod relay;
 mod requests;
+mod restart;
+mod resume;
 mod shutdown;
 mod tls;

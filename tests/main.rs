@@ -9,3 +9,5 @@ mod e2e;
 mod kms_sim;
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod property;

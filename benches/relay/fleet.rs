@@ -52,7 +52,7 @@ pub(crate) struct KmsSim {
 
 impl KmsSim {
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let mut process = Process::start(&["kms-sim", "--listen", "127.0.0.1:0", "--name", "a"])?;
+        let mut process = Process::start(&["kms-sim", "--timed", "false", "--name", "a"])?;
         let url = process.line_after("listening on ")?;
         Ok(Self { url, _process: process })
     }

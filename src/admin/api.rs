@@ -1,18 +1,15 @@
 //! Requests to answers.
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Body;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::Serialize;
-use serde_json::json;
 
 use crate::model::MeetingId;
 use crate::telemetry::METRICS_CONTENT_TYPE;
 
 use super::guard;
+use super::http::{Answer, error, json, with_type};
 use super::server::Admin;
 use super::views::{BackendRows, MeetingRows, Unavailable, Views};
 
@@ -23,9 +20,6 @@ const PAGE_LEN: usize = 100;
 const PAGE_MAX_LEN: usize = 1_000;
 
 const MEETINGS_PATH: &str = "/api/v1/meetings";
-
-/// Answer to a request.
-pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers `request`; never fails, an error is an answer.
 pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Request<B>) -> Answer {
@@ -153,27 +147,8 @@ fn unavailable(reason: &Unavailable) -> Answer {
     error(StatusCode::SERVICE_UNAVAILABLE, &reason.to_string())
 }
 
-/// An error as everything under this API tells it.
-pub(super) fn error(status: StatusCode, reason: &str) -> Answer {
-    json(status, &json!({ "error": reason }))
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let text = serde_json::to_vec(value).expect("rows are plain values with string keys");
-    with_type(status, "application/json", text.into())
-}
-
 fn text(status: StatusCode, text: &str) -> Answer {
     with_type(status, "text/plain; charset=utf-8", text.to_owned().into())
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
 }
 
 #[cfg(test)]

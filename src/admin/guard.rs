@@ -12,7 +12,7 @@ use hyper::{Request, Uri};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// Sent by a web page.
     #[error("requests of web pages are refused: there is an Origin header")]
     Origin,
@@ -22,7 +22,7 @@ pub(super) enum Refusal {
 }
 
 /// Refuses a request that a web page may have sent. One without `Host` is no browser's.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     if request.headers().contains_key(ORIGIN) {
         return Err(Refusal::Origin);
     }

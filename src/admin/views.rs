@@ -61,6 +61,12 @@ pub struct BackendRow {
     pub participants: u64,
     /// Links open to it.
     pub links: u64,
+    /// Its processors. `null` until it told.
+    pub cpu_count: Option<u32>,
+    /// How busy these are together, in percent, over 100 ms. `null` until measured.
+    pub cpu_percent: Option<f64>,
+    /// Its resident memory, in units of 1,024 bytes. `null` until measured.
+    pub memory_kb: Option<u64>,
     /// Time that the last answered probe took, in milliseconds. `null` until one was.
     pub last_probe_ms: Option<f64>,
     /// Why the last probe failed; `null` if it was answered.

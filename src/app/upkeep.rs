@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Readiness;
 use crate::fleet::{FleetHandle, FleetSnapshot, Loss};
 use crate::pins::Keeper;
+use crate::proxy::Sessions;
 use crate::runtime::Clock;
 use crate::telemetry::Metrics;
 
@@ -19,6 +20,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Upkeep {
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
@@ -40,6 +42,7 @@ impl Upkeep {
                 }
                 _ = ticks.tick() => {
                     self.keeper.sweep(self.clock.now()).await;
+                    self.sessions.sweep(self.clock.now());
                     self.show(&self.fleet.snapshot());
                 }
             }
@@ -51,6 +54,7 @@ impl Upkeep {
         self.metrics.set_pins(self.keeper.registry.len().0);
         for backend in &snapshot.backends {
             self.metrics.set_backend_load(&backend.id, backend.load.legs(), backend.capacity);
+            self.metrics.set_backend_usage(&backend.id, backend.usage.last());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::{BackendRow, MeetingRow, Unavailable, Views};
 use crate::fleet::{BackendView, FleetHandle};
-use crate::model::MeetingId;
+use crate::model::{MeetingId, Usage};
 use crate::pins::{MeetingView, Registry};
 
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ impl Views for EdgeViews {
 }
 
 fn backend_row(backend: &BackendView) -> BackendRow {
+    let Usage { cpu_count, cpu_percent, memory_kb } = backend.usage.last();
     BackendRow {
         id: backend.id.to_string(),
         url: backend.url.to_string(),
@@ -44,6 +45,9 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         meetings: backend.load.meetings().into(),
         participants: backend.load.participants().into(),
         links: backend.load.links().into(),
+        cpu_count,
+        cpu_percent,
+        memory_kb,
         last_probe_ms: backend.last_probe.last().map(|took| took.as_micros() as f64 / 1_000.0),
         last_failure: backend.last_failure.map(|failure| failure.to_string()),
     }

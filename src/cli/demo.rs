@@ -87,17 +87,17 @@ async fn demo(args: &DemoArgs) -> anyhow::Result<()> {
 /// Starts the simulated servers; returns their addresses.
 async fn start_backends(tasks: &Tasks) -> anyhow::Result<Vec<SocketAddr>> {
     let mut addrs = Vec::new();
-    for _ in BACKENDS {
+    for name in BACKENDS {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         addrs.push(listener.local_addr()?);
         let kms = KmsSettings {
             started_unix_millis: Clock::unix_seconds() * 1_000,
             ..KmsSettings::default()
         };
-        let settings = KmsSimSettings { kms, seed: random::seed(), clock: Clock::start() };
+        let settings = KmsSimSettings::new(name, kms, random::seed(), Clock::start());
         let stop = tasks.stop_token();
         tasks.spawn("kms-sim", async move {
-            if let Err(error) = kms_sim::serve(listener, settings, stop).await {
+            if let Err(error) = kms_sim::serve(vec![(listener, settings)], None, stop).await {
                 tracing::error!(%error, "a simulated server has failed");
             }
         });
@@ -110,6 +110,7 @@ fn settings(args: &DemoArgs, backends: &[SocketAddr]) -> anyhow::Result<Settings
     let mut text = format!(
         "listeners = [{{ addr = \"{}\" }}]\n\
          admin = {{ addr = \"{}\" }}\n\
+         pins = {{ store = \"memory\" }}\n\
          shutdown = {{ close_window_ms = 0, deadline_ms = 2000 }}\n",
         args.listen, args.admin_listen
     );

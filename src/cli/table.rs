@@ -61,6 +61,9 @@ mod tests {
             meetings,
             participants,
             links: 0,
+            cpu_count: None,
+            cpu_percent: None,
+            memory_kb: None,
             last_probe_ms: None,
             last_failure: None,
         }

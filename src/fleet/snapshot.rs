@@ -1,12 +1,12 @@
 //! An immutable copy of the backend table.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{BackendId, Incarnation, Legs};
+use crate::model::{BackendId, Incarnation, Legs, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::choose::Candidate;
 use crate::policy::health::{Health, ProbeFailure};
@@ -19,8 +19,8 @@ pub struct FleetSnapshot {
     pub generation: u64,
     /// In the order of the config.
     pub backends: Vec<Arc<BackendView>>,
-    /// What `getInfo` of the manager gives, as JSON: that of the first backend which is healthy, kept
-    /// when none is. `None` until one was.
+    /// What `getInfo` of the manager gives, as JSON, made of what the backends that are not ejected
+    /// say; kept when all are. `None` until one was heard from.
     pub server_info: Option<Arc<str>>,
 }
 
@@ -47,6 +47,8 @@ pub struct BackendView {
     pub last_failure: Option<ProbeFailure>,
     /// What it carries now: shared by all snapshots.
     pub load: Arc<BackendLoad>,
+    /// What it last measured of itself: shared by all snapshots.
+    pub usage: Arc<SharedUsage>,
     /// Cancelled when this process and all that it held is lost.
     pub lost: CancellationToken,
 }
@@ -56,6 +58,14 @@ impl FleetSnapshot {
     #[must_use]
     pub fn backend(&self, id: &BackendId) -> Option<&Arc<BackendView>> {
         self.backends.iter().find(|backend| backend.id == *id)
+    }
+}
+
+impl FleetSnapshot {
+    /// What all backends together last measured of themselves.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage::total(self.backends.iter().map(|backend| backend.usage.last()))
     }
 }
 
@@ -70,6 +80,22 @@ impl BackendView {
     #[must_use]
     pub fn candidate(&self) -> Candidate {
         Candidate { takes_pins: self.takes_pins(), load: self.load.legs(), capacity: self.capacity }
+    }
+}
+
+/// What a backend last measured of itself; shared and written as [`ProbeTime`] is.
+#[derive(Debug, Default)]
+pub struct SharedUsage(Mutex<Usage>);
+
+impl SharedUsage {
+    /// The last measurement of its present process.
+    #[must_use]
+    pub fn last(&self) -> Usage {
+        *self.0.lock().expect("nothing panics while holding it")
+    }
+
+    pub(super) fn set(&self, usage: Usage) {
+        *self.0.lock().expect("nothing panics while holding it") = usage;
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The table, its task and the health of backends are the real ones.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,7 +12,9 @@ use tokio::sync::mpsc;
 use super::table::Report;
 use super::task::{Fleet, FleetHandle, Loss};
 use crate::model::{BackendId, Incarnation, Legs};
+use crate::pins::PinStore;
 use crate::policy::health::{Health, ProbeFailure};
+use crate::protocol::event::ObjectEvent;
 use crate::runtime::{Clock, Tasks};
 use crate::settings::{BackendSettings, BackendUrl, ProbeSettings};
 use crate::telemetry::Metrics;
@@ -25,16 +29,19 @@ impl StubFleet {
     /// Backends `kms-0`, `kms-1`, … of equal `capacity`, not yet heard from. Three failures eject
     /// one, two answers readmit it.
     pub(crate) fn start(count: usize, capacity: Legs) -> Self {
-        let backends: Vec<_> = (0..count).map(|index| backend(index, capacity)).collect();
-        let probe = ProbeSettings {
-            interval: Duration::from_secs(2),
-            jitter_percent: 0,
-            timeout: Duration::from_secs(1),
-            retry: Duration::from_millis(200),
-            eject_after: NonZeroU32::new(3).unwrap(),
-            readmit_after: NonZeroU32::new(2).unwrap(),
-        };
-        let fleet = Fleet::new(&backends, &probe, Clock::start(), 0);
+        Self::start_fleet(fleet(count, capacity))
+    }
+
+    /// The same, with losses counted on from `losses` and noted in `ledger`.
+    pub(crate) fn start_remembering(
+        (count, capacity): (usize, Legs),
+        losses: &BTreeMap<BackendId, u32>,
+        ledger: Arc<dyn PinStore>,
+    ) -> Self {
+        Self::start_fleet(fleet(count, capacity).remembering(losses, ledger))
+    }
+
+    fn start_fleet(fleet: Fleet) -> Self {
         let handle = fleet.handle.clone();
         let losses = fleet.start_unprobed(&Tasks::new(), &Metrics::new());
         Self { handle, losses }
@@ -54,10 +61,29 @@ impl StubFleet {
         self.wait_for(index, health).await;
     }
 
+    /// The manager of some backend tells this.
+    pub(crate) fn publish(&self, event: ObjectEvent) {
+        self.handle.hub().publish(event);
+    }
+
     async fn wait_for(&self, index: usize, health: Health) {
         let mut snapshots = self.handle.watch();
         snapshots.wait_for(|fleet| fleet.backends[index].health == health).await.unwrap();
     }
+}
+
+fn fleet(count: usize, capacity: Legs) -> Fleet {
+    let backends: Vec<_> = (0..count).map(|index| backend(index, capacity)).collect();
+    let probe = ProbeSettings {
+        interval: Duration::from_secs(2),
+        jitter_percent: 0,
+        timeout: Duration::from_secs(1),
+        retry: Duration::from_millis(200),
+        sample: Duration::from_secs(10),
+        eject_after: NonZeroU32::new(3).unwrap(),
+        readmit_after: NonZeroU32::new(2).unwrap(),
+    };
+    Fleet::new(&backends, &probe, Clock::start(), 0)
 }
 
 /// The id of `kms-{index}`.

@@ -1,14 +1,18 @@
 //! The fleet task and the handle others have on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::events::{Hub, ObjectEvents};
 use super::probe::Prober;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::table::{FleetTable, Report};
 use crate::model::{BackendId, Draws, Incarnation};
+use crate::pins::PinStore;
 use crate::policy::health::{Health, Thresholds};
 use crate::runtime::{Clock, Tasks};
 use crate::settings::{BackendSettings, ProbeSettings};
@@ -20,6 +24,9 @@ const REPORTS_MAX: usize = 256;
 
 /// Losses that may wait to be handled. When full, the fleet task waits.
 const LOSSES_MAX: usize = 64;
+
+/// How long a loss may take to be noted before it is acted on all the same.
+const RECORD_MAX: Duration = Duration::from_secs(1);
 
 /// A process that is gone, with all that it held.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +44,7 @@ pub struct FleetHandle {
     reports: mpsc::Sender<(usize, Report)>,
     /// Wakes the probe of each backend, in the order of the config.
     kicks: Arc<[Notify]>,
+    hub: Arc<Hub>,
 }
 
 /// The fleet before it runs.
@@ -47,6 +55,7 @@ pub struct Fleet {
     probers: Vec<Prober>,
     reports: mpsc::Receiver<(usize, Report)>,
     published: watch::Sender<Arc<FleetSnapshot>>,
+    ledger: Option<Arc<dyn PinStore>>,
 }
 
 impl Fleet {
@@ -64,7 +73,8 @@ impl Fleet {
         let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
         let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
-        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks };
+        let hub = Arc::new(Hub::new(backends.len()));
+        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks, hub };
         let mut draws = Draws::seeded(seed);
         let prober = |(index, settings): (usize, &BackendSettings)| Prober {
             index,
@@ -75,7 +85,21 @@ impl Fleet {
             handle: handle.clone(),
         };
         let probers = backends.iter().enumerate().map(prober).collect();
-        Self { handle, table, probers, reports, published }
+        Self { handle, table, probers, reports, published, ledger: None }
+    }
+
+    /// Counts losses on from `losses`, and notes each in `ledger` before it is acted on. Else a restart
+    /// would take a backend that was lost and came back for what it was before.
+    #[must_use]
+    pub fn remembering(
+        mut self,
+        losses: &BTreeMap<BackendId, u32>,
+        ledger: Arc<dyn PinStore>,
+    ) -> Self {
+        self.table.remember(losses);
+        self.published.send_replace(Arc::new(self.table.snapshot()));
+        self.ledger = Some(ledger);
+        self
     }
 
     /// Starts the probes and the task that owns the table; returns where losses come out.
@@ -100,7 +124,8 @@ impl Fleet {
         metrics: &Metrics,
     ) -> (FleetOwner, mpsc::Receiver<(usize, Report)>) {
         let metrics = metrics.clone();
-        (FleetOwner { table: self.table, published: self.published, metrics }, self.reports)
+        let (table, published, ledger) = (self.table, self.published, self.ledger);
+        (FleetOwner { table, published, metrics, ledger, is_ledger_slow: false }, self.reports)
     }
 }
 
@@ -109,6 +134,17 @@ pub(crate) struct FleetOwner {
     table: FleetTable,
     published: watch::Sender<Arc<FleetSnapshot>>,
     metrics: Metrics,
+    ledger: Option<Arc<dyn PinStore>>,
+    /// The ledger did not answer in time when it was last asked.
+    is_ledger_slow: bool,
+}
+
+/// What a report has changed and nobody has been told.
+struct Taken {
+    index: usize,
+    before: Health,
+    loss: Option<(Loss, CancellationToken)>,
+    is_news: bool,
 }
 
 impl FleetOwner {
@@ -121,7 +157,12 @@ impl FleetOwner {
     ) {
         self.count(&self.table.snapshot());
         while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
-            if let Some(loss) = self.apply(index, report)
+            let losses = self.table.losses(index);
+            let taken = self.take_in(index, report);
+            if self.table.losses(index) != losses {
+                self.record_loss(index).await;
+            }
+            if let Some(loss) = self.publish(taken)
                 && lost.send(loss).await.is_err()
             {
                 return;
@@ -130,14 +171,43 @@ impl FleetOwner {
     }
 
     /// Applies a report on the backend with that index, and publishes a snapshot if that changes
-    /// something. Returns the loss it shows, which is to be handled.
+    /// something. Returns the loss it shows, which is to be handled. For who keeps no ledger.
     pub(crate) fn apply(&mut self, index: usize, report: Report) -> Option<Loss> {
+        let taken = self.take_in(index, report);
+        self.publish(taken)
+    }
+
+    fn take_in(&mut self, index: usize, report: Report) -> Taken {
         let before = self.published.borrow().backends[index].health;
         let (loss, is_news) = self.table.apply(index, report);
+        Taken { index, before, loss, is_news }
+    }
+
+    /// Notes a loss before anybody acts on it. A ledger that fails or stands still does not keep a
+    /// dead backend alive.
+    async fn record_loss(&mut self, index: usize) {
+        let Some(ledger) = &self.ledger else { return };
+        let backend = self.published.borrow().backends[index].id.clone();
+        let recorded = ledger.record_losses(&backend, self.table.losses(index));
+        let limit = if self.is_ledger_slow { Duration::ZERO } else { RECORD_MAX };
+        let outcome = tokio::time::timeout(limit, recorded).await;
+        self.is_ledger_slow = outcome.is_err();
+        if !matches!(outcome, Ok(Ok(()))) {
+            tracing::error!(
+                %backend,
+                "its loss is not on disk yet; a restart before that may take it for what it was; \
+                 operator: look at the disk of pins.state_dir"
+            );
+        }
+    }
+
+    fn publish(&self, taken: Taken) -> Option<Loss> {
+        let Taken { index, before, loss, is_news } = taken;
         if !is_news {
             return None;
         }
         let snapshot = self.table.snapshot();
+        self.tell_missing(&snapshot);
         self.tell(before, &snapshot.backends[index]);
         self.count(&snapshot);
         // First the news, so that nobody chooses the lost backend for what its loss sets free.
@@ -161,6 +231,15 @@ impl FleetOwner {
                 tracing::warn!(backend = %id, health, before, %failure, "backend is in trouble");
             }
             _ => tracing::info!(backend = %id, health, before, "backend has changed"),
+        }
+    }
+
+    /// Warns when modules that clients insist on become rarer: new clients may not start.
+    fn tell_missing(&self, snapshot: &FleetSnapshot) {
+        let missing = self.table.missing_modules();
+        let is_new = self.published.borrow().server_info != snapshot.server_info;
+        if is_new && !missing.is_empty() {
+            tracing::warn!(?missing, "a backend lacks modules that clients insist on");
         }
     }
 
@@ -207,6 +286,17 @@ impl FleetHandle {
         if let Some(index) = self.index(backend) {
             self.kicks[index].notify_one();
         }
+    }
+
+    /// Begins to listen to the managers of all backends, those that join later too.
+    #[must_use]
+    pub fn listen(&self) -> ObjectEvents {
+        self.hub.listen()
+    }
+
+    /// Where control connections bring what they hear.
+    pub(super) const fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 
     fn index(&self, backend: &BackendId) -> Option<usize> {

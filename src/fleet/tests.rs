@@ -1,6 +1,7 @@
 //! Probes over real sockets, and what becomes of the backend. Intervals are short, and every test
 //! waits for what it wants to see.
 
+mod manager;
 mod server;
 
 use std::num::NonZeroU32;
@@ -31,6 +32,7 @@ fn quick() -> ProbeSettings {
         jitter_percent: 0,
         timeout: PATIENCE,
         retry: Duration::from_millis(10),
+        sample: Duration::from_secs(10),
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
     }

@@ -20,12 +20,19 @@ pub(super) struct Accepted {
 
 /// Reads the request's head and answers it; `None` if the answer was a refusal.
 ///
+/// If `refuses` says so when the head is there, every request gets 503, which no KMS sends: it
+/// stands for whatever may fail before the WebSocket is open.
+///
 /// # Errors
 /// If the socket fails.
-pub(super) async fn shake(socket: &mut TcpStream) -> io::Result<Option<Accepted>> {
+pub(super) async fn shake(
+    socket: &mut TcpStream,
+    refuses: impl Fn() -> bool,
+) -> io::Result<Option<Accepted>> {
     let mut bytes = Vec::with_capacity(1_024);
     let end = loop {
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        if let Some(at) = end.filter(|at| at + 4 <= HEAD_MAX) {
             break at;
         }
         if bytes.len() > HEAD_MAX {
@@ -36,6 +43,10 @@ pub(super) async fn shake(socket: &mut TcpStream) -> io::Result<Option<Accepted>
             return Ok(None);
         }
     };
+    if refuses() {
+        socket.write_all(refusal("503 Service Unavailable").as_bytes()).await?;
+        return Ok(None);
+    }
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let (answer, path) = answer(&head);
     socket.write_all(answer.as_bytes()).await?;

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::{
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::calls::{CallError, Calls, Ending, Event};
+use crate::runtime::random;
 
 /// Calls of one client that may wait for their answers at once; the next one waits to be sent.
 pub const CALLS_MAX: usize = 1_024;
@@ -154,7 +155,9 @@ impl Client {
         let mut task = JoinSet::new();
         task.spawn(run(socket, frames_rx, inbox));
         let permits = Semaphore::new(CALLS_MAX);
-        let ids = AtomicU64::new(1);
+        // Kurento keeps answers for 20 s by session and id, so a client that goes on with a session
+        // on another connection must not count from the same number again.
+        let ids = AtomicU64::new(random::seed() >> 24);
         (Self { calls, frames, permits, ids, events_dropped, _task: task }, Events { rx })
     }
 

@@ -194,6 +194,13 @@ impl SessionId {
         Self(text)
     }
 
+    /// Reads an id that an edge may have drawn; `None` for any other text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; UUID_LEN] = text.as_bytes().try_into().ok()?;
+        parse_uuid(&bytes).map(|_| Self(bytes))
+    }
+
     /// The id as it stands in messages.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::sync::CancellationToken;
+
+use super::load::BackendLoad;
 use super::registry::Registry;
-use super::store::{PinError, PinStore};
+use super::store::{Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, Time};
 
 /// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
@@ -84,6 +87,40 @@ impl Keeper {
         for (meeting, epoch) in self.registry.sweep(now) {
             self.unpin(meeting, epoch).await;
         }
+    }
+
+    /// A pin of an earlier process of this edge holds: the meeting ends when nobody comes within the
+    /// grace from `now`. `load` is that of its backend; `lost` ends with the backend's process.
+    pub async fn adopt(
+        &self,
+        (meeting, pin): (&MeetingName, &Pin),
+        (load, lost): (Arc<BackendLoad>, &CancellationToken),
+        now: Time,
+    ) {
+        if !self.registry.adopt(meeting, pin, load, now) {
+            return;
+        }
+        // As when somebody begins a meeting: its pin may have been removed a moment before, or its
+        // backend lost without anybody finding the meeting here.
+        if lost.is_cancelled() {
+            self.registry.disown(meeting, pin.epoch);
+            return self.unpin(meeting.clone(), pin.epoch).await;
+        }
+        match self.pins.lookup(meeting).await {
+            Ok(Some(found)) if found.epoch == pin.epoch => {
+                self.registry.confirm(meeting, pin.epoch);
+            }
+            Ok(_) => self.registry.disown(meeting, pin.epoch),
+            Err(PinError::Away | PinError::Full) => {
+                self.registry.disown(meeting, pin.epoch);
+                self.try_again(Again::Doubt(meeting.clone()));
+            }
+        }
+    }
+
+    /// A pin of an earlier process of this edge does not hold.
+    pub async fn discard(&self, meeting: MeetingName, epoch: u64) {
+        self.unpin(meeting, epoch).await;
     }
 
     /// Removes that pin, now or later. Until then nobody can join a meeting that is ending.

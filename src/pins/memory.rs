@@ -54,23 +54,54 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn claim_now(
+    /// Pins `meeting` if it is not pinned. `next_epoch` is asked only then, while nobody else can
+    /// change the pin of this meeting.
+    pub(super) fn claim_with(
         &self,
         meeting: &MeetingName,
-        backend: &BackendId,
-        incarnation: Incarnation,
+        (backend, incarnation): (&BackendId, Incarnation),
+        next_epoch: impl FnOnce() -> Result<u64, PinError>,
     ) -> Result<Claim, PinError> {
         let vacant = match self.pins.entry(meeting.clone()) {
             Entry::Occupied(held) => return Ok(Claim::Held(self.pin(*held.get()))),
             Entry::Vacant(vacant) => vacant,
         };
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.pins_max {
+        let is_full = self.count.fetch_add(1, Ordering::Relaxed) >= self.pins_max;
+        let epoch = if is_full { Err(PinError::Full) } else { next_epoch() };
+        let epoch = epoch.inspect_err(|_| {
             self.count.fetch_sub(1, Ordering::Relaxed);
-            return Err(PinError::Full);
-        }
-        let epoch = self.last_epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        })?;
         vacant.insert(Slot { backend: self.intern(backend), incarnation, epoch });
         Ok(Claim::Made(Pin { backend: backend.clone(), incarnation, epoch }))
+    }
+
+    /// Enters a pin as it was, whatever `pins_max` is now.
+    pub(super) fn restore(&self, meeting: MeetingName, pin: &Pin) {
+        let backend = self.intern(&pin.backend);
+        let slot = Slot { backend, incarnation: pin.incarnation, epoch: pin.epoch };
+        if self.pins.insert(meeting, slot).is_none() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The pin of `meeting`.
+    pub(super) fn find(&self, meeting: &MeetingName) -> Option<Pin> {
+        let slot = self.pins.get(meeting).map(|slot| *slot);
+        slot.map(|slot| self.pin(slot))
+    }
+
+    /// Removes the pin of `meeting` if it is still the one of `epoch`; says whether it was.
+    pub(super) fn remove(&self, meeting: &MeetingName, epoch: u64) -> bool {
+        let removed = self.pins.remove_if(meeting, |_, slot| slot.epoch == epoch).is_some();
+        if removed {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        removed
+    }
+
+    /// The names of all meetings that are pinned, in no order.
+    pub(super) fn names(&self) -> Vec<MeetingName> {
+        self.pins.iter().map(|entry| entry.key().clone()).collect()
     }
 
     fn pin(&self, slot: Slot) -> Pin {
@@ -96,15 +127,15 @@ impl PinStore for MemoryStore {
         backend: &'a BackendId,
         incarnation: Incarnation,
     ) -> BoxFuture<'a, Result<Claim, PinError>> {
-        ready(self.claim_now(meeting, backend, incarnation)).boxed()
+        let next_epoch = || Ok(self.last_epoch.fetch_add(1, Ordering::Relaxed) + 1);
+        ready(self.claim_with(meeting, (backend, incarnation), next_epoch)).boxed()
     }
 
     fn lookup<'a>(
         &'a self,
         meeting: &'a MeetingName,
     ) -> BoxFuture<'a, Result<Option<Pin>, PinError>> {
-        let slot = self.pins.get(meeting).map(|slot| *slot);
-        ready(Ok(slot.map(|slot| self.pin(slot)))).boxed()
+        ready(Ok(self.find(meeting))).boxed()
     }
 
     fn unpin<'a>(
@@ -112,11 +143,7 @@ impl PinStore for MemoryStore {
         meeting: &'a MeetingName,
         epoch: u64,
     ) -> BoxFuture<'a, Result<bool, PinError>> {
-        let removed = self.pins.remove_if(meeting, |_, slot| slot.epoch == epoch).is_some();
-        if removed {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-        }
-        ready(Ok(removed)).boxed()
+        ready(Ok(self.remove(meeting, epoch))).boxed()
     }
 }
 

@@ -157,6 +157,11 @@ impl Registry {
         match self.meetings.entry(MeetingId::Named(meeting.clone())) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
+                if known.is_outlived_by(pin) {
+                    let idle = Idle { since: None, ..known.idle };
+                    *known = Meeting { idle, ..Meeting::begun(pin.clone(), charge) };
+                    return Begun::Adopted;
+                }
                 if known.is_ending || known.pin.epoch != pin.epoch {
                     return Begun::Ending;
                 }
@@ -168,6 +173,28 @@ impl Registry {
             Entry::Vacant(vacant) => {
                 vacant.insert(Meeting::begun(pin.clone(), charge));
                 Begun::Adopted
+            }
+        }
+    }
+
+    /// A pin was found of a meeting that nobody here has taken part in yet: enters it, to end when
+    /// nobody comes within the grace. As with [`Begun::Adopted`], whether the pin still exists must be
+    /// looked up after this. `load` is that of its backend. Returns whether the meeting was not here.
+    #[must_use]
+    pub fn adopt(
+        &self,
+        meeting: &MeetingName,
+        pin: &Pin,
+        load: Arc<BackendLoad>,
+        now: Time,
+    ) -> bool {
+        let id = MeetingId::Named(meeting.clone());
+        match self.meetings.entry(id.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                let mut known = vacant.insert(Meeting::new(pin.clone(), load));
+                self.idle(&mut known.idle, Expiry::Meeting(id), now);
+                true
             }
         }
     }
@@ -203,8 +230,23 @@ impl Registry {
     pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) {
         let id = MeetingId::Pipeline(pipeline);
         let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
-        if let Entry::Vacant(vacant) = self.meetings.entry(id.clone()) {
-            vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
+        match self.meetings.entry(id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
+            }
+            Entry::Occupied(known) => {
+                drop(known);
+                self.hold(pipeline, &Access::All);
+            }
+        }
+    }
+
+    /// The name of the meeting that `pipeline` belongs to, if it has one.
+    #[must_use]
+    pub fn meeting_of(&self, pipeline: PipelineId) -> Option<MeetingName> {
+        match &self.pipelines.get(&pipeline)?.meeting {
+            MeetingId::Named(name) => Some(name.clone()),
+            MeetingId::Pipeline(_) => None,
         }
     }
 
@@ -472,14 +514,28 @@ impl Meeting {
         }
     }
 
-    /// The claim that kept this meeting alive has become `pipeline`, used by one session.
+    /// Whether nothing of it lives and `pin` is a later one: then its own is no more, for epochs rise.
+    fn is_outlived_by(&self, pin: &Pin) -> bool {
+        self.live == 0 && !self.is_ending && self.pin.epoch < pin.epoch
+    }
+
+    /// The claim that kept this meeting alive has become `pipeline`, used by one session. It may be
+    /// known already, if two sessions found it at once.
     fn add(&mut self, registry: &Registry, id: MeetingId, pipeline: PipelineId) {
-        self.pipelines += 1;
         self.participants += 1;
         self.load.join(1);
         let epoch = self.pin.epoch;
-        let held = Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() };
-        registry.pipelines.insert(pipeline, held);
+        match registry.pipelines.entry(pipeline) {
+            Entry::Occupied(mut held) if held.get().epoch == epoch && held.get().meeting == id => {
+                held.get_mut().holders += 1;
+                held.get_mut().idle.since = None;
+                self.live -= 1;
+            }
+            held => {
+                self.pipelines += 1;
+                held.insert(Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() });
+            }
+        }
     }
 
     fn forget(&mut self, pipeline: &Pipeline) {
@@ -498,6 +554,8 @@ impl Meeting {
         }
     }
 }
+
+mod list;
 
 #[cfg(test)]
 mod tests;

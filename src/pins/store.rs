@@ -1,6 +1,7 @@
 //! The pin store: which backend a named meeting is pinned to.
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 
 use crate::model::{BackendId, Incarnation, MeetingName};
 
@@ -60,4 +61,26 @@ pub trait PinStore: Send + Sync + 'static {
         meeting: &'a MeetingName,
         epoch: u64,
     ) -> BoxFuture<'a, Result<bool, PinError>>;
+
+    /// Waits until the pin of `epoch` outlives this process, as far as the store promises that. A
+    /// claim need not wait for it: nobody may be told of its outcome before.
+    ///
+    /// An error says that it may be forgotten, so that nothing must be built on it. The default is
+    /// for stores of which every claim counts at once.
+    fn settled(&self, epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
+        let _ = epoch;
+        ready(Ok(())).boxed()
+    }
+
+    /// Notes how often processes of `backend` were given up for lost, so that the next process of this
+    /// edge counts on from there; waits until that is as safe as a settled pin. The default is for
+    /// stores that end with the process.
+    fn record_losses(
+        &self,
+        backend: &BackendId,
+        losses: u32,
+    ) -> BoxFuture<'static, Result<(), PinError>> {
+        let _ = (backend, losses);
+        ready(Ok(())).boxed()
+    }
 }

@@ -4,6 +4,7 @@
 //! object that may not be touched is answered as one that does not exist, so that nobody learns
 //! which ids are in use. Decided once for a pipeline and a session, when they first meet.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 
 use crate::model::{MeetingId, MeetingName};
@@ -30,17 +31,27 @@ impl Isolation {
 }
 
 /// What one session may touch that others made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Access<'a> {
     /// Everything.
     All,
     /// What belongs to these meetings.
-    Meetings(&'a Meetings),
+    Meetings(Cow<'a, Meetings>),
     /// Nothing.
     Nothing,
 }
 
 impl Access<'_> {
+    /// The same, on its own.
+    #[must_use]
+    pub fn into_owned(self) -> Access<'static> {
+        match self {
+            Self::All => Access::All,
+            Self::Meetings(meetings) => Access::Meetings(Cow::Owned(meetings.into_owned())),
+            Self::Nothing => Access::Nothing,
+        }
+    }
+
     /// Whether a pipeline of `meeting` may be touched.
     #[must_use]
     pub fn allows(&self, meeting: &MeetingId) -> bool {
@@ -53,7 +64,7 @@ impl Access<'_> {
 }
 
 /// Meetings that a connection takes part in: it named them in its URL or in a `create`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meetings {
     names: BTreeSet<MeetingName>,
     /// The same, first named first.
@@ -73,6 +84,11 @@ impl Meetings {
         {
             self.names.remove(&oldest);
         }
+    }
+
+    /// Adds all of `more`, as [`Self::add`] does, the one named first first.
+    pub fn add_all(&mut self, more: Self, meetings_max: usize) {
+        more.order.iter().for_each(|meeting| self.add(meeting, meetings_max));
     }
 
     /// Whether the connection takes part in `meeting`.
@@ -95,7 +111,7 @@ mod tests {
     fn a_participant_touches_its_meetings_and_no_unnamed_pipeline_of_others() {
         let mut meetings = Meetings::default();
         meetings.add(&name("standup"), 2);
-        let access = Access::Meetings(&meetings);
+        let access = Access::Meetings(Cow::Borrowed(&meetings));
         let unnamed = MeetingId::Pipeline(PipelineId::from_u128(1));
         assert!(access.allows(&MeetingId::Named(name("standup"))));
         assert!(!access.allows(&MeetingId::Named(name("other"))));

@@ -236,7 +236,7 @@ fn check_arguments(call: &Call<'_>) -> Result<(), Failure> {
     }
     each_text(call.arguments(), |text| match call.meaning(&text) {
         Meaning::Text => Ok(()),
-        Meaning::Result => Ok(()),
+        Meaning::Result => Err(hidden("a parameter")),
         Meaning::Object(kind) if wants.takes(kind) => Ok(()),
         Meaning::Object(kind) => Err(Failure::bad_argument(format!(
             "a {} was given where a {} is wanted",

@@ -113,10 +113,23 @@ pub struct Change {
 }
 
 impl HealthMachine {
-    /// A backend not yet heard from.
+    /// A backend not yet heard from, a process of which was given up for lost `losses` times before.
     #[must_use]
-    pub const fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, health: Health::Unknown, incarnation: None, in_a_row: 0, losses: 0 }
+    pub const fn new(thresholds: Thresholds, losses: u32) -> Self {
+        Self { thresholds, health: Health::Unknown, incarnation: None, in_a_row: 0, losses }
+    }
+
+    /// How many probes in a row change what.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        self.thresholds
+    }
+
+    /// How often a process of it was given up for lost. Whoever starts again with another number takes
+    /// the process for another one.
+    #[must_use]
+    pub const fn losses(&self) -> u32 {
+        self.losses
     }
 
     /// How it is doing.
@@ -195,7 +208,7 @@ mod tests {
 
     fn machine() -> HealthMachine {
         let nz = |n| NonZeroU32::new(n).unwrap();
-        HealthMachine::new(Thresholds { eject_after: nz(3), readmit_after: nz(2) })
+        HealthMachine::new(Thresholds { eject_after: nz(3), readmit_after: nz(2) }, 0)
     }
 
     /// Feeds `a` answers of process 1, `b` of process 2, `f` failures, `l` link failures.
@@ -238,6 +251,18 @@ mod tests {
         ] {
             assert_eq!(after(probes), (health, lost), "{probes}");
         }
+    }
+
+    #[test]
+    fn losses_counted_before_go_on_being_counted() {
+        let thresholds = machine().thresholds;
+        let mut machine = HealthMachine::new(thresholds, 2);
+        machine.on_probe(Probe::Answered(ONE));
+        assert_eq!(machine.incarnation(), Some(ONE.after_losses(2)));
+        for _ in 0..3 {
+            machine.on_probe(Probe::Failed(ProbeFailure::Timeout));
+        }
+        assert_eq!(machine.losses(), 3);
     }
 
     #[test]

@@ -112,6 +112,20 @@ impl Failure {
         Self::new(40101, Some("MEDIA_OBJECT_NOT_FOUND"), Cow::Borrowed(message))
     }
 
+    /// 40106: the object has no event of that name.
+    #[must_use]
+    pub fn event_not_supported(event: &str) -> Self {
+        let message = format!("Event '{event}' not supported");
+        Self::new(40106, Some("MEDIA_OBJECT_EVENT_NOT_SUPPORTED"), message.into())
+    }
+
+    /// 40110: the object has no tag of that key.
+    #[must_use]
+    pub const fn tag_not_found() -> Self {
+        let message = Cow::Borrowed("Tag key not found");
+        Self::new(40110, Some("MEDIA_OBJECT_TAG_KEY_NOT_FOUND"), message)
+    }
+
     /// The whole message that answers the request `id` (raw JSON, `null` if there is none), its
     /// members in Kurento's order.
     #[must_use]

@@ -274,6 +274,14 @@ fn parse_header(bytes: &[u8]) -> Result<Option<Header>, FrameError> {
         },
         len => (u64::from(len), 0),
     };
+    let len_min = match len_len {
+        0 => 0,
+        2 => 126,
+        _ => 0x1_0000,
+    };
+    if payload_len < len_min {
+        return Err(FrameError::Protocol("length in more bytes than it needs"));
+    }
     if payload_len > i64::MAX as u64 {
         return Err(FrameError::Protocol("length has its highest bit set"));
     }

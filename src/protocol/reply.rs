@@ -56,7 +56,8 @@ pub fn parse_reply(text: &str) -> Reply<'_> {
     let mut reader = Reader::new(text, DEPTH_MAX);
     let read = reader.object(|key, reader| {
         if key.is("result") {
-            reply.is_success = true;
+            // The last of two counts, as everywhere.
+            reply = Reply { is_success: true, value: None, names_session: false, ..reply };
             if reader.peek() == Some(b'{') {
                 return read_result(reader, &mut reply);
             }
@@ -68,7 +69,11 @@ pub fn parse_reply(text: &str) -> Reply<'_> {
         reply.is_event |= key.is("method");
         Ok::<_, JsonError>(())
     });
-    if read.is_ok() { reply } else { Reply { id: "null", ..Reply::default() } }
+    if read.and_then(|()| reader.end()).is_ok() {
+        reply
+    } else {
+        Reply { id: "null", ..Reply::default() }
+    }
 }
 
 fn read_result<'a>(reader: &mut Reader<'a>, reply: &mut Reply<'a>) -> Result<(), JsonError> {
@@ -114,5 +119,17 @@ mod tests {
         assert!(reply.is_success && !reply.names_session);
         let reply = parse_reply(r#"{"error":{"data":{"value":1}},"id":1}"#);
         assert!(!reply.is_success && reply.value.is_none());
+    }
+
+    #[test]
+    fn what_is_not_one_answer_is_none() {
+        for text in [r#"{"id":1,"result":{"value":1}} "#, r#"{"id":1,"result":{"value":1}}"#] {
+            assert_eq!(parse_reply(text).value, Some("1"), "{text}");
+        }
+        for text in [r#"{"id":1,"result":{"value":1}}{"#, r#"{"id":1,"result":{"value":1}},"#] {
+            assert_eq!(parse_reply(text), Reply { id: "null", ..Reply::default() }, "{text}");
+        }
+        let reply = parse_reply(r#"{"result":{"sessionId":"s","value":1},"result":null,"id":1}"#);
+        assert!(reply.is_success && !reply.names_session && reply.value.is_none());
     }
 }

@@ -305,10 +305,16 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// The object the call is about, as Kurento would name it in an error.
+    /// The object the call is about, as Kurento would name it in an error. It takes numbers and
+    /// booleans for strings, and null for the empty one; an object or array is no text.
     #[must_use]
     pub fn object_text(&self) -> Option<Cow<'a, str>> {
-        self.object.map(|raw| Text::of(raw).map_or(Cow::Borrowed(raw), Text::decode))
+        let raw = self.object.filter(|raw| !raw.starts_with(['{', '[']))?;
+        Some(match Text::of(raw) {
+            Some(text) => text.decode(),
+            None if raw == "null" => Cow::Borrowed(""),
+            None => Cow::Borrowed(raw),
+        })
     }
 
     /// Whether the call creates a pipeline.

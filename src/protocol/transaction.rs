@@ -69,7 +69,12 @@ fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<
     }
     reader.object(|key, reader| {
         if key.is("params") && reader.peek() == Some(b'{') && operation.params.opening.is_none() {
-            return read_params(reader, &mut operation.params);
+            return read_params(reader, &mut operation.params).map_err(
+                |Refused { id, failure }| Refused {
+                    id,
+                    failure: Failure::malformed_transaction(failure.message),
+                },
+            );
         }
         let value = reader.value()?;
         let is_again = key.is("params") && operation.params.opening.is_some()
@@ -83,17 +88,34 @@ fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<
     Ok(operation)
 }
 
+impl Operation<'_> {
+    /// Whether every server answers this call of its manager alike, does nothing by it that others
+    /// notice, and gives no result by which a later operation could name the manager unseen.
+    fn is_alike_everywhere(&self) -> bool {
+        let is_one_of = |raw: Option<&str>, names: &[&str]| {
+            raw.and_then(Text::of).is_some_and(|text| names.iter().any(|name| text.is(name)))
+        };
+        let operations = ["getKmd", "getMetadata", "getChildren", "getParent", "getMediaPipeline"];
+        is_one_of(self.method, &["describe", "ref", "unref"])
+            || is_one_of(self.method, &["invoke"]) && is_one_of(self.params.operation, &operations)
+    }
+}
+
 impl Transaction {
     fn add(&mut self, index: usize, operation: &Operation<'_>) -> Result<(), Failure> {
         let Some(method) = operation.method.and_then(Text::of) else { return Ok(()) };
         let params = &operation.params;
         let is_manager = || params.object_text().is_some_and(|object| object == MANAGER);
-        if ["transaction", "closeSession", "connect"].iter().any(|name| method.is(name))
-            || method.is("release") && is_manager()
-        {
+        if ["transaction", "closeSession", "connect"].iter().any(|name| method.is(name)) {
             return Err(Failure::malformed_transaction(
-                "transaction, closeSession, connect and the manager's release cannot stand in a \
-                 transaction",
+                "transaction, closeSession and connect cannot stand in a transaction",
+            ));
+        }
+        if is_manager() && !operation.is_alike_everywhere() {
+            return Err(Failure::malformed_transaction(
+                "only describe, ref, unref, getKmd, getMetadata, getChildren, getParent and \
+                 getMediaPipeline of the server manager can stand in a transaction; send others as \
+                 calls of their own",
             ));
         }
         if method.is("create") && params.creates_pipeline() {
@@ -190,19 +212,37 @@ mod tests {
         }
     }
 
+    fn manager(method: &str, operation: &str) -> serde_json::Value {
+        let params = json!({"object": "manager_ServerManager", "operation": operation});
+        json!({"method": method, "params": params})
+    }
+
+    #[test]
+    fn what_any_server_s_manager_answers_alike_may_stand_in_a_transaction() {
+        let operations = json!([manager("describe", ""), manager("invoke", "getKmd")]).to_string();
+        assert_eq!(parse_transaction(Some(&operations)), Ok(Transaction::default()));
+    }
+
     #[test]
     fn what_the_edge_could_not_follow_or_would_hurt_others_is_refused() {
         for operation in [
             json!({"method": "transaction", "params": {"operations": []}}),
             json!({"method": "closeSession", "params": {}}),
             json!({"method": "connect"}),
-            json!({"method": "release", "params": {"object": "manager_ServerManager"}}),
+            manager("release", "getKmd"),
+            manager("subscribe", "getKmd"),
+            manager("invoke", "getPipelines"),
+            manager("invoke", "getUsedCpu"),
+            manager("invoke", "getName"),
+            json!({"method": "invoke", "params": {"object": "manager_ServerManager"}}),
         ] {
             let operations = json!([operation]).to_string();
             assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
         }
         let twice = r#"[{"method":"ref","params":{"object":"a"},"params":{"object":"b"}}]"#;
         assert_eq!(parse_transaction(Some(twice)).unwrap_err().code, 40008);
+        let within = r#"[{"method":"ref","params":{"object":"a","object":"b"}}]"#;
+        assert_eq!(parse_transaction(Some(within)).unwrap_err().code, 40008);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -19,6 +20,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::socket::Socket;
 use super::stream::{self, Stream};
 use crate::settings::{BackendUrl, Limits};
+
+/// Pauses before a link whose handshake was cut is tried again.
+const CUT_PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(150)];
 
 /// Why a link could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +46,35 @@ pub(super) enum DialError {
 
 /// Opens a link to the backend at `url`. `masks` seeds the masks of its frames.
 ///
-/// A connection that ends within the handshake is tried once more: a process that was dying as we
-/// called is now gone, and refuses.
+/// A connection that ends within the handshake is tried again, twice: a process that was dying as
+/// we called is gone soon, and refuses.
 ///
 /// # Errors
 /// What went wrong, at the latest after `limits.dial_timeout`.
 pub(super) async fn dial(url: BackendUrl, limits: Limits, masks: u64) -> Result<Socket, DialError> {
+    dial_within(&url, limits.backend_message_max_bytes, limits.dial_timeout, masks).await
+}
+
+/// The same for messages of at most `max` bytes and a handshake within `timeout`.
+pub(super) async fn dial_within(
+    url: &BackendUrl,
+    max: usize,
+    timeout: Duration,
+    masks: u64,
+) -> Result<Socket, DialError> {
     let shake = async {
-        let max = limits.backend_message_max_bytes;
-        match shake_hands(&url, max, masks).await {
-            Err(DialError::Cut(_)) => shake_hands(&url, max, masks).await,
-            done => done,
+        let mut pauses = CUT_PAUSES.into_iter();
+        loop {
+            let shaken = shake_hands(url, max, masks).await;
+            match (&shaken, pauses.next()) {
+                (Err(DialError::Cut(_) | DialError::Io(_)), Some(pause)) => {
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return shaken,
+            }
         }
     };
-    tokio::time::timeout(limits.dial_timeout, shake).await.unwrap_or(Err(DialError::Timeout))
+    tokio::time::timeout(timeout, shake).await.unwrap_or(Err(DialError::Timeout))
 }
 
 async fn shake_hands(url: &BackendUrl, max: usize, masks: u64) -> Result<Socket, DialError> {

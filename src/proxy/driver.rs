@@ -7,19 +7,28 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
-use super::placement::{Claimed, Placed};
-use crate::model::{BackendId, PipelineId};
+use super::hearing::{Hearing, ToTell};
+use super::manager;
+use super::placement::{Claimed, Placed, Settling};
+use crate::fleet::Heard;
+use crate::model::{BackendId, PipelineId, SessionId};
+use crate::pins::PinError;
+use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
-use crate::protocol::request::Method;
-use crate::session::{Input, LinkFailure, LinkNo, Output, Session, Ticket, Wish};
+use crate::protocol::reply::parse_reply;
+use crate::protocol::request::{Hints, Method};
+use crate::session::{
+    Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
+};
 use crate::telemetry::{LocalAnswer, RoutingKind};
 
-type Place = BoxFuture<'static, (Ticket, Result<Placed, Failure>)>;
+type Search = BoxFuture<'static, Found>;
 
 /// What messages leave by.
 pub(crate) trait Wires {
@@ -47,22 +56,41 @@ pub(crate) enum LinkEvent {
 enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
+    Resumed(Option<Remains>),
     Link(LinkNo, LinkEvent),
     NotSent(LinkNo, Ticket),
+}
+
+/// What was waited for.
+enum Found {
+    Placed(Ticket, Result<Placed, Failure>),
+    Located(PipelineId, Option<BackendId>),
+    Resumed(Option<Remains>),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
 pub(crate) struct Driver {
     edge: Arc<Edge>,
     session: Session,
-    places: FuturesUnordered<Place>,
+    searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
     /// Calls under way that block, and where.
     blocking: BTreeMap<Ticket, BackendId>,
     events: VecDeque<Event>,
+    hearing: Hearing,
     outputs: Vec<Output>,
     /// How the message at hand was routed.
     routed: RoutingKind,
+    /// The session that the client wants to go on with.
+    wish: Option<SessionId>,
+    /// The answer at hand tells the client of pipelines whose pins are not settled: it and all that
+    /// follows is kept back.
+    is_keeping: bool,
+    unsettled: FuturesUnordered<Settling>,
+    /// Pipelines that the last answer tells of.
+    made: Vec<PipelineId>,
+    /// What the client is to be sent, in order; first the answer that waits.
+    kept: Vec<String>,
 }
 
 impl Driver {
@@ -70,12 +98,18 @@ impl Driver {
         Self {
             edge,
             session,
-            places: FuturesUnordered::new(),
+            searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
             blocking: BTreeMap::new(),
             events: VecDeque::new(),
+            hearing: Hearing::default(),
             outputs: Vec::new(),
             routed: RoutingKind::LocalAnswer,
+            wish: None,
+            is_keeping: false,
+            unsettled: FuturesUnordered::new(),
+            made: Vec::new(),
+            kept: Vec::new(),
         }
     }
 
@@ -95,8 +129,78 @@ impl Driver {
         self.routed
     }
 
+    /// Whether messages for the client are kept back until a pin is settled. Nothing is to be handed
+    /// over from the client or a backend meanwhile, so that what is kept has a bound.
+    pub(crate) fn is_keeping(&self) -> bool {
+        self.is_keeping
+    }
+
+    /// Looks whether what the client is told of is settled by now, and then sends what was kept; says
+    /// whether it was.
+    pub(crate) fn poll_settled(&mut self, cx: &mut Context<'_>, wires: &mut impl Wires) -> bool {
+        if !self.is_keeping {
+            return false;
+        }
+        while let Poll::Ready(Some(settled)) = self.unsettled.poll_next_unpin(cx) {
+            if let Err(error) = settled {
+                self.unsettled.clear();
+                self.take_back(&error, wires);
+            }
+        }
+        if !self.unsettled.is_empty() {
+            return false;
+        }
+        self.is_keeping = false;
+        for text in std::mem::take(&mut self.kept) {
+            wires.send_to_client(&text);
+        }
+        true
+    }
+
+    /// The pin of a pipeline that was just made may be forgotten: the client gets an error in place of
+    /// the answer, and all that the answer tells of is destroyed.
+    fn take_back(&mut self, error: &PinError, wires: &mut impl Wires) {
+        let failure = Failure::not_enough_resources(error.to_string());
+        self.edge.metrics.on_error_sent(failure.code);
+        let answer = &mut self.kept[0];
+        *answer = failure.to_text(parse_reply(answer).id);
+        let mut outputs = Vec::new();
+        for pipeline in std::mem::take(&mut self.made) {
+            self.session.withdraw(pipeline, &mut outputs);
+        }
+        for output in outputs {
+            self.act(output, "", wires);
+        }
+    }
+
+    /// Sends a message to the client, or keeps it.
+    fn send_to_client(&mut self, text: &str, wires: &mut impl Wires) {
+        if self.is_keeping {
+            self.kept.push(text.to_owned());
+        } else {
+            wires.send_to_client(text);
+        }
+    }
+
+    /// A pipeline is there; the client is told when its pin is settled.
+    fn on_created(&mut self, ticket: Ticket, pipeline: PipelineId) {
+        let Some(claim) = self.claims.remove(&ticket) else { return };
+        self.made.push(pipeline);
+        let Some(mut settling) = claim.created(pipeline) else { return };
+        // Most often the write was faster than the backend.
+        let settling = match (&mut settling).now_or_never() {
+            Some(Ok(())) => return,
+            Some(Err(error)) => ready(Err(error)).boxed(),
+            None => settling,
+        };
+        self.unsettled.push(settling);
+        self.is_keeping = true;
+    }
+
     /// Hands over what the backend of `link` sent.
     pub(crate) fn on_backend(&mut self, link: LinkNo, text: &str, wires: &mut impl Wires) {
+        debug_assert!(!self.is_keeping, "nothing is read while something is kept");
+        self.made.clear();
         self.tell(Input::FromBackend(link, text), wires);
     }
 
@@ -110,18 +214,51 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// Looks whether places were found; says whether any was.
+    /// The client is on another connection: what its URL says of new pipelines, and what holds there.
+    pub(crate) fn on_moved(&mut self, hints: Hints, rules: Arc<Rules>) {
+        self.session.on_moved(hints, rules);
+    }
+
+    /// The session that the client wants to go on with, once. Either give the client to that session
+    /// with [`Self::take_waiting`], or [`Self::look_up`] what is left of it.
+    pub(crate) fn take_wish(&mut self) -> Option<SessionId> {
+        self.wish.take()
+    }
+
+    /// The messages that wait for the session they name.
+    pub(crate) fn take_waiting(&mut self) -> Vec<String> {
+        self.session.take_waiting()
+    }
+
+    /// The messages that were taken wait again.
+    pub(crate) fn wait_again(&mut self, waiting: Vec<String>) {
+        self.session.wait_again(waiting);
+    }
+
+    /// Finds out what is left of a session.
+    pub(crate) fn look_up(&mut self, id: SessionId) {
+        let edge = Arc::clone(&self.edge);
+        self.search(async move { Found::Resumed(edge.remains(id).await) });
+    }
+
+    /// Looks whether anything was found; says whether it was.
     pub(crate) fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_busy = false;
-        while let Poll::Ready(Some((ticket, place))) = self.places.poll_next_unpin(cx) {
+        while let Poll::Ready(Some(found)) = self.searches.poll_next_unpin(cx) {
             is_busy = true;
-            let place = place.map(|Placed { backend, claim }| {
-                if let Some(claim) = claim {
-                    self.claims.insert(ticket, claim);
+            self.events.push_back(match found {
+                Found::Located(pipeline, backend) => Event::Located(pipeline, backend),
+                Found::Resumed(remains) => Event::Resumed(remains),
+                Found::Placed(ticket, place) => {
+                    let place = place.map(|Placed { backend, claim }| {
+                        if let Some(claim) = claim {
+                            self.claims.insert(ticket, claim);
+                        }
+                        backend
+                    });
+                    Event::Placed(ticket, place)
                 }
-                backend
             });
-            self.events.push_back(Event::Placed(ticket, place));
         }
         is_busy
     }
@@ -133,11 +270,43 @@ impl Driver {
             let input = match event {
                 Event::Placed(ticket, place) => Input::Placed(ticket, place),
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
+                Event::Resumed(remains) => Input::Resumed(remains),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
                 Event::NotSent(link, ticket) => Input::NotSent(link, ticket),
             };
             self.tell(input, wires);
+        }
+        is_busy
+    }
+
+    /// Whether the client has subscribed to the manager and not every backend is heard yet. What it
+    /// sends next must wait, for it may cause what it wants to hear of.
+    pub(crate) fn is_subscribing(&self) -> bool {
+        self.hearing.is_beginning()
+    }
+
+    /// Passes on what is heard from the managers of the backends, until `has_room` says no more.
+    pub(crate) fn poll_hearing<W: Wires>(
+        &mut self,
+        cx: &mut Context<'_>,
+        wires: &mut W,
+        has_room: impl Fn(&W) -> bool,
+    ) -> bool {
+        let mut is_busy = false;
+        while !self.is_keeping && has_room(wires) {
+            let Some(to_tell) = self.hearing.poll(cx) else { break };
+            is_busy = true;
+            match to_tell {
+                ToTell::Answer(text) => {
+                    self.act(Output::Answer(Method::Subscribe, text), "", wires);
+                }
+                ToTell::Heard(Heard::Event(event)) => self.tell(Input::Event(&event), wires),
+                ToTell::Heard(Heard::Lost(count)) => {
+                    self.edge.metrics.on_events_dropped(count);
+                    self.tell(Input::EventsLost(count), wires);
+                }
+            }
         }
         is_busy
     }
@@ -148,9 +317,12 @@ impl Driver {
             Input::TooLong
             | Input::Placed(..)
             | Input::Located(..)
+            | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
-            | Input::NotSent(..) => "",
+            | Input::NotSent(..)
+            | Input::Event(_)
+            | Input::EventsLost(_) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(input, &mut outputs);
@@ -166,7 +338,7 @@ impl Driver {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, at_hand);
             }
-            Output::RelayToClient => wires.send_to_client(at_hand),
+            Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, &text);
@@ -182,16 +354,22 @@ impl Driver {
             Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
             Output::Answer(method, text) => {
                 self.edge.metrics.on_local_answer(local_answer(method));
-                wires.send_to_client(&text);
+                self.send_to_client(&text, wires);
             }
             Output::Refuse(id, failure) => {
                 self.edge.metrics.on_error_sent(failure.code);
-                wires.send_to_client(&failure.to_text(&id));
+                self.send_to_client(&failure.to_text(&id), wires);
             }
-            Output::ServerInfo(id) => {
-                self.edge.metrics.on_local_answer(LocalAnswer::Info);
-                let info = self.edge.server_info();
-                wires.send_to_client(&answer::value(&id, self.session.id(), &info));
+            Output::Manager(id, call) => self.answer_for_manager(&id, call, wires),
+            Output::Listen(answer) => self.hearing.listen(&self.edge.fleet, answer),
+            Output::StopListening => self.hearing.stop(),
+            Output::Event(event) => {
+                let text = self.edge.manager.event_text(&event).into_owned();
+                self.send_to_client(&text, wires);
+            }
+            Output::EventsLost(count) => {
+                let text = self.edge.manager.loss_text(count);
+                self.send_to_client(&text, wires);
             }
             Output::OpenLink(link, backend) => {
                 self.routed = RoutingKind::TableHit;
@@ -200,17 +378,9 @@ impl Driver {
                 }
             }
             Output::Place(ticket, wish) => self.place(ticket, wish),
-            Output::Locate(pipeline) => {
-                self.routed = RoutingKind::NewPin;
-                let backend = self.edge.registry().hold(pipeline, &self.session.access());
-                let backend = backend.map(|home| home.backend);
-                self.events.push_back(Event::Located(pipeline, backend));
-            }
-            Output::Created(ticket, pipeline) => {
-                if let Some(claim) = self.claims.remove(&ticket) {
-                    claim.created(pipeline);
-                }
-            }
+            Output::Locate(pipeline) => self.locate(pipeline),
+            Output::Resume(id) => self.wish = Some(id),
+            Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
@@ -232,10 +402,46 @@ impl Driver {
         }
     }
 
+    fn answer_for_manager(&mut self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
+        let text = match manager::answer(&self.edge, &self.session, call) {
+            Ok(value) => {
+                self.edge.metrics.on_local_answer(LocalAnswer::Info);
+                answer::value(id, self.session.id(), &value)
+            }
+            Err(failure) => {
+                self.edge.metrics.on_error_sent(failure.code);
+                failure.to_text(id)
+            }
+        };
+        self.send_to_client(&text, wires);
+    }
+
     fn place(&mut self, ticket: Ticket, wish: Wish) {
         self.routed = RoutingKind::NewPin;
         let edge = Arc::clone(&self.edge);
-        self.places.push(Box::pin(async move { (ticket, edge.place(wish).await) }));
+        self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
+    }
+
+    /// Finds out where a pipeline lives: this process knows, or the fleet is asked. One that the
+    /// session may not touch is nowhere.
+    fn locate(&mut self, pipeline: PipelineId) {
+        self.routed = RoutingKind::NewPin;
+        let registry = self.edge.registry();
+        let access = self.session.access();
+        if let Some(home) = registry.hold(pipeline, &access) {
+            return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
+        }
+        let Some(meeting) = self.session.may_find().filter(|_| !registry.knows(pipeline)) else {
+            return self.events.push_back(Event::Located(pipeline, None));
+        };
+        let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
+        self.search(async move {
+            Found::Located(pipeline, edge.find(pipeline, meeting, &access).await)
+        });
+    }
+
+    fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {
+        self.searches.push(Box::pin(search));
     }
 }
 
@@ -280,3 +486,6 @@ fn local_answer(method: Method) -> LocalAnswer {
         | Method::Transaction => LocalAnswer::Other,
     }
 }
+
+#[cfg(test)]
+mod tests;

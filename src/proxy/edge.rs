@@ -6,13 +6,18 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::blocking::BlockingCalls;
+use super::manager::Manager;
 use super::placement::{PlaceError, Placed, Placement, Where};
-use crate::fleet::{BackendView, FleetHandle};
-use crate::model::{BackendId, Draws, Time};
-use crate::pins::Registry;
+use super::sessions::{Away, Sessions};
+use crate::fleet::{Asker, BackendView, FleetHandle};
+use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, SessionId, Time};
+use crate::pins::{Home, Registry};
+use crate::policy::access::Access;
+use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
-use crate::runtime::Clock;
-use crate::session::Wish;
+use crate::protocol::request::Hints;
+use crate::runtime::{Clock, random};
+use crate::session::{Bounds, Remains, Session, Wish};
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
 
@@ -36,6 +41,14 @@ pub struct Edge {
     pub blocking: BlockingCalls,
     /// Places new pipelines.
     pub placement: Placement,
+    /// The sessions of this process.
+    pub sessions: Arc<Sessions>,
+    /// Asks the backends for what this process does not know; `None`: nobody can be asked.
+    pub asker: Option<Asker>,
+    /// How long the links of a client that vanished stay open.
+    pub hold: Duration,
+    /// The server manager that clients see.
+    pub manager: Manager,
     /// Cancelled when client connections are to be closed.
     pub closing: CancellationToken,
     /// Over which time they are closed.
@@ -69,6 +82,82 @@ impl Edge {
     /// A random number, not for secrets.
     pub(super) fn draw(&self) -> u64 {
         self.draws.lock().expect("nothing panics while holding it").next()
+    }
+
+    /// A session of a new connection; `url` holds the hints of its URL, `rules` are its listener's.
+    pub(super) fn new_session(&self, url: Hints, rules: Arc<Rules>) -> Session {
+        let limits = &self.limits;
+        let bounds = Bounds {
+            depth_max: limits.depth_max,
+            held_max_bytes: limits.held_max_bytes,
+            calls_max: limits.calls_max,
+            pipelines_max: limits.pipelines_max,
+            subscriptions_max: limits.subscriptions_max,
+        };
+        let id = SessionId::from_random(random::secret());
+        Session::new(id, &self.server_id, url, bounds).under(rules)
+    }
+
+    /// What is left of `session` now that its client is away; `None` if there is nothing.
+    pub(crate) fn away(&self, session: &Session) -> Option<Away> {
+        let remains = session.remains()?;
+        let process = |backend: &BackendId| self.backend(backend)?.incarnation;
+        let incarnations = remains.backends.iter().map(process).collect();
+        let meeting =
+            |(pipeline, _): &(PipelineId, BackendId)| self.registry().meeting_of(*pipeline);
+        let meetings = remains.pipelines.iter().map(meeting).collect();
+        Some(Away::new(remains, incarnations, meetings, self.now()))
+    }
+
+    /// What is left of that session: here, or on the backends. The pipelines are in use again.
+    pub(crate) async fn remains(&self, id: SessionId) -> Option<Remains> {
+        if let Some(away) = self.sessions.take(id, self.now()) {
+            return self.recall(away).await;
+        }
+        let backends = self.asker.as_ref()?.who_has_session(id).await;
+        let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
+        (!backends.is_empty()).then(|| Remains::found(id, backends))
+    }
+
+    /// What still exists of what a session held; `None` if all its backends have lost it.
+    async fn recall(&self, away: Away) -> Option<Remains> {
+        let Away { mut remains, incarnations, meetings, .. } = away;
+        let backends = std::mem::take(&mut remains.backends);
+        let pipelines = std::mem::take(&mut remains.pipelines);
+        let had_any = !backends.is_empty();
+        let lives = |(backend, incarnation): &(BackendId, Option<Incarnation>)| {
+            let now = self.backend(backend).and_then(|view| view.incarnation);
+            incarnation.is_some() && now == *incarnation
+        };
+        let homes: Vec<_> = backends.into_iter().zip(incarnations).filter(lives).collect();
+        if had_any && homes.is_empty() {
+            return None;
+        }
+        for ((pipeline, backend), meeting) in pipelines.into_iter().zip(meetings) {
+            let Some((_, Some(incarnation))) = homes.iter().find(|(id, _)| *id == backend) else {
+                continue;
+            };
+            let home = Home { backend: backend.clone(), incarnation: *incarnation };
+            if self.placement.adopt(pipeline, home, meeting, &Access::All).await {
+                remains.pipelines.push((pipeline, backend));
+            }
+        }
+        remains.backends = homes.into_iter().map(|(backend, _)| backend).collect();
+        Some(remains)
+    }
+
+    /// The backend on which a pipeline lives that this process does not know; it is in use then, and
+    /// belongs to `meeting`, if that can be there. Whoever finds it first has it: `None` if it has
+    /// become known meanwhile and is outside of `access`.
+    pub(crate) async fn find(
+        &self,
+        pipeline: PipelineId,
+        meeting: Option<MeetingName>,
+        access: &Access<'_>,
+    ) -> Option<BackendId> {
+        let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
+        let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
+        self.placement.adopt(pipeline, home, meeting, access).await.then(|| view.id.clone())
     }
 
     /// Finds a place for what a session wishes.

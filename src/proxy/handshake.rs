@@ -13,12 +13,12 @@ use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::stream::Stream;
 use crate::protocol::request::{Hints, parse_meeting, parse_participants};
 use crate::telemetry::HandshakeRejection;
 
@@ -26,22 +26,26 @@ use crate::telemetry::HandshakeRejection;
 const HEAD_MAX: usize = 16 * 1024;
 
 /// A connection that has become a WebSocket.
-pub(super) struct Accepted {
-    pub(super) stream: Stream,
+#[derive(Debug)]
+pub struct Accepted<S> {
+    /// The connection.
+    pub stream: S,
     /// Bytes that came behind the handshake.
-    pub(super) first: Bytes,
+    pub first: Bytes,
     /// What the URL says of the meeting.
-    pub(super) hints: Hints,
+    pub hints: Hints,
 }
 
-/// Serves one HTTP request on `stream`.
+/// Serves one HTTP request on `stream`, for a listener with this `path`.
 ///
 /// # Errors
-/// It did not become a WebSocket, which its sender has then been told.
-pub(super) async fn shake_hands(
-    stream: Stream,
-    path: &str,
-) -> Result<Accepted, HandshakeRejection> {
+/// It did not become a WebSocket, which its sender has then been told: with 404 for another path, 400
+/// for a bad hint in the URL or a request that is malformed, 426 where no WebSocket of version 13 is
+/// asked for, 431 for a head over 16 KiB. Who sends no whole request is told nothing.
+pub async fn shake_hands<S>(stream: S, path: &str) -> Result<Accepted<S>, HandshakeRejection>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let agreed = Mutex::new(Err(HandshakeRejection::Io));
     let service = service_fn(|request: Request<Incoming>| {
         let (response, hints) = answer(&request, path);
@@ -123,12 +127,18 @@ impl Unfit {
         let reason = HandshakeRejection::NotUpgrade;
         Self { status: StatusCode::UPGRADE_REQUIRED, why, reason }
     }
+
+    const fn malformed(why: &'static str) -> Self {
+        let reason = HandshakeRejection::Malformed;
+        Self { status: StatusCode::BAD_REQUEST, why, reason }
+    }
 }
 
 /// The key of a request that asks for a WebSocket as RFC 6455, section 4.2.1 wants it.
 fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     let headers = request.headers();
     let is_upgrade = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
         && has_token(headers, &header::CONNECTION, "upgrade")
         && has_token(headers, &header::UPGRADE, "websocket");
     if !is_upgrade {
@@ -137,14 +147,28 @@ fn check<B>(request: &Request<B>) -> Result<&HeaderValue, Unfit> {
     if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|v| v != "13") {
         return Err(Unfit::upgrade_required("Only WebSocket version 13 is spoken here.\n"));
     }
-    match headers.get(header::SEC_WEBSOCKET_KEY) {
-        Some(key) if key.len() == 24 => Ok(key),
-        _ => Err(Unfit {
-            status: StatusCode::BAD_REQUEST,
-            why: "Sec-WebSocket-Key is missing or wrong.\n",
-            reason: HandshakeRejection::Malformed,
-        }),
+    if !headers.contains_key(header::HOST) {
+        return Err(Unfit::malformed("Host is missing.\n"));
     }
+    // Whoever stands before us would not read frames where we do.
+    if has_body(headers) {
+        return Err(Unfit::malformed("A request for a WebSocket has no body.\n"));
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) if is_key(key.as_bytes()) => Ok(key),
+        _ => Err(Unfit::malformed("Sec-WebSocket-Key is missing or wrong.\n")),
+    }
+}
+
+/// Whether `key` is the base64 of 16 bytes.
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    matches!(key.strip_suffix(b"=="), Some(digits) if digits.len() == 22 && digits.iter().all(is_digit))
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|len| len != "0")
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, token: &str) -> bool {
@@ -195,10 +219,11 @@ mod tests {
         Some(read.map(|h| (h.meeting.map(|m| m.to_string()), h.participants)))
     }
 
-    const UPGRADE: [(&str, &str); 4] = [
+    const UPGRADE: [(&str, &str); 5] = [
         ("connection", "keep-alive, Upgrade"),
         ("upgrade", "WebSocket"),
         ("sec-websocket-version", "13"),
+        ("host", "a"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
     ];
 
@@ -229,9 +254,26 @@ mod tests {
     fn only_a_proper_upgrade_becomes_a_websocket() {
         assert_eq!(status("/kurento", &UPGRADE), 101);
         assert_eq!(status("/kurento", &[]), 426);
-        assert_eq!(status("/kurento", &UPGRADE[..3]), 400);
-        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[3]]), 426);
-        let key = ("sec-websocket-key", "short");
-        assert_eq!(status("/kurento", &[UPGRADE[0], UPGRADE[1], UPGRADE[2], key]), 400);
+        let [connection, upgrade, version, host, key] = UPGRADE;
+        assert_eq!(status("/kurento", &[connection, upgrade, version, host]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, version, key]), 400);
+        assert_eq!(status("/kurento", &[connection, upgrade, host, key]), 426);
+        let mut old = Request::get("/kurento").version(Version::HTTP_10);
+        for (name, value) in UPGRADE {
+            old = old.header(name, value);
+        }
+        assert_eq!(answer(&old.body(()).unwrap(), "/kurento").0.status(), 426, "HTTP/1.0");
+        for key in ["short", "dGhlIHNhbXBsZSBub25jZQ=x", "dGhlIHNhbXBsZSBub2 jZQ=="] {
+            let key = ("sec-websocket-key", key);
+            let asked = [connection, upgrade, version, host, key];
+            assert_eq!(status("/kurento", &asked), 400, "{key:?}");
+        }
+        for (body, expected) in [
+            (("content-length", "0"), 101),
+            (("content-length", "5"), 400),
+            (("transfer-encoding", "chunked"), 400),
+        ] {
+            assert_eq!(status("/kurento", &[&UPGRADE[..], &[body]].concat()), expected, "{body:?}");
+        }
     }
 }

@@ -66,6 +66,11 @@ impl Link {
         }
     }
 
+    /// Whether it is neither open nor being opened.
+    pub(super) const fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
     /// Bytes that wait to be written.
     pub(super) fn waiting_len(&self) -> usize {
         match &self.phase {

@@ -16,9 +16,9 @@ use super::handshake::{Accepted, shake_hands};
 use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
+use super::visit::Visit;
 use crate::policy::guard::Rules;
-use crate::runtime::{Tasks, random};
-use crate::session::{Bounds, Session};
+use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
 use crate::telemetry::HandshakeRejection;
 use crate::telemetry::redact::ClientNet;
@@ -140,7 +140,7 @@ impl Visitor {
         self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-        _permit: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
     ) {
         let timeout = self.edge.limits.handshake_timeout;
         let accepted = match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
@@ -150,21 +150,24 @@ impl Visitor {
                 return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
             }
         };
-        let _open = self.edge.metrics.on_connection();
-        let session = self.session(&accepted);
+        let counts = (self.edge.metrics.on_connection(), permit);
+        let Accepted { stream, first, hints, .. } = accepted;
+        let rules = self.rules;
+        let session = self.edge.new_session(hints.clone(), rules.clone());
         let net = ClientNet::of(self.addr.ip());
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
-        let Accepted { stream, first, .. } = accepted;
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        Relay::new(self.edge, session, socket).run(stop).await;
+        let waiting = Vec::new();
+        let client = Visit { socket, hints, rules, waiting, swap: None, _counts: counts };
+        Relay::new(self.edge, session, Box::new(client)).run(stop).await;
     }
 
     async fn shake_hands(
         &self,
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
-    ) -> Result<Accepted, HandshakeRejection> {
+    ) -> Result<Accepted<Stream>, HandshakeRejection> {
         stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
         let stream = match tls {
             None => Stream::Plain(stream),
@@ -174,19 +177,5 @@ impl Visitor {
             }
         };
         shake_hands(stream, &self.path).await
-    }
-
-    fn session(&self, accepted: &Accepted) -> Session {
-        let limits = &self.edge.limits;
-        let bounds = Bounds {
-            depth_max: limits.depth_max,
-            held_max_bytes: limits.held_max_bytes,
-            calls_max: limits.calls_max,
-            pipelines_max: limits.pipelines_max,
-            subscriptions_max: limits.subscriptions_max,
-        };
-        let id = crate::model::SessionId::from_random(random::secret());
-        Session::new(id, &self.edge.server_id, accepted.hints.clone(), bounds)
-            .under(self.rules.clone())
     }
 }

@@ -4,16 +4,18 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{BoxFuture, Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Registry, Room};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, PinStore, Registry, Room};
+use crate::policy::access::Access;
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
@@ -61,8 +63,10 @@ pub(super) struct Placed {
     pub(super) claim: Option<Claimed>,
 }
 
+/// Resolves when a new pipeline's pin outlives this process, or may not.
+pub(super) type Settling = BoxFuture<'static, Result<(), PinError>>;
+
 /// A place taken for a pipeline that is about to be made. Dropped, it is given back.
-#[derive(Debug)]
 pub(super) struct Claimed {
     registry: Arc<Registry>,
     timer: Arc<dyn Timer>,
@@ -71,9 +75,8 @@ pub(super) struct Claimed {
     what: Option<Taken>,
 }
 
-#[derive(Debug)]
 enum Taken {
-    Named { meeting: MeetingName, epoch: u64 },
+    Named { meeting: MeetingName, epoch: u64, pins: Arc<dyn PinStore> },
     Unnamed { home: Home, charge: Charge, room: Room },
 }
 
@@ -112,12 +115,15 @@ impl PlaceError {
 }
 
 impl Claimed {
-    /// The pipeline exists. When this returns, every other session can find it.
-    pub(super) fn created(mut self, pipeline: PipelineId) {
+    /// The pipeline exists. When this returns, every other session can find it. The client that made
+    /// it is told when its pin has settled; `None`: at once.
+    pub(super) fn created(mut self, pipeline: PipelineId) -> Option<Settling> {
+        let mut settling = None;
         match self.what.take() {
             None => {}
-            Some(Taken::Named { meeting, epoch }) => {
+            Some(Taken::Named { meeting, epoch, pins }) => {
                 self.registry.created(&meeting, epoch, pipeline);
+                settling = Some(pins.settled(epoch));
             }
             Some(Taken::Unnamed { home, charge, room }) => {
                 self.registry.created_unnamed(home, charge, pipeline);
@@ -128,12 +134,19 @@ impl Claimed {
         if self.lost.is_cancelled() {
             self.registry.released(pipeline, self.timer.now());
         }
+        settling
+    }
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claimed").finish_non_exhaustive()
     }
 }
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
+        if let Some(Taken::Named { meeting, epoch, .. }) = self.what.take() {
             self.registry.not_created(&meeting, epoch, self.timer.now());
         }
     }
@@ -162,6 +175,50 @@ impl Placement {
             Either::Left((done, _)) => Some(done),
             Either::Right(_) => None,
         }
+    }
+
+    /// A pipeline that was made before is in use again, or found on a backend; says whether that is
+    /// where it may be used, within `access` if others use it already. Its meeting is pinned there
+    /// again, if it is pinned nowhere.
+    pub(super) async fn adopt(
+        &self,
+        pipeline: PipelineId,
+        home: Home,
+        meeting: Option<MeetingName>,
+        access: &Access<'_>,
+    ) -> bool {
+        if self.keeper.registry.hold(pipeline, access).is_some() {
+            return true;
+        }
+        if self.keeper.registry.knows(pipeline) {
+            return false;
+        }
+        let fleet = self.fleet.snapshot();
+        let Some(view) = fleet.backend(&home.backend) else { return false };
+        if view.incarnation != Some(home.incarnation) || view.lost.is_cancelled() {
+            return false;
+        }
+        let charge = || Charge::new(view.load.clone(), self.settings.reserve);
+        if let Some(meeting) = meeting {
+            let doubt = self.keeper.doubt(&meeting);
+            let claimed = self.keeper.pins.claim(&meeting, &home.backend, home.incarnation).await;
+            if let Ok(Claim::Made(pin) | Claim::Held(pin)) = claimed
+                && (&pin.backend, pin.incarnation) == (&home.backend, home.incarnation)
+                && let Ok(Some(Placed { claim: Some(claim), .. })) =
+                    self.begin(&meeting, &pin, view, charge()).await
+            {
+                doubt.settle();
+                if let Some(settling) = claim.created(pipeline) {
+                    // If it fails the pin may be forgotten at a restart; the pipeline is there.
+                    let _ = settling.await;
+                }
+                return true;
+            }
+        }
+        // Without a name, or its meeting has moved on: a meeting of its own.
+        let Some(room) = self.keeper.registry.room() else { return false };
+        self.claimed(view, Taken::Unnamed { home, charge: charge(), room }).created(pipeline);
+        true
     }
 
     /// Any backend that takes pins, for a call that any can answer.
@@ -292,7 +349,8 @@ impl Placement {
             self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
-        let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
+        let (pins, epoch) = (self.keeper.pins.clone(), pin.epoch);
+        let taken = Taken::Named { meeting: meeting.clone(), epoch, pins };
         let claim = self.claimed(backend, taken);
         // A loss that was handled before the registry knew of us has left us behind.
         if backend.lost.is_cancelled() {

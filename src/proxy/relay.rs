@@ -5,18 +5,23 @@
 //!
 //! Backpressure: while more than `write_buffer_max_bytes` wait for the client, neither its links nor
 //! it are read; while that much waits for a backend, the client is not read. So at most that bound and
-//! one message wait in memory. A socket that takes nothing for `write_timeout` is given up.
+//! one message wait in memory. A socket that takes nothing for `write_timeout` is given up. While the
+//! answer to a `create` waits until its pin is on disk, neither the client nor a link is read.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+
 use super::driver::{Driver, LinkEvent};
 use super::edge::Edge;
-use super::socket::Socket;
+use super::sessions::Desk;
 use super::sockets::Sockets;
+use super::visit::Visit;
+use crate::model::SessionId;
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
 use crate::session::{Input, LinkFailure, LinkNo, Session};
@@ -31,6 +36,9 @@ const MESSAGES_A_TURN: usize = 64;
 /// How long messages of a client that has gone may still wait for a place or a link. A client may
 /// release something and hang up at once; Kurento would do it, so it is not dropped here either.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// How long the session that takes a connection over may take for it.
+const SWAP_MAX: Duration = Duration::from_secs(5);
 
 /// Why a client connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,38 +62,170 @@ enum Taken {
     End(telemetry::LinkFailure),
 }
 
-/// A client connection at work.
+/// A session at work.
 pub(super) struct Relay {
     driver: Driver,
     sockets: Sockets,
+    /// The session, and where other connections of its client are taken in.
+    at: (SessionId, Arc<Desk>),
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Relay {
-    pub(super) fn new(edge: Arc<Edge>, session: Session, client: Socket) -> Self {
+    pub(super) fn new(edge: Arc<Edge>, session: Session, client: Box<Visit>) -> Self {
+        let id = *session.id();
         Self {
+            at: (id, edge.sessions.begin(id)),
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
             stuck_check: None,
         }
     }
 
-    /// Works until the connection ends or `stop` is ready, then closes it and lets go of everything.
+    /// Works until the client is gone for good or `stop` is ready, then closes everything.
     pub(super) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
-        let end = poll_fn(|cx| {
+        let end = loop {
+            let end = self.serve(stop.as_mut()).await;
+            tracing::debug!(session = ?self.driver.session().id(), ?end, "client connection ends");
+            if self.sockets.client.is_none() {
+                // Another session has it now, and may give its own in exchange.
+                if self.swap().await {
+                    continue;
+                }
+                break end;
+            }
+            // Whatever is left then was to wait for longer than anybody should.
+            let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
+            if !self.hold(&end, stop.as_mut()).await {
+                break end;
+            }
+        };
+        let Self { driver, sockets, .. } = self;
+        drop(driver);
+        sockets.close(end).await;
+    }
+
+    /// Serves the client that is there.
+    async fn serve(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> End {
+        poll_fn(|cx| {
             if let Poll::Ready(end) = self.poll(cx) {
                 return Poll::Ready(end);
             }
             stop.as_mut().poll(cx).map(|()| End::Close(1001, "the edge is going away"))
-        });
-        let end = end.await;
-        tracing::debug!(session = ?self.driver.session().id(), ?end, "client connection ends");
-        // Whatever is left then was to wait for longer than anybody should.
-        let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
-        let Self { driver, sockets, .. } = self;
-        drop(driver);
-        sockets.close(end).await;
+        })
+        .await
+    }
+
+    /// The client is gone: waits whether it comes back; says whether it did. Its links stay open for
+    /// a moment, unless it took leave; after that its backends keep the session for some minutes.
+    async fn hold(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
+        let took_leave = matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
+        let hold = self.sockets.edge.hold;
+        let has_something = self.sockets.has_links() && self.driver.session().remains().is_some();
+        if !took_leave && !hold.is_zero() && has_something {
+            self.sockets.close_client(end).await;
+            let back = async {
+                match select(pin!(poll_fn(|cx| self.poll_away(cx))), stop).await {
+                    Either::Left((visit, _)) => Some(visit),
+                    Either::Right(_) => None,
+                }
+            };
+            if let Ok(Some(visit)) = tokio::time::timeout(hold, back).await {
+                self.welcome(visit);
+                return true;
+            }
+        }
+        let left = self.sockets.edge.away(self.driver.session());
+        let (id, desk) = &self.at;
+        match self.sockets.edge.sessions.end(*id, desk, left) {
+            Some(visit) => {
+                self.welcome(visit);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Goes on with the links while the client is away.
+    fn poll_away(&mut self, cx: &mut Context<'_>) -> Poll<Box<Visit>> {
+        for _ in 0..TURNS_MAX {
+            if let Poll::Ready(visit) = self.at.1.poll(cx) {
+                return Poll::Ready(visit);
+            }
+            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
+            is_busy |= self.driver.poll_places(cx);
+            is_busy |= self.poll_links(cx);
+            is_busy |= self.driver.run_events(&mut self.sockets);
+            self.flush_links(cx);
+            if !is_busy && !self.driver.has_events() {
+                self.sockets.flush_counts();
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Goes on with the client on another connection, where it has asked something already.
+    fn welcome(&mut self, mut visit: Box<Visit>) {
+        let waiting = std::mem::take(&mut visit.waiting);
+        let swap = visit.swap.take();
+        self.driver.on_moved(visit.hints.clone(), visit.rules.clone());
+        let old = self.sockets.welcome(visit);
+        if let Some(swap) = swap {
+            swap.give_back(old);
+        }
+        for text in waiting {
+            self.on_client_text(&text);
+        }
+    }
+
+    /// The client is another session's now. If that had one, goes on with it in a session of its own,
+    /// as Kurento leaves a connection whose session another one took; says whether it did.
+    async fn swap(&mut self) -> bool {
+        let (id, desk) = self.at.clone();
+        let edge = self.sockets.edge.clone();
+        let swapped = poll_fn(|cx| desk.poll_swap(cx));
+        let swapped = tokio::time::timeout(SWAP_MAX, swapped).await;
+        edge.sessions.end(id, &desk, None);
+        let Ok(Some(visit)) = swapped else { return false };
+        let session = edge.new_session(visit.hints.clone(), visit.rules.clone());
+        self.driver = Driver::new(edge.clone(), session);
+        self.sockets.client = Some(visit);
+        let id = *self.driver.session().id();
+        self.at = (id, edge.sessions.begin(id));
+        true
+    }
+
+    /// The client wants to go on with another session: gives it to that, or finds out what is left.
+    fn heed_wish(&mut self) -> Result<(), End> {
+        let Some(id) = self.driver.take_wish() else { return Ok(()) };
+        let edge = self.sockets.edge.clone();
+        if let Some(mut visit) = self.sockets.client.take() {
+            visit.waiting = self.driver.take_waiting();
+            visit.swap = Some(self.at.1.clone());
+            match edge.sessions.offer(id, visit) {
+                Ok(()) => return Err(End::Gone),
+                Err(mut visit) => {
+                    self.driver.wait_again(std::mem::take(&mut visit.waiting));
+                    visit.swap = None;
+                    self.sockets.client = Some(visit);
+                }
+            }
+        }
+        self.driver.look_up(id);
+        Ok(())
+    }
+
+    /// Notes that the session has become another.
+    fn follow(&mut self) {
+        let id = *self.driver.session().id();
+        if id != self.at.0 {
+            let edge = &self.sockets.edge;
+            edge.sessions.end(self.at.0, &self.at.1, None);
+            self.at = (id, edge.sessions.begin(id));
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -110,26 +250,44 @@ impl Relay {
 
     /// Does what can be done now; says whether there may be more.
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut is_busy = self.driver.poll_places(cx);
+        let mut is_busy = self.poll_desk(cx);
+        is_busy |= self.driver.poll_settled(cx, &mut self.sockets);
+        is_busy |= self.driver.poll_places(cx);
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
         is_busy |= self.driver.run_events(&mut self.sockets);
+        self.heed_wish()?;
+        self.follow();
+        is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
         is_busy |= self.flush(cx)?;
         self.check_stuck(cx)?;
         Ok(is_busy)
     }
 
+    /// Takes in another connection of the client, if one has come.
+    fn poll_desk(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.at.1.poll(cx) {
+            Poll::Ready(visit) => {
+                self.welcome(visit);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.everybody_has_room() {
+            let waits = self.driver.is_keeping() || self.driver.is_subscribing();
+            if waits || !self.sockets.everybody_has_room() {
                 return Ok(is_busy);
             }
             if self.take_from_client()? {
                 is_busy = true;
                 continue;
             }
-            match self.sockets.client.poll_read(cx) {
+            let Some(socket) = self.sockets.socket() else { return Ok(is_busy) };
+            match socket.poll_read(cx) {
                 Poll::Pending => return Ok(is_busy),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
                 Poll::Ready(Ok(_)) => {}
@@ -140,13 +298,16 @@ impl Relay {
 
     /// Takes one message out of what was read from the client; `false` when there is none.
     fn take_from_client(&mut self) -> Result<bool, End> {
-        let mut decoder = self.sockets.client.lend_decoder();
+        let Some(socket) = self.sockets.socket() else { return Ok(false) };
+        let mut decoder = socket.lend_decoder();
         let taken = match decoder.next() {
             Ok(None) => Ok(false),
             Ok(Some(message)) => self.on_client_message(message).map(|()| true),
             Err(error) => Err(End::Close(error.close_code(), "malformed frame")),
         };
-        self.sockets.client.return_decoder(decoder);
+        if let Some(socket) = self.sockets.socket() {
+            socket.return_decoder(decoder);
+        }
         taken
     }
 
@@ -163,7 +324,9 @@ impl Relay {
             },
             Message::Ping(payload) => {
                 let now = self.sockets.now();
-                self.sockets.client.writer.send(Opcode::Pong, payload, now);
+                if let Some(socket) = self.sockets.socket() {
+                    socket.writer.send(Opcode::Pong, payload, now);
+                }
             }
             Message::Pong(_) => {}
             Message::Close(code, _) => return Err(End::ClosedByClient(code)),
@@ -199,7 +362,7 @@ impl Relay {
     fn read_link(&mut self, cx: &mut Context<'_>, number: LinkNo) -> bool {
         let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
-            if !self.sockets.client_has_room() {
+            if self.driver.is_keeping() || !self.sockets.client_has_room() {
                 return is_busy;
             }
             let Some(taken) = self.take_from_link(number) else { return is_busy };
@@ -263,24 +426,27 @@ impl Relay {
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let now = self.sockets.now();
         let was_full = !self.sockets.everybody_has_room();
-        if let Poll::Ready(Err(_)) = self.sockets.client.poll_flush(cx, now) {
-            return Err(End::Gone);
-        }
+        self.sockets.poll_flush_client(cx)?;
+        self.flush_links(cx);
+        Ok((was_full && self.sockets.everybody_has_room()) || self.driver.has_events())
+    }
+
+    fn flush_links(&mut self, cx: &mut Context<'_>) {
+        let now = self.sockets.now();
         for number in (0..self.sockets.links.len()).map(LinkNo) {
             let Some(socket) = self.sockets.links[number.0].socket() else { continue };
             if let Poll::Ready(Err(_)) = socket.poll_flush(cx, now) {
                 self.cut(number, telemetry::LinkFailure::Io);
             }
         }
-        Ok((was_full && self.sockets.everybody_has_room()) || self.driver.has_events())
     }
 
     /// Goes on without the client until none of its messages waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.driver.session().is_waiting() {
-            let mut is_busy = self.driver.poll_places(cx);
+            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
+            is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
             if !is_busy {
@@ -301,7 +467,7 @@ impl Relay {
         let mut stuck = Vec::new();
         while check.as_mut().poll(cx).is_ready() {
             let now = self.sockets.now();
-            if self.sockets.client.writer.is_stuck(now, timeout) {
+            if self.sockets.socket().is_some_and(|socket| socket.writer.is_stuck(now, timeout)) {
                 return Err(End::Gone);
             }
             let links = self.sockets.links.iter().enumerate();

@@ -1,6 +1,8 @@
-//! The sockets of one client connection: the client's, and those of its links.
+//! The sockets of one session: its client's, while that is there, and those of its links.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,30 +12,48 @@ use super::edge::Edge;
 use super::link::Link;
 use super::relay::End;
 use super::socket::Socket;
+use super::visit::Visit;
 use crate::model::{BackendId, Time};
 use crate::protocol::frame::Opcode;
+use crate::protocol::reply::{FromBackend, peek};
 use crate::session::{LinkFailure, LinkNo};
 use crate::telemetry::{Direction, LocalCounts};
 
 /// How long a client may take to hang up after a close frame.
 const LINGER_MAX: Duration = Duration::from_secs(2);
 
-/// All sockets of a client connection, and what passes through them counted.
+/// All sockets of a session, and what passes through them counted.
 pub(super) struct Sockets {
     pub(super) edge: Arc<Edge>,
-    pub(super) client: Socket,
+    /// None while the client is away.
+    pub(super) client: Option<Box<Visit>>,
     /// By [`LinkNo`].
     pub(super) links: Vec<Link>,
     pub(super) counts: LocalCounts,
+    /// Events that came while the client was away, as many as could wait for it if it were there.
+    kept: VecDeque<String>,
+    kept_bytes: usize,
 }
 
 impl Sockets {
-    pub(super) fn new(edge: Arc<Edge>, client: Socket) -> Self {
-        Self { edge, client, links: Vec::new(), counts: LocalCounts::default() }
+    pub(super) fn new(edge: Arc<Edge>, client: Box<Visit>) -> Self {
+        Self {
+            edge,
+            client: Some(client),
+            links: Vec::new(),
+            counts: LocalCounts::default(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+        }
     }
 
     pub(super) fn now(&self) -> Time {
         self.edge.clock.now()
+    }
+
+    /// The client's socket, while it is there.
+    pub(super) fn socket(&mut self) -> Option<&mut Socket> {
+        self.client.as_mut().map(|client| &mut client.socket)
     }
 
     /// Makes the counts known.
@@ -41,9 +61,13 @@ impl Sockets {
         self.edge.metrics.flush(&mut self.counts);
     }
 
+    fn client_waiting_len(&self) -> usize {
+        self.client.as_ref().map_or(0, |client| client.socket.writer.len())
+    }
+
     /// Whether the client takes more, so that more may be made for it.
     pub(super) fn client_has_room(&self) -> bool {
-        self.client.writer.len() < self.edge.limits.write_buffer_max_bytes
+        self.client_waiting_len() < self.edge.limits.write_buffer_max_bytes
     }
 
     /// Whether the client and every backend take more.
@@ -54,7 +78,45 @@ impl Sockets {
 
     /// Whether anything waits to be written.
     pub(super) fn has_unwritten(&self) -> bool {
-        self.client.writer.len() > 0 || self.links.iter().any(|link| link.waiting_len() > 0)
+        self.client_waiting_len() > 0 || self.links.iter().any(|link| link.waiting_len() > 0)
+    }
+
+    /// Whether any link is open or being opened.
+    pub(super) fn has_links(&self) -> bool {
+        self.links.iter().any(|link| !link.is_closed())
+    }
+
+    /// Flushes the client's socket.
+    pub(super) fn poll_flush_client(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        let now = self.now();
+        let Some(socket) = self.socket() else { return Ok(()) };
+        match socket.poll_flush(cx, now) {
+            Poll::Ready(Err(_)) => Err(End::Gone),
+            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+        }
+    }
+
+    /// The client is back on another connection: it gets the events it missed. Returns the old one,
+    /// if that was still there.
+    pub(super) fn welcome(&mut self, client: Box<Visit>) -> Option<Box<Visit>> {
+        let old = self.client.replace(client);
+        self.kept_bytes = 0;
+        for event in std::mem::take(&mut self.kept) {
+            self.send_to_client(&event);
+        }
+        old
+    }
+
+    /// Closes the client's socket, if it is there.
+    pub(super) async fn close_client(&mut self, end: &End) {
+        let Some(client) = self.client.take() else { return };
+        match end {
+            End::ClosedByClient(code) => client.socket.close(*code, "", LINGER_MAX).await,
+            End::Close(code, reason) => {
+                client.socket.close(Some(*code), reason, LINGER_MAX).await;
+            }
+            End::Gone => {}
+        }
     }
 
     /// Closes the client's socket and the links.
@@ -65,24 +127,32 @@ impl Sockets {
             End::Gone => None,
             End::Close(code, _) => Some(*code),
         };
-        let links = join_all(self.links.into_iter().map(|link| link.close(code)));
-        let client = async {
-            match end {
-                End::ClosedByClient(code) => self.client.close(code, "", LINGER_MAX).await,
-                End::Close(code, reason) => {
-                    self.client.close(Some(code), reason, LINGER_MAX).await;
-                }
-                End::Gone => {}
-            }
-        };
-        tokio::join!(client, links);
+        let links = std::mem::take(&mut self.links);
+        let links = join_all(links.into_iter().map(|link| link.close(code)));
+        tokio::join!(self.close_client(&end), links);
+    }
+
+    /// Keeps an event for a client that is away. An answer is not kept: a client that comes back asks
+    /// again, and Kurento answers the same id the same.
+    fn keep(&mut self, text: &str) {
+        let has_room = self.kept_bytes + text.len() <= self.edge.limits.write_buffer_max_bytes;
+        if has_room && peek(text) == FromBackend::Event {
+            self.kept_bytes += text.len();
+            self.kept.push_back(text.to_owned());
+        }
     }
 }
 
 impl Wires for Sockets {
     fn send_to_client(&mut self, text: &str) {
-        self.counts.on_frame(Direction::ClientOut, text.len());
-        self.client.writer.send(Opcode::Text, text.as_bytes(), self.edge.clock.now());
+        let now = self.edge.clock.now();
+        match &mut self.client {
+            Some(client) => {
+                self.counts.on_frame(Direction::ClientOut, text.len());
+                client.socket.writer.send(Opcode::Text, text.as_bytes(), now);
+            }
+            None => self.keep(text),
+        }
     }
 
     fn send_to_backend(&mut self, link: LinkNo, text: &str) {
@@ -95,7 +165,7 @@ impl Wires for Sockets {
     }
 
     fn open_link(&mut self, number: LinkNo, backend: &BackendId) -> Result<(), LinkFailure> {
-        if number.0 == self.links.len() {
+        while self.links.len() <= number.0 {
             self.links.push(Link::new(Arc::clone(&self.edge)));
         }
         self.links[number.0].open(backend)

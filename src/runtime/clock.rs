@@ -28,11 +28,18 @@ impl Clock {
         u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Seconds since 1970, for what is shown to people or other programs.
+    /// Milliseconds since 1970, for what is shown to people or other programs.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
+    pub fn unix_millis() -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same in whole seconds.
+    #[must_use]
     pub fn unix_seconds() -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+        Self::unix_millis() / 1_000
     }
 }
 

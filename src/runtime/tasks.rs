@@ -1,5 +1,6 @@
-//! Tasks with a name, a stop token and an owner.
+//! Tasks and threads with a name, a stop token and an owner.
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,26 @@ impl Tasks {
             let _guard = guard;
             task.await;
         });
+    }
+
+    /// Starts `work` on a thread of its own, because it blocks: vital like [`Self::spawn_vital`], and
+    /// awaited like a task. It hears of the stop by other means than a token.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn spawn_thread(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        // Dropped in this order: whoever awaited the thread knows then how it ended.
+        let guard = (Vital { name, tasks: self.clone() }, self.tracker.token());
+        let span = tracing::error_span!("task", name);
+        let work = move || {
+            let _guard = guard;
+            span.in_scope(work);
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
     }
 
     /// The token that tells tasks to stop.
@@ -101,5 +122,18 @@ mod tests {
         tasks.stop();
         assert!(tasks.join(Duration::from_secs(20)).await);
         assert_eq!(tasks.ended_unasked(), None);
+    }
+
+    #[tokio::test]
+    async fn a_thread_is_awaited_and_its_end_unasked_is_a_fault() {
+        let tasks = Tasks::new();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let work = move || assert!(released.recv().is_err(), "nobody sends");
+        tasks.spawn_thread("thread", work).unwrap();
+        tasks.tracker.close();
+        assert_eq!(tasks.tracker.len(), 1);
+        drop(release);
+        assert!(tasks.join(Duration::from_secs(20)).await);
+        assert_eq!(tasks.ended_unasked(), Some("thread"));
     }
 }

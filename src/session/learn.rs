@@ -46,7 +46,8 @@ impl Session {
         out.push(Output::RelayToClient);
     }
 
-    /// `value` is the raw value of the answer to a `create`; none if that failed.
+    /// `value` is the raw value of the answer to a `create`; none if that failed. A pipeline that is
+    /// known was not made now: Kurento repeats its answer to an id used again within 20 seconds.
     fn learn_created(
         &mut self,
         link: LinkNo,
@@ -56,16 +57,17 @@ impl Session {
     ) {
         let object = value.and_then(Text::of).map(Text::decode);
         match object.and_then(|object| PipelineId::parse(&object)) {
-            Some(pipeline) => {
+            Some(pipeline) if !self.pipelines.contains_key(&pipeline) => {
                 out.push(Output::Created(ticket, pipeline));
                 self.know(pipeline, link, out);
             }
-            None => out.push(Output::NotCreated(ticket)),
+            Some(_) | None => out.push(Output::NotCreated(ticket)),
         }
     }
 
     fn learn_released(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
         self.pipelines.remove(&pipeline);
+        self.manager.on_released(pipeline);
         out.push(Output::Released(pipeline));
     }
 

@@ -16,6 +16,7 @@ impl Session {
             self.forget_pipelines_of(link, out);
         }
         let phase = std::mem::replace(&mut self.links[link.0].phase, Phase::Closed);
+        self.links[link.0].had_earlier |= matches!(phase, Phase::Open { .. });
         if failure == LinkFailure::Cut && matches!(phase, Phase::Open { is_tied: true, .. }) {
             self.reopen(link, out);
         }
@@ -39,9 +40,13 @@ impl Session {
     /// there: an open link keeps it alive, and events come by it. Only a link that was once tied is
     /// reopened, so that a backend which cuts every link is not dialled without end.
     fn reopen(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        if self.pipelines.values().all(|at| *at != link) {
-            return;
+        if self.pipelines.values().any(|at| *at == link) {
+            self.tie(link, out);
         }
+    }
+
+    /// Opens a link with a call of the edge's own that ties it to the session.
+    pub(super) fn tie(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;

@@ -2,11 +2,12 @@
 
 use super::admit::send;
 use super::calls::{Call, CallId, Learn};
+use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
-use crate::model::{BackendId, PipelineId};
+use crate::model::{BackendId, PipelineId, SessionId};
 use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -54,6 +55,9 @@ impl<'a> Going<'a> {
 
 impl Session {
     pub(super) fn on_client(&mut self, text: &str, out: &mut Vec<Output>) {
+        if self.wait_behind(text, out) {
+            return;
+        }
         match parse_request(text, self.bounds.depth_max) {
             Ok(request) => {
                 let going = Going::at_hand(text, request);
@@ -104,6 +108,9 @@ impl Session {
                 let session = self.is_told.then_some(&self.id);
                 out.push(Output::Answer(*method, answer::pong(id, session)));
             }
+            Method::Connect | Method::KeepAlive if self.is_closed => {
+                return Err(Failure::invalid_session());
+            }
             Method::Connect => {
                 self.is_told = true;
                 let text = answer::connected(id, &self.server_id, &self.id);
@@ -128,9 +135,29 @@ impl Session {
         Ok(())
     }
 
-    /// A session that is not this connection's does not exist for it.
-    fn route_foreign(&self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
-        let Request { id, method, .. } = going.request;
+    /// A session that is not this connection's: one that it can go on with, or none for it.
+    fn route_foreign(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+        let Request { id, method, params } = going.request;
+        let other = params.session_id.and_then(Text::of).map(Text::decode);
+        let other = other.and_then(|other| SessionId::parse(&other));
+        match other {
+            Some(other) if self.is_bare() && asks_for_session(method) => {
+                self.resume(other, going.text, out)
+            }
+            _ => Self::answer_foreign((id, method), out),
+        }
+    }
+
+    /// Answers the message that named a session which nobody knows.
+    pub(super) fn refuse_foreign(&self, text: &str, out: &mut Vec<Output>) {
+        let request =
+            parse_request(text, self.bounds.depth_max).expect("it was read before it had to wait");
+        if let Err(failure) = Self::answer_foreign((request.id, request.method), out) {
+            out.push(Output::Refuse(request.id.to_owned(), failure));
+        }
+    }
+
+    fn answer_foreign((id, method): (&str, Method), out: &mut Vec<Output>) -> Result<(), Failure> {
         let text = match method {
             Method::Ping => answer::pong(id, None),
             Method::CloseSession => answer::closed(id),
@@ -161,10 +188,16 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
         let Some(object) = going.request.params.object_text() else {
-            return Err(Failure::bad_parameter("'object' parameter is required"));
+            return Err(Failure::bad_parameter(match going.request.params.object {
+                None => "'object' parameter is required",
+                Some(_) => "'object' parameter should be a string",
+            }));
         };
         if object == MANAGER {
-            return self.route_to_manager(going, out);
+            return match self.ask_manager(&going.request, out)? {
+                true => Ok(()),
+                false => self.route_anywhere(going, out),
+            };
         }
         let Some(pipeline) = PipelineId::parse(&object) else {
             let failure = Failure::object_not_found(&object);
@@ -178,31 +211,6 @@ impl Session {
             _ => Learn::Nothing,
         };
         self.route_to_pipeline(going, (pipeline, &object), learn, out)
-    }
-
-    fn route_to_manager(
-        &mut self,
-        going: &Going<'_>,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Failure> {
-        let Request { id, method, params } = &going.request;
-        let is_get_info = || params.operation.and_then(Text::of).is_some_and(|o| o.is("getInfo"));
-        match method {
-            Method::Describe => {
-                self.is_told = true;
-                out.push(Output::Answer(*method, answer::described_manager(id, &self.id)));
-            }
-            Method::Invoke if is_get_info() => {
-                self.is_told = true;
-                out.push(Output::ServerInfo((*id).to_owned()));
-            }
-            // It would end the manager subscriptions of everybody.
-            Method::Release => {
-                return Err(Failure::unexpected("the server manager cannot be released"));
-            }
-            _ => self.route_anywhere(going, out)?,
-        }
-        Ok(())
     }
 
     fn route_to_pipeline(
@@ -257,7 +265,11 @@ impl Session {
     ) {
         if let Some(backend) = backend {
             let link = self.link_to(backend);
-            self.know(pipeline, link, out);
+            if self.pipelines.contains_key(&pipeline) {
+                out.push(Output::Unheld(pipeline)); // its use is noted already
+            } else {
+                self.know(pipeline, link, out);
+            }
         }
         let (found, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
@@ -419,10 +431,12 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
-        if let Link { backend, phase: Phase::Open { is_tied, calls } } = &mut self.links[link.0] {
+        if let Link { backend, had_earlier, phase: Phase::Open { is_tied, calls } } =
+            &mut self.links[link.0]
+        {
             let blocks = call.learn.blocks();
             calls.push(call);
-            let text = if !*is_tied && needs_session {
+            let text = if needs_session && (*had_earlier || !*is_tied) {
                 Some(complete(going.text, opening, &self.id))
             } else {
                 (!going.is_at_hand).then(|| going.text.to_owned())
@@ -436,7 +450,7 @@ impl Session {
         let held = Held { waiting, opening, call };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
-            Link { backend, phase } => {
+            Link { backend, phase, .. } => {
                 out.push(Output::OpenLink(link, backend.clone()));
                 *phase = Phase::Opening(vec![held]);
             }
@@ -483,14 +497,21 @@ impl Session {
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.
+        let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
+            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+                to_hold += going.text.len();
+            }
         }
+        self.check_held(to_hold)?;
+        self.manager.end_all(out);
         let key = self.next_ticket();
         let unanswered = links.len();
         for link in links {
             self.forward(going, link, going.call(Learn::Closed(key, link)), out)?;
         }
+        self.is_closed = true;
         let call = CallId::new(going.request.id);
         let releases = going.request.params.release == Some("true");
         self.closings.insert(key, Closing { call, releases, unanswered });

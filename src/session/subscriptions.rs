@@ -11,7 +11,7 @@ use std::ops::RangeInclusive;
 use crate::model::PipelineId;
 
 /// All of them, those to one object and to what is inside it side by side.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Subscriptions(BTreeSet<(Target, u64)>);
 
 /// What is subscribed to: an object in a pipeline. Each step of its id is a hash, as is the id of a

@@ -117,7 +117,10 @@ fn a_library_starts_up_without_any_backend() {
     let session = case.session.id().to_string();
     assert_eq!(described["result"]["sessionId"], session);
     let info = request(2, "invoke", &json!({"object": MANAGER, "operation": "getInfo"}));
-    assert_eq!(case.handle(Input::FromClient(&info)), [Output::ServerInfo("2".into())]);
+    assert_eq!(
+        case.handle(Input::FromClient(&info)),
+        [Output::Manager("2".into(), ManagerCall::GetInfo)]
+    );
     let pong = case.answered(&request(3, "ping", &json!({})));
     assert_eq!(pong["result"], json!({"sessionId": session, "value": "pong"}));
     let alive = case.answered(&request(4, "keepAlive", &json!({"sessionId": session})));
@@ -418,6 +421,57 @@ fn every_bound_answers_the_call_that_would_cross_it() {
     let mut case = Case::with(Bounds { pipelines_max: 1, ..bounds() });
     case.create(1, A, "a");
     assert_eq!(case.answered(&describe(2, B))["error"]["code"], 40009);
+}
+
+#[test]
+fn a_bound_holds_for_what_waits_too() {
+    let mut case = Case::with(Bounds { calls_max: 2, ..bounds() });
+    case.handle(Input::FromClient(&request(1, "create", &json!({"type": "MediaPipeline"}))));
+    case.handle(Input::Placed(Ticket(1), Ok(backend("a"))));
+    let anywhere = |id| request(id, "create", &json!({"type": "PassThrough"}));
+    assert_eq!(case.handle(Input::FromClient(&anywhere(2))), [], "waits for the link");
+    assert_eq!(case.answered(&anywhere(3))["error"]["code"], 40009);
+
+    let mut case = Case::with(Bounds { pipelines_max: 2, ..bounds() });
+    let creates = vec![json!({"method": "create", "params": {"type": "MediaPipeline"}}); 2];
+    let two = |id| request(id, "transaction", &json!({"operations": creates}));
+    case.handle(Input::FromClient(&two(1)));
+    for ticket in 1..=2 {
+        case.handle(Input::Placed(Ticket(ticket), Ok(backend("a"))));
+    }
+    case.handle(Input::LinkOpened(LinkNo(0)));
+    assert_eq!(case.answered(&two(2))["error"]["code"], 40009, "two are being made");
+    case.handle(Input::FromBackend(LinkNo(0), r#"{"id":1,"jsonrpc":"2.0","error":{}}"#));
+    assert!(matches!(case.handle(Input::FromClient(&two(3))), [Output::Place(..)]));
+}
+
+#[test]
+fn a_session_is_closed_everywhere_or_nowhere() {
+    let text = request(3, "closeSession", &json!({}));
+    let room_for_one = describe(1, A).len() * 2 + text.len() + 1;
+    let mut case = Case::with(Bounds { held_max_bytes: room_for_one, ..bounds() });
+    for (object, at) in [(A, "a"), (B, "b")] {
+        case.handle(Input::FromClient(&describe(1, object)));
+        case.handle(Input::Located(pipeline(object), Some(backend(at))));
+    }
+    case.answered(r#"{"jsonrpc":"2.0","id":2,"method":"connect"}"#);
+    assert_eq!(case.answered(&text)["error"]["code"], 40009, "one would fit, both do not");
+    let sent = case.handle(Input::LinkOpened(LinkNo(0)));
+    assert!(matches!(sent, [Output::ToBackend(..)]), "{sent:?}");
+}
+
+#[test]
+fn a_pipeline_told_twice_is_in_use_once() {
+    let mut case = case();
+    let link = case.create(1, A, "a");
+    case.handle(Input::FromClient(&request(1, "create", &json!({"type": "MediaPipeline"}))));
+    case.handle(Input::Placed(Ticket(2), Ok(backend("a"))));
+    let again = success(1, &json!(A));
+    let given_back = [Output::NotCreated(Ticket(2)), Output::RelayToClient];
+    assert_eq!(case.handle(Input::FromBackend(link, &again)), given_back);
+    let located = Input::Located(pipeline(A), Some(backend("a")));
+    assert_eq!(case.handle(located), [Output::Unheld(pipeline(A))]);
+    assert_eq!(case.session.pipelines().count(), 1);
 }
 
 #[test]

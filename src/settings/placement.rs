@@ -1,26 +1,79 @@
 //! `[pins]` and `[placement]`: where meetings go and how long they stay.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Legs;
 
-use super::declare::{Keys, Section};
+use super::declare::{Keys, Kind, Section};
+use super::field::Parsed;
 
-/// How long meetings stay pinned: `[pins]`.
+/// Where pins are kept and how long: `[pins]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PinSettings {
+    /// What keeps the pins.
+    pub store: StoreKind,
+    /// Directory of what outlives the process; one edge alone uses it.
+    pub state_dir: PathBuf,
+    /// What becomes of a new named meeting while the store cannot write.
+    pub when_away: WhenAway,
     /// Time a pin outlives the last socket and pipeline of its meeting.
     pub grace: Duration,
     /// Pins kept at most; beyond it no meeting is placed.
     pub pins_max: usize,
 }
 
+/// What keeps the pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// One file in the state directory: a restart forgets nothing.
+    Disk,
+    /// The process alone: a restart forgets all pins.
+    Memory,
+}
+
+/// What becomes of a new named meeting while the store cannot write. Those it knows go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAway {
+    /// It is refused.
+    Refuse,
+    /// It is pinned all the same; a restart before the store can write again forgets it.
+    Serve,
+}
+
 impl Section for PinSettings {
     fn example() -> Self {
-        Self { grace: Duration::from_secs(60), pins_max: 2_000_000 }
+        Self {
+            store: StoreKind::Disk,
+            state_dir: PathBuf::from("pinfold-state"),
+            when_away: WhenAway::Refuse,
+            grace: Duration::from_secs(60),
+            pins_max: 2_000_000,
+        }
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
+        keys.choice(
+            "store",
+            &mut self.store,
+            &[("disk", StoreKind::Disk), ("memory", StoreKind::Memory)],
+            "Where pins are kept: in a file in state_dir, so that a restart splits no meeting, or in \
+             memory, which a restart forgets.",
+        );
+        keys.value(
+            "state_dir",
+            &mut Parsed::path(&mut self.state_dir),
+            Kind::Text("the path of a directory"),
+            "Directory on a local disk of what outlives the process, created if it is not there. \
+             Relative to this file. Each edge needs one of its own. Not used with store = \"memory\".",
+        );
+        keys.choice(
+            "when_away",
+            &mut self.when_away,
+            &[("refuse", WhenAway::Refuse), ("serve", WhenAway::Serve)],
+            "A new named meeting while the store cannot write: refuse it with error 40009, or serve \
+             it, though a restart may then split it. Meetings that are pinned already always go on.",
+        );
         keys.integer(
             "grace_ms",
             &mut self.grace,

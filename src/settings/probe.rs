@@ -16,6 +16,8 @@ pub struct ProbeSettings {
     pub timeout: Duration,
     /// Time from a failed probe to the next.
     pub retry: Duration,
+    /// Time between two measurements of one backend.
+    pub sample: Duration,
     /// Probes failed in a row that eject a backend.
     pub eject_after: NonZeroU32,
     /// Probes passed in a row that readmit it.
@@ -29,6 +31,7 @@ impl Section for ProbeSettings {
             jitter_percent: 20,
             timeout: Duration::from_millis(1_500),
             retry: Duration::from_millis(200),
+            sample: Duration::from_secs(10),
             eject_after: const { NonZeroU32::new(3).expect("not zero") },
             readmit_after: const { NonZeroU32::new(2).expect("not zero") },
         }
@@ -58,6 +61,12 @@ impl Section for ProbeSettings {
             &mut self.retry,
             ("ms", 10..=10_000),
             "Time from a failed probe to the next.",
+        );
+        keys.integer(
+            "sample_ms",
+            &mut self.sample,
+            ("ms", 100..=3_600_000),
+            "Time between two measurements of a backend's processors and memory, after a probe.",
         );
         keys.integer(
             "eject_after",

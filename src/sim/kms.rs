@@ -158,6 +158,12 @@ impl Kms {
         &self.server.id
     }
 
+    /// What is wrong with this server.
+    #[must_use]
+    pub const fn faults(&self) -> &Faults {
+        &self.server.faults
+    }
+
     /// What is wrong with this server, to change it. Call `tick` afterwards: one that hung has much
     /// to do.
     pub fn faults_mut(&mut self) -> &mut Faults {
@@ -297,8 +303,9 @@ impl Kms {
         }
     }
 
-    /// Whether an I/O thread is free to run a request.
-    fn can_run(&self) -> bool {
+    /// Whether an I/O thread is free to run a request. If not, nothing at all is answered.
+    #[must_use]
+    pub fn can_run(&self) -> bool {
         self.threads.held() < self.server.settings.io_threads
             && !self.server.faults.hangs()
             && self.life == Life::Runs
@@ -313,7 +320,6 @@ impl Kms {
             return self.cut(conn, out);
         };
         self.server.now = now;
-        self.server.faults.on_request();
         let (answer, key) = self.answer(now, &mut request);
         if self.server.is_dead {
             return out.push(KmsOutput::Die);
@@ -367,6 +373,7 @@ impl Kms {
 
     /// Ties the connection, keeps the answer, and sends it before or after its events.
     fn finish(&mut self, now: Time, done: Done, out: &mut Vec<KmsOutput>) {
+        self.server.faults.on_answer();
         let Done { conn, answer, key, raised } = done;
         let mut raised = self.without_lost(raised);
         if let Some(known) = self.conns.get_mut(&conn) {

@@ -80,7 +80,7 @@ impl World {
             0..8 => (What::Other, r#""method":"ping","params":{}"#.to_owned()),
             8..14 => (What::Other, r#""method":"connect","params":{}"#.to_owned()),
             14..17 => (What::Other, invoke("manager_ServerManager", "getInfo", "{}")),
-            17..20 => (What::Other, invoke("manager_ServerManager", "getCpuCount", "{}")),
+            17..20 => (What::Other, invoke("manager_ServerManager", "getMetadata", "{}")),
             20..38 => self.create(client),
             38..42 => self.create_in_transaction(client),
             42..43 => {
@@ -252,6 +252,7 @@ impl World {
             process: link.far.map(|(process, _)| process),
             conn: link.conn,
             is_released: call.number <= ledger.closed_after,
+            is_told: false,
             elements: Vec::new(),
         };
         check::one_backend(self, &fact);

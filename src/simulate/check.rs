@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 
 use super::edge::EdgeSim;
+use super::network::ConnNo;
 use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
 use crate::model::{Legs, MeetingName};
 use crate::pins::{Pin, PinStore};
@@ -50,6 +51,27 @@ pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
                 old.id, old.backend, new.id, new.backend
             )
         });
+    }
+}
+
+/// The client is sent the id of a new pipeline when its pin is settled, not before.
+pub(super) fn only_settled_is_told(world: &mut World, conn: ConnNo, text: &str) {
+    let is_new = |fact: &&mut PipelineFact| {
+        fact.conn == conn
+            && !fact.is_told
+            && !fact.is_released
+            && text.contains(&fact.id.to_string())
+    };
+    let Some(fact) = world.pipelines.values_mut().find(is_new) else { return };
+    fact.is_told = true;
+    let (Some(meeting), edge, backend) = (&fact.meeting, &world.edges[fact.edge], fact.backend)
+    else {
+        return;
+    };
+    let Some(pin) = pin_of(edge, meeting) else { return };
+    if pin.backend == world.backends[backend].id && !edge.store.is_settled(pin.epoch) {
+        let meeting = meeting.clone();
+        world.complain(|| format!("a client is told of {meeting} before its pin is settled"));
     }
 }
 

@@ -15,7 +15,7 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{BlockingCalls, Edge, Placement};
+use crate::proxy::{BlockingCalls, Edge, Manager, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -23,6 +23,9 @@ use crate::telemetry::Metrics;
 
 /// After that time nothing is left of what was lost, however long the store was away.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
+
+/// How long a session is remembered whose client is away.
+pub(super) const KEEP: Duration = Duration::from_secs(20);
 
 /// What all edges of a world have in common.
 #[derive(Clone, Debug)]
@@ -103,6 +106,10 @@ impl EdgeSim {
             fleet: handle,
             blocking: BlockingCalls::new(usize::MAX),
             placement,
+            sessions: Arc::new(Sessions::new(KEEP, 1_000)),
+            asker: None,
+            hold: Duration::ZERO,
+            manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),

@@ -20,6 +20,9 @@ use crate::sim::kms::{ConnId, KmsOutput};
 /// How long an edge waits for what a client that has gone has asked. As the relay does.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
+/// How long something that may not be read yet waits to be looked at again.
+const KEPT_PAUSE: Duration = Duration::from_millis(1);
+
 /// What a driver sent, in order.
 #[derive(Default)]
 struct Outbox(Vec<Sent>);
@@ -97,17 +100,42 @@ impl World {
                 let Some(driver) = self.conns.get_mut(&conn).and_then(|c| c.driver.as_mut()) else {
                     continue;
                 };
+                let has_settled = driver.is_keeping() && self.settles(conn);
+                let Some(driver) = self.conns.get_mut(&conn).and_then(|c| c.driver.as_mut()) else {
+                    continue;
+                };
                 if driver.poll_places(&mut context) || driver.has_events() {
                     self.drive(conn, None, |driver, out| {
                         driver.run_events(out);
                     });
                     is_busy = true;
                 }
+                is_busy |= has_settled;
             }
             if !is_busy {
                 return;
             }
         }
+    }
+
+    /// Sends what a driver has kept, if it may be sent now; says whether it may.
+    fn settles(&mut self, conn: ConnNo) -> bool {
+        let mut has_settled = false;
+        self.drive(conn, None, |driver, out| {
+            let mut context = Context::from_waker(Waker::noop());
+            has_settled = driver.poll_settled(&mut context, out);
+        });
+        has_settled
+    }
+
+    /// Has something wait if a driver keeps what it has for its client; says whether it does.
+    fn waits(&mut self, conn: ConnNo, happening: Happening) -> bool {
+        let driver = self.conns.get(&conn).and_then(|known| known.driver.as_ref());
+        let is_keeping = driver.is_some_and(Driver::is_keeping);
+        if is_keeping {
+            self.after(KEPT_PAUSE, happening);
+        }
+        is_keeping
     }
 
     /// Has a driver do something, and sends what it says. `event` is the one at hand, if any.
@@ -139,6 +167,7 @@ impl World {
 
     fn send_to_client(&mut self, conn: ConnNo, message: ToClient) {
         self.note(|| format!("   to client of {conn:?}: {}", message.text));
+        check::only_settled_is_told(self, conn, &message.text);
         let (now, delay) = (self.now(), self.delay());
         let Some(known) = self.conns.get_mut(&conn).filter(|known| known.is_open) else { return };
         let at = known.down.push(now, delay, message);
@@ -148,8 +177,21 @@ impl World {
     fn send_to_backend(&mut self, conn: ConnNo, number: LinkNo, text: String) {
         let link = self.conns[&conn].links.get(number.0).copied().flatten();
         let Some(id) = link.filter(|id| self.links[id].phase == LinkPhase::Open) else { return };
+        if text.contains("pinfold-withdraw") {
+            self.tally.withdrawn += 1;
+            self.on_withdrawn(&text);
+        }
         self.note(|| format!("   over {id:?}: {text}"));
         self.push_up(id, Up::Text(text));
+    }
+
+    /// An edge destroys a pipeline that its client never heard of.
+    fn on_withdrawn(&mut self, text: &str) {
+        if let Some((_, fact)) =
+            self.pipelines.iter_mut().find(|(id, _)| text.contains(id.as_str()))
+        {
+            fact.is_released = true;
+        }
     }
 
     fn push_up(&mut self, id: LinkId, up: Up) {
@@ -235,6 +277,9 @@ impl World {
     }
 
     fn edge_reads(&mut self, conn: ConnNo) {
+        if self.waits(conn, Happening::EdgeReads(conn)) {
+            return;
+        }
         let Some(known) = self.conns.get_mut(&conn) else { return };
         match known.up.pop() {
             None => {}
@@ -352,6 +397,10 @@ impl World {
     }
 
     fn edge_reads_link(&mut self, id: LinkId) {
+        let Some(conn) = self.links.get(&id).map(|link| link.conn) else { return };
+        if self.waits(conn, Happening::EdgeReadsLink(id)) {
+            return;
+        }
         let Some(link) = self.links.get_mut(&id) else { return };
         let Some(down) = link.down.pop() else { return };
         let (conn, number, is_open) = (link.conn, link.number, link.phase == LinkPhase::Open);

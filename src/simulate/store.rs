@@ -1,10 +1,11 @@
 //! The pin store as an edge reaches it: slow, sometimes away.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
 use super::Bug;
 use super::time::VirtualClock;
@@ -16,19 +17,25 @@ use crate::runtime::Timer;
 /// Microseconds that the store takes to do something, at most.
 const LATENCY_MAX_MICROS: usize = 3_000;
 
+/// Microseconds that a pin takes to settle, at most: longer than most round trips.
+const SETTLE_MAX_MICROS: usize = 60_000;
+
 /// A [`MemoryStore`] behind a slow connection.
 pub(super) struct SlowStore {
     pub(super) pins: MemoryStore,
     clock: VirtualClock,
     fleet: FleetHandle,
     bug: Option<Bug>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 struct Inner {
     draws: Draws,
     away_until: Time,
     complaint: Option<String>,
+    /// The highest epoch that somebody asked for, and those that are not settled.
+    last_epoch: u64,
+    unsettled: BTreeSet<u64>,
 }
 
 impl SlowStore {
@@ -38,13 +45,25 @@ impl SlowStore {
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
-        let inner = Inner { draws, away_until: Time::ZERO, complaint: None };
-        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner: Mutex::new(inner) }
+        let inner = Inner {
+            draws,
+            away_until: Time::ZERO,
+            complaint: None,
+            last_epoch: 0,
+            unsettled: BTreeSet::new(),
+        };
+        let inner = Arc::new(Mutex::new(inner));
+        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner }
     }
 
     /// Does not answer until `until`.
     pub(super) fn go_away(&self, until: Time) {
         self.lock().away_until = until;
+    }
+
+    /// Whether the pin of `epoch` outlives the edge.
+    pub(super) fn is_settled(&self, epoch: u64) -> bool {
+        !self.lock().unsettled.contains(&epoch)
     }
 
     /// What was asked of it that must not be asked.
@@ -153,5 +172,39 @@ impl PinStore for SlowStore {
         epoch: u64,
     ) -> BoxFuture<'a, Result<bool, PinError>> {
         self.do_unpin(meeting, epoch).boxed()
+    }
+
+    /// Some pins settle at once, others later or, while the store is away, not at all.
+    fn settled(&self, epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
+        let wait = self.lock().settling(epoch);
+        if self.bug == Some(Bug::EarlyAnswer) || wait.is_zero() {
+            return ready(Ok(())).boxed();
+        }
+        let (inner, clock) = (self.inner.clone(), self.clock.clone());
+        let settling = async move {
+            clock.sleep(wait).await;
+            let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            if inner.away_until > clock.now() {
+                return Err(PinError::Away);
+            }
+            inner.unsettled.remove(&epoch);
+            Ok(())
+        };
+        settling.boxed()
+    }
+}
+
+impl Inner {
+    /// How long the pin of `epoch` takes to settle from now: none if it has.
+    fn settling(&mut self, epoch: u64) -> Duration {
+        let is_new = epoch > self.last_epoch;
+        self.last_epoch = self.last_epoch.max(epoch);
+        if is_new && self.draws.below(2) == 0 {
+            self.unsettled.insert(epoch);
+        }
+        if !self.unsettled.contains(&epoch) {
+            return Duration::ZERO;
+        }
+        Duration::from_micros(1 + self.draws.below(SETTLE_MAX_MICROS) as u64)
     }
 }

@@ -43,6 +43,11 @@ fn a_pin_that_outlives_its_process_is_found() {
 }
 
 #[test]
+fn an_answer_before_its_pin_is_settled_is_found() {
+    finds(Bug::EarlyAnswer, &["before its pin is settled"]);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));

@@ -131,6 +131,8 @@ pub(super) struct PipelineFact {
     pub(super) conn: ConnNo,
     /// Somebody has asked for its end.
     pub(super) is_released: bool,
+    /// Its client has been sent its id.
+    pub(super) is_told: bool,
     pub(super) elements: Vec<String>,
 }
 
@@ -314,6 +316,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             jitter_percent: 20,
             timeout: Duration::from_millis(1_500),
             retry: Duration::from_millis(200),
+            sample: Duration::from_secs(10),
             eject_after: three,
             readmit_after: two,
         },

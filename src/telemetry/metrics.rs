@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::model::{BackendId, Legs};
+use crate::model::{BackendId, Legs, Usage};
 
+use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
     ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, Label, LinkFailure,
@@ -53,27 +52,15 @@ struct Values {
     bytes: PerLabel<Direction, Counter>,
     local_answers: PerLabel<LocalAnswer, Counter>,
     strays: Counter,
+    events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
     choices: PerLabel<ChoiceReason, Counter>,
     probes: PerLabel<ProbeOutcome, Counter>,
     backends: PerLabel<HealthLabel, Gauge>,
-    backend_load: Family<BackendLabel, Gauge>,
-    backend_capacity: Family<BackendLabel, Gauge>,
+    of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
-}
-
-/// The one label that is text: bounded, because backends come from the config file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BackendLabel {
-    backend: String,
-}
-
-impl BackendLabel {
-    fn of(backend: &BackendId) -> Self {
-        Self { backend: backend.as_str().to_owned() }
-    }
 }
 
 /// Something open that a gauge counts until this is dropped.
@@ -159,6 +146,11 @@ impl Metrics {
         self.0.values.strays.inc();
     }
 
+    /// Counts events of the manager that a client did not get because it took too few.
+    pub fn on_events_dropped(&self, count: u64) {
+        self.0.values.events_dropped.inc_by(count);
+    }
+
     /// Shows the number of pins.
     pub fn set_pins(&self, count: usize) {
         self.0.values.pins.set(signed(count));
@@ -182,16 +174,17 @@ impl Metrics {
 
     /// Shows load and capacity of a backend of the config file.
     pub fn set_backend_load(&self, backend: &BackendId, load: Legs, capacity: Legs) {
-        let label = BackendLabel::of(backend);
-        self.0.values.backend_load.get_or_create(&label).set(load.0.into());
-        self.0.values.backend_capacity.get_or_create(&label).set(capacity.0.into());
+        self.0.values.of_backends.set_load(backend, load, capacity);
+    }
+
+    /// Shows what a backend of the config file has measured of itself; what is not known is not shown.
+    pub fn set_backend_usage(&self, backend: &BackendId, usage: Usage) {
+        self.0.values.of_backends.set_usage(backend, usage);
     }
 
     /// Forgets a backend that is no longer in the config file.
     pub fn forget_backend(&self, backend: &BackendId) {
-        let label = BackendLabel::of(backend);
-        self.0.values.backend_load.remove(&label);
-        self.0.values.backend_capacity.remove(&label);
+        self.0.values.of_backends.forget(backend);
     }
 }
 
@@ -215,23 +208,17 @@ impl Values {
             bytes: counters(r, "bytes", "Payload of these messages in bytes"),
             local_answers: counters(r, "local_answers", "Requests answered without a backend"),
             strays: counter(r, "strays", "Messages of backends that answered no call"),
+            events_dropped: counter(
+                r,
+                "manager_events_dropped",
+                "Events of the server manager that clients were too slow for",
+            ),
             errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
             pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
             backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
-            backend_load: register(
-                r,
-                "backend_load_legs",
-                "Load promised to the meetings of a backend",
-                Family::default(),
-            ),
-            backend_capacity: register(
-                r,
-                "backend_capacity_legs",
-                "Load a backend can bear",
-                Family::default(),
-            ),
+            of_backends: BackendGauges::register(r),
             placement: register(
                 r,
                 "placement_seconds",
@@ -362,6 +349,9 @@ mod tests {
         metrics.set_backend_load(&backend, Legs(12), Legs(400));
         metrics.set_backends(HealthLabel::Healthy, 3);
         metrics.set_pins(7);
+        let usage = Usage { cpu_count: Some(8), cpu_percent: Some(12.5), memory_kb: Some(2) };
+        metrics.set_backend_usage(&backend, usage);
+        metrics.on_events_dropped(5);
         assert_shows(
             &metrics,
             &[
@@ -369,6 +359,10 @@ mod tests {
                 "pinfold_backend_capacity_legs{backend=\"kms-a\"} 400",
                 "pinfold_backends{health=\"healthy\"} 3",
                 "pinfold_pins 7",
+                "pinfold_backend_cpu_count{backend=\"kms-a\"} 8",
+                "pinfold_backend_cpu_percent{backend=\"kms-a\"} 12.5",
+                "pinfold_backend_memory_bytes{backend=\"kms-a\"} 2048",
+                "pinfold_manager_events_dropped_total 5",
             ],
         );
         metrics.forget_backend(&backend);

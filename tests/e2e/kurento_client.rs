@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::e2e::harness::{Edge, KmsSim, Process};
+use crate::e2e::harness::{Edge, KmsSim, Process, wait_for};
 
 /// A script that runs.
 struct Script(Process);
@@ -130,7 +130,7 @@ async fn a_backend_killed_in_the_middle_costs_its_own_meetings_only() {
     }
     assert!(!lost.is_empty() && lost.len() < 9, "{lost:?}");
 
-    sims[0].process.signal("STOP");
+    sims[0].process.freeze().await;
     script.tell(&json!(lost));
     assert!(script.reports("waiting").await["calls"].as_u64().unwrap() > 0);
     sims[0].process.signal("KILL");
@@ -142,4 +142,32 @@ async fn a_backend_killed_in_the_middle_costs_its_own_meetings_only() {
     script.tell(&json!("leave"));
     script.ends_well().await;
     sims[0].process.exited().await;
+}
+
+#[tokio::test]
+async fn the_server_manager_speaks_for_the_whole_fleet() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let measured = || async {
+        let backends = edge.backends().await;
+        backends.iter().all(|one| one["memory_kb"].is_u64()).then_some(backends)
+    };
+    let backends = wait_for("all backends are measured", measured).await;
+    let mut script = Script::start("manager.js", &edge.url);
+    let report = script.reports("asked").await;
+
+    let mut on_a = 0;
+    for pipeline in texts(&report["pipelines"]) {
+        let (a, b) = (sims[0].has(pipeline).await, sims[1].has(pipeline).await);
+        assert!(a != b, "{pipeline} is on one backend");
+        on_a += usize::from(a);
+    }
+    assert!((1..8).contains(&on_a), "both backends were heard: {on_a} of 8 on one");
+    let sum = |member: &str| backends.iter().map(|one| one[member].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(report["usage"]["cpuCount"], sum("cpu_count"));
+    assert!(report["usage"]["usedMemory"].as_u64().unwrap() >= sum("memory_kb"));
+    assert!(report["usage"]["usedCpu"].is_number(), "{report}");
+
+    script.tell(&json!("release"));
+    script.ends_well().await;
 }

@@ -24,7 +24,7 @@ async fn a_killed_backend_fails_its_calls_and_only_them() {
     assert!(!lost.is_empty() && !kept.is_empty(), "{meetings:?}");
 
     // Stopped first, so that the calls are certain to wait when it dies.
-    sims[0].process.signal("STOP");
+    sims[0].process.freeze().await;
     let name_of = |pipeline| client.invoke(pipeline, "getName", json!({}));
     let waiting = join_all(lost.iter().map(|(_, pipeline, _)| name_of(pipeline)));
     let killing = async {
@@ -64,7 +64,7 @@ async fn a_dead_backend_gets_no_new_meetings_and_comes_back_when_it_answers() {
             (a["takes_pins"] == expected).then_some(())
         }
     };
-    sims[0].process.signal("STOP");
+    sims[0].process.freeze().await;
     wait_for("a is ejected", takes_pins(false)).await;
     let (client, _events) = edge.connect().await;
     for number in 0..8 {

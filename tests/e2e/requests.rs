@@ -101,6 +101,30 @@ async fn a_client_that_cuts_without_a_word_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_backend_met_in_a_refused_transaction_is_reached_later() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let (client, _events) = edge.connect().await;
+    let mut on = [None, None];
+    while on.iter().any(Option::is_none) {
+        let pipeline = client.create_pipeline(None).await.unwrap();
+        let is_on_a = sims[0].has(&pipeline).await;
+        on[usize::from(!is_on_a)] = Some(pipeline);
+    }
+    let mut socket = raw_socket(&edge.url).await;
+    let describe = |object| json!({"method": "describe", "params": {"object": object}});
+    let operations: Vec<Value> = on.iter().map(describe).collect();
+    let transaction = json!({"jsonrpc": "2.0", "id": 1, "method": "transaction",
+        "params": {"operations": operations}});
+    let answer = send_text(&mut socket, &transaction.to_string()).await;
+    assert_eq!(answer["error"]["code"], 40008, "both backends are known now, and no link is open");
+    for pipeline in on.iter().rev() {
+        let name = get_name(&mut socket, &json!(pipeline)).await;
+        assert_eq!(name["result"]["value"], json!(pipeline));
+    }
+}
+
+#[tokio::test]
 async fn binary_frames_with_json_are_understood_as_a_real_server_does() {
     let sims = KmsSim::start_all(["a"]).await;
     let edge = Edge::start(&sims).await;

@@ -1,13 +1,18 @@
 //! The admin API over real sockets.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time;
 
 use super::*;
 use crate::admin::client::{FetchError, fetch_json};
+use crate::admin::http::{CONNECTIONS_MAX, HEAD_MAX_BYTES};
 use crate::admin::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable};
 use crate::model::MeetingId;
 
@@ -53,6 +58,9 @@ impl Views for FixedViews {
             meetings: 3,
             participants: 6,
             links: 2,
+            cpu_count: None,
+            cpu_percent: None,
+            memory_kb: None,
             last_probe_ms: Some(1.5),
             last_failure: None,
         }]

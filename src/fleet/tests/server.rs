@@ -1,12 +1,11 @@
 //! A server that answers probes, or does not, as the test says.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -28,18 +27,27 @@ pub(super) enum Mood {
 pub(super) struct Server {
     pub(super) url: BackendUrl,
     mood: watch::Sender<Mood>,
-    pings: Arc<AtomicU32>,
+    seen: Arc<Seen>,
     _accepting: JoinSet<()>,
+}
+
+/// What its connections share.
+struct Seen {
+    /// Methods and, for `invoke`, operations that were asked for.
+    asked: Mutex<Vec<String>>,
+    /// What is sent to every connection.
+    events: broadcast::Sender<String>,
 }
 
 impl Server {
     pub(super) async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/kurento", listener.local_addr().unwrap());
-        let (mood, pings) = (watch::Sender::new(mood), Arc::default());
+        let mood = watch::Sender::new(mood);
+        let seen = Arc::new(Seen { asked: Mutex::default(), events: broadcast::Sender::new(16) });
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, mood.subscribe(), Arc::clone(&pings)));
-        Self { url: BackendUrl::parse(&url).unwrap(), mood, pings, _accepting: accepting }
+        accepting.spawn(accept(listener, mood.subscribe(), Arc::clone(&seen)));
+        Self { url: BackendUrl::parse(&url).unwrap(), mood, seen, _accepting: accepting }
     }
 
     pub(super) fn turn(&self, mood: Mood) {
@@ -48,23 +56,34 @@ impl Server {
 
     /// How many `ping`s were answered.
     pub(super) fn pings(&self) -> u32 {
-        self.pings.load(Ordering::Relaxed)
+        u32::try_from(self.count("ping")).unwrap()
+    }
+
+    /// How often it was asked for that method or operation.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.seen.asked.lock().unwrap().iter().filter(|asked| *asked == name).count()
+    }
+
+    /// Sends `text` over every connection.
+    pub(super) fn send(&self, text: &str) {
+        self.seen.events.send(text.to_owned()).unwrap();
     }
 }
 
-async fn accept(listener: TcpListener, mood: watch::Receiver<Mood>, pings: Arc<AtomicU32>) {
+async fn accept(listener: TcpListener, mood: watch::Receiver<Mood>, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, mood.clone(), Arc::clone(&pings)));
+        connections.spawn(serve(stream, mood.clone(), Arc::clone(&seen)));
     }
 }
 
 /// Serves one connection until either side ends it.
-async fn serve(stream: TcpStream, mut mood: watch::Receiver<Mood>, pings: Arc<AtomicU32>) {
+async fn serve(stream: TcpStream, mut mood: watch::Receiver<Mood>, seen: Arc<Seen>) {
     let is_frozen = |mood: &Mood| *mood == Mood::Frozen;
     let awake = mood.wait_for(|mood| !is_frozen(mood)).await.map(|mood| *mood);
     let Ok(Mood::Answers(process)) = awake else { return };
     let Ok(mut socket) = accept_async(stream).await else { return };
+    let mut events = seen.events.subscribe();
     loop {
         let now = *mood.borrow_and_update();
         if now != Mood::Frozen && now != Mood::Answers(process) {
@@ -74,25 +93,35 @@ async fn serve(stream: TcpStream, mut mood: watch::Receiver<Mood>, pings: Arc<At
             changed = mood.changed() => if changed.is_err() { return },
             message = socket.next(), if !is_frozen(&now) => {
                 let Some(Ok(Message::Text(text))) = message else { return };
-                let (answer, is_ping) = answer(process, &text);
-                pings.fetch_add(u32::from(is_ping), Ordering::Relaxed);
+                let (answer, asked) = answer(process, &text);
+                seen.asked.lock().unwrap().push(asked);
                 if socket.send(Message::text(answer)).await.is_err() {
                     return;
                 }
             }
+            Ok(event) = events.recv() => if socket.send(Message::text(event)).await.is_err() {
+                return;
+            },
         }
     }
 }
 
-/// The answer to one call of a probe, and whether that was a `ping`.
-fn answer(process: &str, text: &str) -> (String, bool) {
+/// The answer to one call of the fleet, and what that asked for.
+fn answer(process: &str, text: &str) -> (String, String) {
     let call: Value = serde_json::from_str(text).unwrap();
-    let result = match call["method"].as_str().unwrap() {
-        "connect" => json!({"serverId": process, "sessionId": "s"}),
-        "invoke" => json!({"sessionId": "s", "value": {"version": "7.3.1", "modules": []}}),
-        "ping" => json!({"value": "pong"}),
-        other => panic!("no probe asks for {other}"),
+    let method = call["method"].as_str().unwrap();
+    let asked = call["params"]["operation"].as_str().unwrap_or(method);
+    let value = match asked {
+        "connect" | "unsubscribe" => Value::Null,
+        "subscribe" => json!(call["params"]["type"]),
+        "ping" => json!("pong"),
+        "getInfo" => json!({"version": "7.3.1", "modules": []}),
+        "getCpuCount" => json!(4),
+        "getUsedMemory" => json!(70_516),
+        "getUsedCpu" => json!(12.5),
+        other => panic!("nobody asks for {other}"),
     };
+    let result = json!({"serverId": process, "sessionId": "s", "value": value});
     let answer = json!({"id": call["id"], "jsonrpc": "2.0", "result": result});
-    (answer.to_string(), call["method"] == "ping")
+    (answer.to_string(), asked.to_owned())
 }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -63,6 +64,34 @@ impl World {
 }
 
 #[test]
+fn a_meeting_that_was_found_ends_after_the_grace_unless_somebody_comes() {
+    let mut world = World::new();
+    for meeting in ["quiet", "busy"] {
+        assert!(world.registry.adopt(&name(meeting), &pin(1), world.load.clone(), world.now));
+        assert!(!world.registry.adopt(&name(meeting), &pin(1), world.load.clone(), world.now));
+        world.registry.confirm(&name(meeting), 1);
+    }
+    assert_eq!(world.begin("busy"), Begun::Joined);
+    world.now = world.now + GRACE;
+    assert_eq!(world.registry.sweep(world.now), [(name("quiet"), 1)]);
+    assert_eq!(world.begin("quiet"), Begun::Ending);
+}
+
+#[test]
+fn what_was_found_gives_way_to_a_later_pin_and_what_lives_does_not() {
+    let world = World::new();
+    assert!(world.registry.adopt(&name("m"), &pin(1), world.load.clone(), world.now));
+    let later = |epoch| {
+        let charge = Charge::new(world.load.clone(), Legs(4));
+        world.registry.begin(&name("m"), &pin(epoch), charge)
+    };
+    assert_eq!(later(2), Begun::Adopted);
+    world.registry.confirm(&name("m"), 2);
+    assert_eq!(later(3), Begun::Ending, "a pipeline is being made at the second");
+    assert_eq!(world.registry.sweep(world.now + GRACE), [], "nor does the first end it");
+}
+
+#[test]
 fn a_meeting_charges_once_and_counts_its_participants() {
     let world = World::new();
     world.create("m", 1);
@@ -83,10 +112,10 @@ fn a_session_holds_only_what_it_may_touch() {
     let is_held = |pipeline: u128, access: Access<'_>| {
         world.registry.hold(PipelineId::from_u128(pipeline), &access).is_some()
     };
-    assert!(!is_held(1, Access::Nothing) && !is_held(1, Access::Meetings(&Meetings::default())));
-    assert!(!is_held(2, Access::Meetings(&meetings)), "it belongs to no meeting");
+    assert!(!is_held(1, Access::Nothing) && !is_held(1, Access::Meetings(Cow::default())));
+    assert!(!is_held(2, Access::Meetings(Cow::Borrowed(&meetings))), "it belongs to no meeting");
     assert_eq!(world.load().2, 2, "who was turned away is no participant");
-    assert!(is_held(1, Access::Meetings(&meetings)) && is_held(2, Access::All));
+    assert!(is_held(1, Access::Meetings(Cow::Borrowed(&meetings))) && is_held(2, Access::All));
 }
 
 #[test]

@@ -103,6 +103,8 @@ fn what_breaks_the_protocol_is_an_error() {
         (raw(0x09, b"fragmented ping"), 1002),
         (raw(0x89, &[0; 126]), 1002),
         (raw(0x88, &[3]), 1002),
+        (vec![0x81, 0xfe, 0, 125, 0, 0, 0, 0], 1002),
+        (vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0], 1002),
         (raw(0x88, &1005u16.to_be_bytes()), 1002),
         (raw(0x88, &[0x03, 0xe8, 0xff]), 1007),
         (raw(0x81, &[0xc3, 0x28]), 1007),

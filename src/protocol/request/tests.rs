@@ -131,3 +131,14 @@ fn escaped_slashes_in_an_object_id_are_undone() {
     let request = parse_request(&text, 128).unwrap();
     assert_eq!(request.params.object_text().unwrap(), format!("{PIPELINE}/x"));
 }
+
+#[test]
+fn an_object_is_named_as_kurento_would_name_it() {
+    let object = |raw| Params { object: Some(raw), ..Params::default() };
+    for (raw, text) in [(r#""a\/b""#, "a/b"), ("5", "5"), ("true", "true"), ("null", "")] {
+        assert_eq!(object(raw).object_text().as_deref(), Some(text), "{raw}");
+    }
+    for raw in ["{}", r#"["a"]"#] {
+        assert_eq!(object(raw).object_text(), None, "{raw}");
+    }
+}

@@ -8,7 +8,7 @@ pub struct Faults {
     pub slow: f64,
     /// Whether every `create` is refused with 40009.
     pub is_full: bool,
-    /// Requests that are still run before the server hangs; `Some(0)` is a server that hangs: it
+    /// Requests that are still answered before the server hangs; `Some(0)` is a server that hangs: it
     /// takes what comes and answers nothing. Back at `None`, or above 0, it does all that it was
     /// asked meanwhile, as a real one does after SIGCONT.
     pub hang_after: Option<u32>,
@@ -33,8 +33,8 @@ impl Faults {
         if self.slow.is_finite() && self.slow >= 0.0 { self.slow } else { 1.0 }
     }
 
-    /// Notes that a request is run.
-    pub(super) fn on_request(&mut self) {
+    /// Notes that a request is answered.
+    pub(super) fn on_answer(&mut self) {
         self.hang_after = self.hang_after.map(|left| left.saturating_sub(1));
     }
 }
@@ -48,10 +48,10 @@ mod tests {
         let mut faults = Faults { hang_after: Some(2), ..Faults::default() };
         for hangs in [false, false, true, true] {
             assert_eq!(faults.hangs(), hangs);
-            faults.on_request();
+            faults.on_answer();
         }
         let mut sound = Faults::default();
-        sound.on_request();
+        sound.on_answer();
         assert!(!sound.hangs());
     }
 

@@ -1,6 +1,8 @@
 //! The edge and the simulated backends, each the real binary.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
@@ -23,13 +25,20 @@ pub(crate) struct KmsSim {
 }
 
 impl KmsSim {
+    /// One that answers at once, so that what a test sees does not hang on the load of a machine.
     pub(crate) async fn start(id: &str) -> Self {
         Self::start_with(id, &[]).await
     }
 
     /// The same with more arguments.
     pub(crate) async fn start_with(id: &str, more: &[&str]) -> Self {
-        let arguments = [&["kms-sim", "--listen", "127.0.0.1:0", "--name", id], more].concat();
+        Self::start_at(id, "127.0.0.1:0", more).await
+    }
+
+    /// One that listens on `address`, as one before it did.
+    pub(crate) async fn start_at(id: &str, address: &str, more: &[&str]) -> Self {
+        let plain = ["kms-sim", "--listen", address, "--name", id, "--timed", "false"];
+        let arguments = [&plain, more].concat();
         let mut process = Process::pinfold(id, &arguments);
         let url = process.line_after("listening on ").await;
         Self { id: id.to_owned(), url, process }
@@ -57,7 +66,7 @@ pub(crate) struct Edge {
     pub(crate) url: String,
     pub(crate) process: Process,
     admin: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Edge {
@@ -85,15 +94,33 @@ impl Edge {
         wait_for("readiness", ready).await;
     }
 
+    /// The same, with no file larger than `file_max_kib`: a full disk, as far as the edge can tell.
+    pub(crate) async fn start_cramped(
+        backends: &[KmsSim],
+        (more, file_max_kib): (&str, u32),
+        dir: TempDir,
+    ) -> Self {
+        let urls: Vec<_> = backends.iter().map(|one| (one.id.as_str(), one.url.as_str())).collect();
+        let config = write_config(&urls, more, &dir);
+        // With the signal ignored, a write beyond the bound fails like one to a full disk.
+        let script =
+            format!("trap '' XFSZ; ulimit -f {file_max_kib}; exec \"$0\" serve --config \"$1\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_pinfold")]).arg(config);
+        let edge = Self::of(Process::start("edge", &mut command), dir).await;
+        edge.becomes_ready().await;
+        edge
+    }
+
     /// The same for backends `(id, url)` that need not be there.
     pub(crate) async fn start_unready(backends: &[(&str, &str)], more: &str, dir: TempDir) -> Self {
-        let mut config = format!("[[listeners]]\naddr = \"127.0.0.1:0\"\n{more}\n");
-        config.push_str("[admin]\naddr = \"127.0.0.1:0\"\n");
-        for (id, url) in backends {
-            write!(config, "[[backends]]\nid = \"{id}\"\nurl = \"{url}\"\n").unwrap();
-        }
-        let path = dir.write("pinfold.toml", &config);
-        let mut process = Process::pinfold("edge", &["serve", "--config", path.to_str().unwrap()]);
+        let path = write_config(backends, more, &dir);
+        let process = Process::pinfold("edge", &["serve", "--config", path.to_str().unwrap()]);
+        Self::of(process, dir).await
+    }
+
+    /// The edge that `process` is, once it has told its addresses.
+    async fn of(mut process: Process, dir: TempDir) -> Self {
         let (mut url, mut admin) = (None, None);
         while url.is_none() || admin.is_none() {
             let line = process.next_line().await;
@@ -101,7 +128,17 @@ impl Edge {
             url = url.or_else(|| after("listening on "));
             admin = admin.or_else(|| after("admin on http://"));
         }
-        Self { url: url.unwrap(), admin: admin.unwrap(), process, _dir: dir }
+        Self { url: url.unwrap(), admin: admin.unwrap(), process, dir }
+    }
+
+    /// Where its config file is, and its state.
+    pub(crate) fn dir(&self) -> &TempDir {
+        &self.dir
+    }
+
+    /// The same, when it has ended.
+    pub(crate) fn into_dir(self) -> TempDir {
+        self.dir
     }
 
     /// A client of the first listener.
@@ -141,6 +178,15 @@ impl Edge {
         let meeting = self.api(&format!("meetings/{meeting}")).await;
         meeting["backend"].as_str().unwrap().to_owned()
     }
+}
+
+fn write_config(backends: &[(&str, &str)], more: &str, dir: &TempDir) -> PathBuf {
+    let mut config = format!("[[listeners]]\naddr = \"127.0.0.1:0\"\n{more}\n");
+    config.push_str("[admin]\naddr = \"127.0.0.1:0\"\n");
+    for (id, url) in backends {
+        write!(config, "[[backends]]\nid = \"{id}\"\nurl = \"{url}\"\n").unwrap();
+    }
+    dir.write("pinfold.toml", &config)
 }
 
 /// One `GET` over a connection of its own: status and body.

@@ -48,6 +48,19 @@ impl Process {
         line
     }
 
+    /// Waits for its first `count` lines; `None` if it ends before it has written them.
+    pub(crate) async fn lines_unless_ended(&mut self, count: usize) -> Option<Vec<String>> {
+        let what = format!("{count} lines from {}, or its end", self.name);
+        let looking = wait_for(&what, || {
+            let has_ended = self.child.try_wait().unwrap().is_some();
+            let lines = self.stdout.lock().unwrap();
+            let found = lines.get(..count).map(<[String]>::to_vec);
+            let looked = (found.is_some() || has_ended).then_some(found);
+            async move { looked }
+        });
+        looking.await
+    }
+
     /// Waits for the next line that holds `mark`, and gives what follows the mark.
     pub(crate) async fn line_after(&mut self, mark: &str) -> String {
         loop {
@@ -55,6 +68,27 @@ impl Process {
                 return rest.to_owned();
             }
         }
+    }
+
+    /// Stops it, as by a debugger; returns when it stands still.
+    pub(crate) async fn freeze(&self) {
+        self.signal("STOP");
+        let stat = format!("/proc/{}/stat", self.id());
+        let stands = || async {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit(") ").next().unwrap().starts_with('T').then_some(())
+        };
+        super::wait_for("it stands still", stands).await;
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has written to standard error so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().join("\n")
     }
 
     /// Writes one line to standard input.

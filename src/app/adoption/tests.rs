@@ -1,0 +1,200 @@
+//! What a restart makes of the pins and losses of the process before.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::fleet::stub::{StubFleet, id};
+use crate::model::{Legs, Time};
+use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
+use crate::policy::health::Health;
+use crate::settings::WhenAway;
+
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(60);
+
+/// A state directory of one test, removed at its end.
+struct State(PathBuf);
+
+impl State {
+    fn create(test: &str) -> Self {
+        let name = format!("adoption-{}-{test}", std::process::id());
+        Self(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp").join(name))
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // Left behind it does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One process of an edge, without its sockets.
+struct Process {
+    fleet: StubFleet,
+    store: Arc<DiskStore>,
+    keeper: Arc<Keeper>,
+    found: Vec<(MeetingName, Pin)>,
+    clock: Clock,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts on what the one before has left, with backends that are not yet heard from.
+    fn start(state: &State) -> Self {
+        let dir = StateDir::open(&state.0).unwrap();
+        let Opened { store, pins: found, losses, writer } =
+            DiskStore::open(dir, 1_000, WhenAway::Refuse).unwrap();
+        let writer = Some(std::thread::spawn(move || writer.run()));
+        let fleet = StubFleet::start_remembering((2, Legs(400)), &losses, store.clone());
+        let registry = Arc::new(Registry::new(GRACE, 1_000));
+        let keeper = Arc::new(Keeper::new(store.clone(), registry));
+        Self { fleet, store, keeper, found, clock: Clock::start(), writer }
+    }
+
+    /// Pins `meeting` to the present process of `kms-{index}` and waits until that is on disk.
+    async fn pin(&self, meeting: &str, index: usize) -> Pin {
+        let incarnation = self.fleet.handle.snapshot().backends[index].incarnation.unwrap();
+        let claim = self.store.claim(&name(meeting), &id(index), incarnation).await.unwrap();
+        let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+        self.store.settled(pin.epoch).await.unwrap();
+        pin
+    }
+
+    /// Three probes of `kms-{index}` fail; returns when its loss can be acted on.
+    async fn lose(&mut self, index: usize) {
+        self.fleet.fail(index, Health::Suspect).await;
+        self.fleet.fail(index, Health::Suspect).await;
+        self.fleet.fail(index, Health::Ejected).await;
+        self.fleet.losses.recv().await.unwrap();
+    }
+
+    /// Starts to judge the pins that were found.
+    fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
+        let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
+        let adoption = Adoption { fleet, keeper, clock: self.clock };
+        let found = std::mem::take(&mut self.found);
+        #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
+        tokio::spawn(adoption.run(found, CancellationToken::new()))
+    }
+
+    async fn lookup(&self, meeting: &str) -> Option<Pin> {
+        self.store.lookup(&name(meeting)).await.unwrap()
+    }
+
+    /// Ends, with nothing removed that was not before.
+    fn end(mut self) {
+        self.store.close();
+        self.writer.take().unwrap().join().unwrap();
+    }
+
+    fn after(&self, wait: Duration) -> Time {
+        self.clock.now() + wait
+    }
+}
+
+fn name(text: &str) -> MeetingName {
+    MeetingName::parse(text).unwrap()
+}
+
+/// The promise that a restart neither splits a meeting nor brings back a lost one, with a backend that
+/// was given up and came back as the same process.
+#[tokio::test]
+async fn a_restart_neither_splits_a_live_meeting_nor_revives_a_lost_one() {
+    let state = State::create("losses");
+    let mut process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let lost = process.pin("lost", 0).await;
+    process.lose(0).await;
+    process.fleet.answer(0, 7, Health::Trial).await;
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let live = process.pin("live", 0).await;
+    assert_ne!(live.incarnation, lost.incarnation, "what came back counts as another");
+    // It ends before anybody has removed the lost pin.
+    process.end();
+
+    let mut process = Process::start(&state);
+    assert_eq!(process.found, [(name("live"), live.clone()), (name("lost"), lost)]);
+    let judging = process.adopt();
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    judging.await.unwrap();
+    assert_eq!(process.lookup("live").await, Some(live));
+    assert_eq!(process.lookup("lost").await, None);
+    process.end();
+}
+
+#[tokio::test]
+async fn a_loss_is_on_disk_before_it_is_acted_on() {
+    let state = State::create("order");
+    let mut process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    process.lose(0).await;
+    // Right then, with the store still at work.
+    let copy = State::create("order-copy");
+    std::fs::create_dir_all(&copy.0).unwrap();
+    std::fs::copy(state.0.join("pins.redb"), copy.0.join("pins.redb")).unwrap();
+    let opened = DiskStore::open(StateDir::open(&copy.0).unwrap(), 10, WhenAway::Refuse).unwrap();
+    assert_eq!(opened.losses, [(id(0), 1)].into());
+    process.end();
+}
+
+#[tokio::test]
+async fn meetings_that_nobody_comes_back_for_end_a_grace_after_their_backend_is_heard_from() {
+    let state = State::create("grace");
+    let process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    process.fleet.answer(1, 8, Health::Healthy).await;
+    process.pin("quiet", 0).await;
+    process.pin("unheard", 1).await;
+    process.end();
+
+    let mut process = Process::start(&state);
+    let judging = process.adopt();
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    while process.keeper.registry.len().0 == 0 {
+        tokio::task::yield_now().await;
+    }
+    process.keeper.sweep(process.after(GRACE / 2)).await;
+    assert!(process.lookup("quiet").await.is_some());
+    process.keeper.sweep(process.after(2 * GRACE)).await;
+    assert_eq!(process.lookup("quiet").await, None);
+    assert!(process.lookup("unheard").await.is_some(), "its backend may only be slow");
+    assert!(!judging.is_finished());
+
+    process.fleet.answer(1, 8, Health::Healthy).await;
+    judging.await.unwrap();
+    process.keeper.sweep(process.after(2 * GRACE)).await;
+    assert_eq!(process.lookup("unheard").await, None);
+    assert_eq!(process.keeper.registry.len(), (0, 0));
+    process.end();
+    assert_eq!(Process::start(&state).found, [], "nor is anything left on disk");
+}
+
+#[tokio::test]
+async fn pins_on_a_backend_that_restarted_died_or_was_taken_away_do_not_hold() {
+    let state = State::create("gone");
+    let process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    process.fleet.answer(1, 8, Health::Healthy).await;
+    process.pin("restarted", 0).await;
+    process.pin("dead", 1).await;
+    let elsewhere = crate::model::BackendId::parse("taken-away").unwrap();
+    let claim = process.store.claim(&name("away"), &elsewhere, Incarnation(9)).await.unwrap();
+    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    process.store.settled(pin.epoch).await.unwrap();
+    process.end();
+
+    let mut process = Process::start(&state);
+    assert_eq!(process.found.len(), 3);
+    let judging = process.adopt();
+    process.fleet.answer(0, 70, Health::Healthy).await;
+    process.fleet.fail(1, Health::Unknown).await;
+    process.fleet.fail(1, Health::Unknown).await;
+    process.fleet.fail(1, Health::Ejected).await;
+    judging.await.unwrap();
+    for meeting in ["restarted", "dead", "away"] {
+        assert_eq!(process.lookup(meeting).await, None, "{meeting}");
+    }
+    process.end();
+}

@@ -1,0 +1,285 @@
+//! The file: what it looks like, and what is done with one that cannot be used.
+//!
+//! Three tables: every pin by the name of its meeting, losses by backend, and facts about the file.
+//! The library is `redb`: one file, transactions, checksums.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use redb::backends::FileBackend;
+use redb::{
+    Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, TableHandle,
+};
+
+use super::writer::{Changes, Journal, JournalError};
+use super::{FILE, StateDir, StateError};
+use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::pins::Pin;
+
+/// Meeting -> epoch, process, backend.
+pub(super) const PINS: TableDefinition<'_, &str, (u64, u64, &str)> =
+    TableDefinition::new("pinfold-pins");
+
+/// Backend -> how often a process of it was given up for lost.
+const LOSSES: TableDefinition<'_, &str, u32> = TableDefinition::new("pinfold-losses");
+
+/// Facts about the file, by name.
+pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("pinfold-facts");
+
+/// The fact which form the tables have. It is written first and rises with every form that an older
+/// version would misread.
+pub(super) const FORMAT: &str = "format";
+const FORMAT_NOW: u64 = 1;
+
+/// The fact which epoch was the last drawn, so that they go on rising when the highest pin is gone.
+const LAST_EPOCH: &str = "last-epoch";
+
+/// Bytes of the file that the library keeps in memory. It is read only at the start.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// Everything in a file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) pins: Vec<(MeetingName, Pin)>,
+    pub(super) losses: BTreeMap<BackendId, u32>,
+    pub(super) last_epoch: u64,
+}
+
+/// Why a file is not used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    /// What it holds cannot be trusted.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// Something else wrote it.
+    #[error("it is no pin file")]
+    Foreign,
+    /// A version of Pinfold that is not this one wrote it.
+    #[error("its format is {0}, not {FORMAT_NOW}: another version of Pinfold has written it")]
+    OtherFormat(u64),
+    /// Another process has it.
+    #[error("another process has it")]
+    InUse,
+    /// The system refuses to read it; it may be whole.
+    #[error("{0}")]
+    Refused(io::Error),
+}
+
+/// The pin file, open.
+pub(super) struct PinFile {
+    dir: StateDir,
+    /// `None` after a failure, until it is opened again.
+    database: Option<Database>,
+}
+
+impl PinFile {
+    /// Opens the file in `dir` and reads all of it; sets one aside that is not fit.
+    pub(super) fn open(dir: StateDir) -> Result<(Self, Contents), StateError> {
+        let path = dir.path_of(FILE);
+        let unusable = |what, error: &Unfit| StateError::Unusable {
+            what,
+            path: path.clone(),
+            reason: error.to_string(),
+        };
+        let unfit = match Self::read(&dir)? {
+            Ok((database, contents)) => {
+                return Ok((Self { dir, database: Some(database) }, contents));
+            }
+            Err(Unfit::InUse) => return Err(StateError::InUse(path)),
+            Err(error @ Unfit::Refused(_)) => return Err(unusable("read", &error)),
+            Err(unfit @ (Unfit::Damaged(_) | Unfit::Foreign | Unfit::OtherFormat(_))) => unfit,
+        };
+        let aside = dir.set_aside(FILE)?;
+        tracing::error!(
+            file = %path.display(), reason = %unfit, set_aside = %aside.display(),
+            "the pin file cannot be used and is set aside; all pins are forgotten; operator: find out \
+             what happened to it, then delete it"
+        );
+        let (database, contents) = Self::read(&dir)?.map_err(|error| unusable("make", &error))?;
+        Ok((Self { dir, database: Some(database) }, contents))
+    }
+
+    fn read(dir: &StateDir) -> Result<Result<(Database, Contents), Unfit>, StateError> {
+        let file = dir.open_file(FILE)?;
+        let backend = lib(FileBackend::new(file));
+        Ok(backend.and_then(read))
+    }
+}
+
+/// Opens what `backend` holds, which may be nothing yet, and reads all of it. Damage that makes the
+/// library panic is damage like any other.
+pub(super) fn read(backend: impl StorageBackend) -> Result<(Database, Contents), Unfit> {
+    let panicked = |_| Err(Unfit::Damaged("it makes the library panic".to_owned()));
+    catch_unwind(AssertUnwindSafe(|| {
+        let database = open_checked(backend)?;
+        let contents = read_contents(&database)?;
+        Ok((database, contents))
+    }))
+    .unwrap_or_else(panicked)
+}
+
+/// Opens a database, with every checksum in it verified.
+fn open_checked(backend: impl StorageBackend) -> Result<Database, Unfit> {
+    let is_repaired = Rc::new(Cell::new(false));
+    let repairs = is_repaired.clone();
+    let database = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .set_repair_callback(move |_| repairs.set(true))
+        .create_with_backend(backend);
+    let mut database = lib(database)?;
+    // After a crash the library has read and verified all of it to open it.
+    if !is_repaired.get() && !lib(database.check_integrity())? {
+        return Err(Unfit::Damaged("checksums do not match".to_owned()));
+    }
+    Ok(database)
+}
+
+fn read_contents(database: &Database) -> Result<Contents, Unfit> {
+    let transaction = lib(database.begin_read())?;
+    let Some(format) = read_format(&transaction)? else {
+        lib(write_format(database))?;
+        return Ok(Contents::default());
+    };
+    if format != FORMAT_NOW {
+        return Err(Unfit::OtherFormat(format));
+    }
+    let mut contents = Contents::default();
+    if let Some(last_epoch) = lib(lib(transaction.open_table(FACTS))?.get(LAST_EPOCH))? {
+        contents.last_epoch = last_epoch.value();
+    }
+    for row in lib(lib(transaction.open_table(PINS))?.iter())? {
+        let (name, pin) = lib(row)?;
+        contents.add_pin(name.value(), pin.value())?;
+    }
+    for row in lib(lib(transaction.open_table(LOSSES))?.iter())? {
+        let (backend, count) = lib(row)?;
+        contents.losses.insert(backend_id(backend.value())?, count.value());
+    }
+    Ok(contents)
+}
+
+/// The format of the file; `None` if nothing was ever written to it.
+fn read_format(transaction: &ReadTransaction) -> Result<Option<u64>, Unfit> {
+    let mut names = lib(transaction.list_tables())?.map(|table| table.name().to_owned()).peekable();
+    if names.peek().is_none() && lib(transaction.list_multimap_tables())?.next().is_none() {
+        return Ok(None);
+    }
+    if !names.any(|name| name == FACTS.name()) {
+        return Err(Unfit::Foreign);
+    }
+    let format = lib(lib(transaction.open_table(FACTS))?.get(FORMAT))?;
+    format.map(|format| Some(format.value())).ok_or(Unfit::Foreign)
+}
+
+fn write_format(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction.open_table(FACTS)?.insert(FORMAT, FORMAT_NOW)?;
+    transaction.open_table(PINS)?;
+    transaction.open_table(LOSSES)?;
+    Ok(transaction.commit()?)
+}
+
+impl Contents {
+    fn add_pin(&mut self, name: &str, pin: (u64, u64, &str)) -> Result<(), Unfit> {
+        let (epoch, incarnation, backend) = pin;
+        let meeting = MeetingName::parse(name);
+        let meeting = meeting.map_err(|error| Unfit::Damaged(format!("a name {error}")))?;
+        // Of the many pins of a backend all share one copy of its id.
+        let backend = match self.pins.last() {
+            Some((_, last)) if last.backend.as_str() == backend => last.backend.clone(),
+            _ => backend_id(backend)?,
+        };
+        self.last_epoch = self.last_epoch.max(epoch);
+        let incarnation = Incarnation(incarnation);
+        self.pins.push((meeting, Pin { backend, incarnation, epoch }));
+        Ok(())
+    }
+}
+
+/// Says what an error of the library means for the file.
+fn lib<T>(result: Result<T, impl Into<redb::Error>>) -> Result<T, Unfit> {
+    result.map_err(|error| match error.into() {
+        redb::Error::DatabaseAlreadyOpen => Unfit::InUse,
+        redb::Error::UpgradeRequired(format) => Unfit::OtherFormat(format.into()),
+        redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::TableIsMultimap(_)
+        | redb::Error::TableDoesNotExist(_) => Unfit::Foreign,
+        // Said of what is no database, and of one that is cut short.
+        redb::Error::Io(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::InvalidInput
+                    | io::ErrorKind::UnexpectedEof
+            ) =>
+        {
+            Unfit::Damaged(error.to_string())
+        }
+        redb::Error::Io(error) => Unfit::Refused(error),
+        error => Unfit::Damaged(error.to_string()),
+    })
+}
+
+fn backend_id(text: &str) -> Result<BackendId, Unfit> {
+    BackendId::parse(text).map_err(|error| Unfit::Damaged(format!("a backend {error}")))
+}
+
+/// Writes `changes` in one transaction, which is on the disk when this returns.
+pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    if changes.is_whole {
+        transaction.delete_table(PINS)?;
+    }
+    {
+        let mut pins = transaction.open_table(PINS)?;
+        for (meeting, pin) in changes.pins {
+            match pin {
+                Some(Pin { backend, incarnation, epoch }) => {
+                    pins.insert(meeting.as_str(), (epoch, incarnation.0, backend.as_str()))?;
+                }
+                None => drop(pins.remove(meeting.as_str())?),
+            }
+        }
+        let mut losses = transaction.open_table(LOSSES)?;
+        for (backend, count) in &changes.losses {
+            losses.insert(backend.as_str(), count)?;
+        }
+        transaction.open_table(FACTS)?.insert(LAST_EPOCH, changes.last_epoch)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+impl Journal for PinFile {
+    fn write(&mut self, changes: Changes<'_>) -> Result<(), JournalError> {
+        let Some(database) = &self.database else {
+            return Err(JournalError("the file is not open".to_owned()));
+        };
+        Ok(write(database, changes)?)
+    }
+
+    /// After a failed write the library wants the file to be opened anew.
+    fn reopen(&mut self) -> Result<bool, JournalError> {
+        drop(self.database.take());
+        let unfit = match Self::read(&self.dir)? {
+            Ok((database, _)) => {
+                self.database = Some(database);
+                return Ok(false);
+            }
+            Err(error @ (Unfit::InUse | Unfit::Refused(_))) => {
+                return Err(JournalError(error.to_string()));
+            }
+            Err(unfit @ (Unfit::Damaged(_) | Unfit::Foreign | Unfit::OtherFormat(_))) => unfit,
+        };
+        let aside = self.dir.set_aside(FILE)?;
+        tracing::error!(reason = %unfit, set_aside = %aside.display(), "the pin file is set aside");
+        let read = Self::read(&self.dir)?;
+        let (database, _) = read.map_err(|error| JournalError(error.to_string()))?;
+        self.database = Some(database);
+        Ok(true)
+    }
+}

@@ -1,0 +1,177 @@
+//! The thread that carries changes to the file.
+//!
+//! Group commit without a delay: while one transaction is written, the changes of the next one gather.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::notes::{Batch, Notes};
+use super::{DiskStore, Progress, StateError, go_away};
+use crate::model::{BackendId, MeetingName};
+use crate::pins::Pin;
+
+/// How long a change that nobody waits for may wait for others. With the length of a write it bounds
+/// what a crash forgets.
+const LAZY: Duration = Duration::from_secs(1);
+
+/// Pause before a write that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// One transaction.
+pub(super) struct Changes<'a> {
+    /// Meetings with their pins, in order; `None`: there is none now.
+    pub(super) pins: &'a mut dyn Iterator<Item = (MeetingName, Option<Pin>)>,
+    /// Those are all pins: every other in the file is none.
+    pub(super) is_whole: bool,
+    /// The highest epoch drawn.
+    pub(super) last_epoch: u64,
+    /// The losses of each backend, if they have changed.
+    pub(super) losses: Vec<(BackendId, u32)>,
+}
+
+/// Where changes go. The file, or in tests what stands for it.
+pub(super) trait Journal: Send {
+    /// Writes all of `changes` or nothing. When this returns they survive the process, and a power
+    /// cut if the disk keeps its word.
+    fn write(&mut self, changes: Changes<'_>) -> Result<(), JournalError>;
+
+    /// Makes the journal usable again after a failure; says whether it begins empty.
+    fn reopen(&mut self) -> Result<bool, JournalError>;
+}
+
+/// Why a journal failed: what the library or the system says.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct JournalError(pub(super) String);
+
+/// Carries changes of a [`DiskStore`] to its file.
+pub struct Writer {
+    store: Arc<DiskStore>,
+    journal: Box<dyn Journal>,
+}
+
+impl std::fmt::Debug for Writer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn new(store: Arc<DiskStore>, journal: Box<dyn Journal>) -> Self {
+        Self { store, journal }
+    }
+
+    /// Writes changes until the store is closed and nothing is left, or what is left cannot be
+    /// written. Blocks.
+    pub fn run(mut self) {
+        while self.store.wait_for_changes() {
+            if !self.write_noted() {
+                if self.store.pause(RETRY) {
+                    break;
+                }
+                self.recover();
+            }
+        }
+        // Nobody is to wait for what will not be written any more.
+        self.store.progress.send_modify(|now| now.is_away = true);
+    }
+
+    /// Writes all that is noted; says whether that worked.
+    pub(super) fn write_noted(&mut self) -> bool {
+        let batch = self.store.notes().take();
+        match self.write(&batch) {
+            Ok(()) => {
+                self.store.on_written(batch.last_epoch);
+                true
+            }
+            Err(error) => {
+                self.store.notes().put_back(batch);
+                go_away(&self.store.progress, &error.0);
+                false
+            }
+        }
+    }
+
+    fn write(&mut self, batch: &Batch) -> Result<(), JournalError> {
+        let memory = &self.store.memory;
+        let mut all = Vec::new();
+        let meetings = batch.meetings.as_ref().unwrap_or_else(|| {
+            all = memory.names();
+            all.sort_unstable();
+            &all
+        });
+        let mut pins = meetings.iter().map(|meeting| (meeting.clone(), memory.find(meeting)));
+        let losses = batch.losses.iter().flatten().map(|(backend, n)| (backend.clone(), *n));
+        let changes = Changes {
+            pins: &mut pins,
+            is_whole: batch.meetings.is_none(),
+            last_epoch: batch.last_epoch,
+            losses: losses.collect(),
+        };
+        let journal = &mut self.journal;
+        guarded(|| journal.write(changes))
+    }
+
+    /// Opens the file again; if it was set aside, all pins are to be written.
+    pub(super) fn recover(&mut self) {
+        let journal = &mut self.journal;
+        match guarded(|| journal.reopen()) {
+            Ok(true) => self.store.notes().start_over(),
+            Ok(false) => {}
+            // The next write fails as well, and tells.
+            Err(error) => tracing::debug!(%error, "the pin file cannot be opened again"),
+        }
+    }
+}
+
+/// Takes a panic of the library for a failure, so that a damaged file stops nobody.
+fn guarded<T>(work: impl FnOnce() -> Result<T, JournalError>) -> Result<T, JournalError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(JournalError("the library for the file panicked".to_owned())))
+}
+
+impl From<redb::Error> for JournalError {
+    fn from(error: redb::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<StateError> for JournalError {
+    fn from(error: StateError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl DiskStore {
+    /// Waits until something is to be written; `false` when the store is closed and nothing is.
+    fn wait_for_changes(&self) -> bool {
+        let notes = self.notes();
+        let is_idle = |notes: &mut Notes| notes.is_empty() && !notes.is_closing;
+        let notes = self.noted.wait_while(notes, is_idle).unwrap_or_else(PoisonError::into_inner);
+        if notes.is_empty() {
+            return false;
+        }
+        let can_wait = |notes: &mut Notes| !notes.is_urgent && !notes.is_closing;
+        drop(self.noted.wait_timeout_while(notes, LAZY, can_wait));
+        true
+    }
+
+    /// Waits for `pause`, or until the store is closed; says whether it is.
+    fn pause(&self, pause: Duration) -> bool {
+        let is_open = |notes: &mut Notes| !notes.is_closing;
+        let waited = self.noted.wait_timeout_while(self.notes(), pause, is_open);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_closing
+    }
+
+    fn on_written(&self, last_epoch: u64) {
+        let mut was_away = false;
+        self.progress.send_modify(|now| {
+            was_away = now.is_away;
+            *now = Progress { settled: last_epoch, is_away: false };
+        });
+        if was_away {
+            tracing::info!("pins are written again");
+        }
+    }
+}

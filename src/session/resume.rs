@@ -1,0 +1,177 @@
+//! A client that comes back names the session it had; this connection goes on with it.
+//!
+//! Only a connection that holds nothing yet can become another session. A session id is a secret of
+//! 128 random bits, so whoever knows it is its client, as it is for a Kurento server.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::subscriptions::Subscriptions;
+use super::{Output, Phase, Remains, Session, Waiting};
+use crate::model::{BackendId, SessionId};
+use crate::policy::access::Meetings;
+use crate::policy::guard::Rules;
+use crate::protocol::error::Failure;
+use crate::protocol::request::{Hints, Method, parse_request};
+
+impl Session {
+    /// Whether nothing would be lost if this connection became another session.
+    pub(super) fn is_bare(&self) -> bool {
+        self.pipelines.is_empty()
+            && self.parked.is_empty()
+            && self.placing.is_empty()
+            && self.closings.is_empty()
+            && self.making == 0
+            && self.links.iter().all(|link| matches!(link.phase, Phase::Closed))
+    }
+
+    /// Asks what `other` holds; `text` waits, and all that follows.
+    pub(super) fn resume(
+        &mut self,
+        other: SessionId,
+        text: &str,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        self.hold(text)?;
+        self.resuming = Some(VecDeque::from([text.to_owned()]));
+        out.push(Output::Resume(other));
+        Ok(())
+    }
+
+    /// Keeps a message behind those that wait for a session; `false` if none do.
+    pub(super) fn wait_behind(&mut self, text: &str, out: &mut Vec<Output>) -> bool {
+        if self.resuming.is_none() {
+            return false;
+        }
+        let held = self.hold(text);
+        match (&mut self.resuming, held) {
+            (Some(waiting), Ok(())) => waiting.push_back(text.to_owned()),
+            (_, Err(failure)) => {
+                let id = parse_request(text, self.bounds.depth_max)
+                    .map_or_else(|refused| refused.id.to_owned(), |request| request.id.to_owned());
+                out.push(Output::Refuse(id, failure));
+            }
+            (None, Ok(())) => {}
+        }
+        true
+    }
+
+    /// The messages that wait for a session, for whoever has it at work.
+    pub fn take_waiting(&mut self) -> Vec<String> {
+        let waiting = self.resuming.take().unwrap_or_default();
+        for text in &waiting {
+            self.unhold(text);
+        }
+        waiting.into()
+    }
+
+    /// The client is on another connection, whose URL says this of every pipeline created there, and
+    /// whose listener has these rules. What it uses it goes on using.
+    pub fn on_moved(&mut self, url: Hints, rules: Arc<Rules>) {
+        self.manager.set_scope(rules.isolation.into());
+        self.rules = rules;
+        self.take_part(&url);
+        self.url = url;
+    }
+
+    /// Takes back what [`Self::take_waiting`] has given.
+    pub fn wait_again(&mut self, waiting: Vec<String>) {
+        self.held_bytes += waiting.iter().map(String::len).sum::<usize>();
+        self.resuming = Some(waiting.into());
+    }
+
+    pub(super) fn on_resumed(&mut self, remains: Option<Remains>, out: &mut Vec<Output>) {
+        let waiting = self.take_waiting();
+        let is_known = remains.is_some();
+        if let Some(remains) = remains {
+            self.become_(remains, out);
+        }
+        let mut waiting = waiting.into_iter();
+        if !is_known && let Some(first) = waiting.next() {
+            self.refuse_foreign(&first, out);
+        }
+        for text in waiting {
+            self.on_late(text, out);
+        }
+    }
+
+    /// A message that had to wait for what came before it.
+    fn on_late(&mut self, text: String, out: &mut Vec<Output>) {
+        if self.wait_behind(&text, out) {
+            return;
+        }
+        match parse_request(&text, self.bounds.depth_max) {
+            Ok(_) => {
+                let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
+                self.route_again(&waiting, out);
+            }
+            Err(refused) => out.push(Output::Refuse(refused.id.to_owned(), refused.failure)),
+        }
+    }
+
+    /// Goes on with another session: its links are opened again, so that its events flow.
+    fn become_(&mut self, remains: Remains, out: &mut Vec<Output>) {
+        let Remains { id, backends, pipelines, meetings, subscriptions, is_found } = remains;
+        self.meetings.add_all(meetings, self.bounds.pipelines_max);
+        self.subscriptions = subscriptions;
+        self.is_found = is_found;
+        self.id = id;
+        self.is_told = true;
+        self.is_closed = false;
+        self.links.clear();
+        for (pipeline, backend) in pipelines {
+            let link = self.link_to(&backend);
+            self.know(pipeline, link, out);
+        }
+        for backend in backends {
+            let link = self.link_to(&backend);
+            self.links[link.0].had_earlier = true;
+            if matches!(self.links[link.0].phase, Phase::Closed) {
+                self.tie(link, out);
+            }
+        }
+    }
+
+    /// What a later connection needs to go on with this session; `None` if there is nothing to go on
+    /// with: the client was never told of it, or has closed it.
+    #[must_use]
+    pub fn remains(&self) -> Option<Remains> {
+        if !self.is_told || self.is_closed {
+            return None;
+        }
+        let is_used = |index: &usize| {
+            let is_open = !matches!(self.links[*index].phase, Phase::Closed);
+            is_open || self.pipelines.values().any(|link| link.0 == *index)
+        };
+        let used = (0..self.links.len()).filter(is_used);
+        let place = |link: usize| self.links[link].backend.clone();
+        Some(Remains {
+            id: self.id,
+            backends: used.map(place).collect(),
+            pipelines: self.pipelines.iter().map(|(id, link)| (*id, place(link.0))).collect(),
+            meetings: self.meetings.clone(),
+            subscriptions: self.subscriptions.clone(),
+            is_found: self.is_found,
+        })
+    }
+}
+
+impl Remains {
+    /// A session that nobody here knows, found on these backends.
+    #[must_use]
+    pub fn found(id: SessionId, backends: Vec<BackendId>) -> Self {
+        Self {
+            id,
+            backends,
+            pipelines: Vec::new(),
+            meetings: Meetings::default(),
+            subscriptions: Subscriptions::default(),
+            is_found: true,
+        }
+    }
+}
+
+/// Whether `method` may go on with another session. `closeSession` and `ping` succeed for any.
+pub(super) const fn asks_for_session(method: Method) -> bool {
+    !matches!(method, Method::Ping)
+}

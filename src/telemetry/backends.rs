@@ -1,0 +1,86 @@
+//! The gauges that each backend has.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Metric, Registry};
+
+use crate::model::{BackendId, Legs, Usage};
+
+/// The one label that is text: bounded, because backends come from the config file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BackendLabel {
+    backend: String,
+}
+
+impl BackendLabel {
+    fn of(backend: &BackendId) -> Self {
+        Self { backend: backend.as_str().to_owned() }
+    }
+}
+
+/// Gauges by backend.
+#[derive(Debug)]
+pub(super) struct BackendGauges {
+    load: Family<BackendLabel, Gauge>,
+    capacity: Family<BackendLabel, Gauge>,
+    cpus: Family<BackendLabel, Gauge>,
+    cpu: Family<BackendLabel, Gauge<f64, AtomicU64>>,
+    memory: Family<BackendLabel, Gauge>,
+}
+
+impl BackendGauges {
+    /// Makes the gauges and registers them under their names.
+    pub(super) fn register(r: &mut Registry) -> Self {
+        Self {
+            load: family(r, "backend_load_legs", "Load promised to the meetings of a backend"),
+            capacity: family(r, "backend_capacity_legs", "Load a backend can bear"),
+            cpus: family(r, "backend_cpu_count", "Processors of a backend, as it says"),
+            cpu: family(r, "backend_cpu_percent", "How busy these are together, as it says"),
+            memory: family(r, "backend_memory_bytes", "Resident memory of a backend, as it says"),
+        }
+    }
+
+    pub(super) fn set_load(&self, backend: &BackendId, load: Legs, capacity: Legs) {
+        let label = BackendLabel::of(backend);
+        self.load.get_or_create(&label).set(load.0.into());
+        self.capacity.get_or_create(&label).set(capacity.0.into());
+    }
+
+    /// Shows what is known, and nothing for what is not.
+    pub(super) fn set_usage(&self, backend: &BackendId, usage: Usage) {
+        let label = BackendLabel::of(backend);
+        let bytes = |kb: u64| i64::try_from(kb.saturating_mul(1_024)).unwrap_or(i64::MAX);
+        show(&self.cpus, &label, usage.cpu_count.map(i64::from));
+        show(&self.memory, &label, usage.memory_kb.map(bytes));
+        match usage.cpu_percent {
+            Some(percent) => drop(self.cpu.get_or_create(&label).set(percent)),
+            None => drop(self.cpu.remove(&label)),
+        }
+    }
+
+    pub(super) fn forget(&self, backend: &BackendId) {
+        let label = BackendLabel::of(backend);
+        self.load.remove(&label);
+        self.capacity.remove(&label);
+        self.set_usage(backend, Usage::default());
+    }
+}
+
+fn family<M: Clone>(registry: &mut Registry, name: &str, help: &str) -> Family<BackendLabel, M>
+where
+    Family<BackendLabel, M>: Default + Metric,
+{
+    let family = Family::default();
+    registry.register(name, help, family.clone());
+    family
+}
+
+fn show(family: &Family<BackendLabel, Gauge>, label: &BackendLabel, value: Option<i64>) {
+    match value {
+        Some(value) => drop(family.get_or_create(label).set(value)),
+        None => drop(family.remove(label)),
+    }
+}

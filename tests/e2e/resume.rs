@@ -1,0 +1,193 @@
+//! Clients that come back: nothing they had is gone, and nobody else can have it.
+
+use pinfold::load::{Client, Events};
+use serde_json::{Value, json};
+
+use crate::e2e::harness::{Edge, KmsSim, TempDir, wait_for, within_bound};
+
+/// A client with two elements in a meeting, subscribed to what happens between them.
+struct Party {
+    session: String,
+    pipeline: String,
+    from: String,
+    to: String,
+}
+
+impl Party {
+    async fn new(client: &Client, meeting: &str) -> Self {
+        let pipeline = client.create_pipeline(Some(meeting)).await.unwrap();
+        let element = || async {
+            let params =
+                json!({"type": "PassThrough", "constructorParams": {"mediaPipeline": pipeline}});
+            value(&client.call("create", params).await.unwrap())
+        };
+        let (from, to) = (element().await, element().await);
+        let params = json!({"object": from, "type": "ElementConnected"});
+        let answer = client.call("subscribe", params).await.unwrap();
+        let session = answer["sessionId"].as_str().unwrap().to_owned();
+        Self { session, pipeline, from, to }
+    }
+
+    /// Comes back over another connection.
+    async fn resume(&self, edge: &Edge) -> (Client, Events) {
+        let (client, events) = edge.connect().await;
+        client.call("ping", json!({})).await.unwrap();
+        let answer = client.call("connect", json!({"sessionId": self.session})).await.unwrap();
+        assert_eq!(answer["sessionId"], self.session.as_str(), "{answer}");
+        (client, events)
+    }
+
+    /// Its objects are there, and so are its subscriptions.
+    async fn is_whole(&self, client: &Client, events: &mut Events) {
+        assert_eq!(
+            client.invoke(&self.pipeline, "getName", json!({})).await.unwrap(),
+            self.pipeline
+        );
+        let sink = json!({"sink": self.to});
+        client.invoke(&self.from, "connect", sink.clone()).await.unwrap();
+        let event = within_bound("event", events.find(&self.from, "ElementConnected")).await;
+        assert_eq!(event.unwrap().object, self.from);
+        client.invoke(&self.from, "disconnect", sink).await.unwrap();
+    }
+}
+
+/// Two meetings of one client on different backends.
+async fn apart(edge: &Edge, client: &Client) -> (Party, Party) {
+    let one = Party::new(client, "one").await;
+    for number in 0.. {
+        let name = format!("two-{number}");
+        let two = Party::new(client, &name).await;
+        if edge.backend_of("one").await != edge.backend_of(&name).await {
+            return (one, two);
+        }
+    }
+    unreachable!("the numbers do not end")
+}
+
+fn value(answer: &Value) -> String {
+    answer["value"].as_str().unwrap().to_owned()
+}
+
+const BRIEF: &str = "[sessions]\nhold_ms = 0\n";
+
+#[tokio::test]
+async fn a_blip_costs_nothing() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    drop(client);
+    // While it is away, something happens.
+    let (other, _) = edge.connect().await;
+    other.invoke(&party.from, "connect", json!({"sink": party.to})).await.unwrap();
+    let (client, mut events) = party.resume(&edge).await;
+    within_bound("missed", events.find(&party.from, "ElementConnected")).await.unwrap();
+    client.invoke(&party.from, "disconnect", json!({"sink": party.to})).await.unwrap();
+    party.is_whole(&client, &mut events).await;
+    let meeting = edge.api("meetings/standup").await;
+    assert_eq!(meeting["participants"], 2, "its client's and the other's: {meeting}");
+}
+
+#[tokio::test]
+async fn after_the_hold_the_links_are_opened_again() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start_with(&sims, BRIEF, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let (one, two) = apart(&edge, &client).await;
+    drop(client);
+    let closed = || async {
+        let backends = edge.backends().await;
+        backends.iter().all(|backend| backend["links"] == 0).then_some(())
+    };
+    wait_for("all links are closed", closed).await;
+    let (client, mut events) = one.resume(&edge).await;
+    one.is_whole(&client, &mut events).await;
+    two.is_whole(&client, &mut events).await;
+    // Whoever names the meeting lands with the others.
+    let before = edge.backend_of("one").await;
+    client.create_pipeline(Some("one")).await.unwrap();
+    assert_eq!(edge.backend_of("one").await, before);
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_before_its_old_connection_is_dead_has_the_session() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let edge = Edge::start(&sims).await;
+    let (old, _old_events) = edge.connect().await;
+    let party = Party::new(&old, "standup").await;
+    let (client, mut events) = party.resume(&edge).await;
+    party.is_whole(&client, &mut events).await;
+    // As with Kurento, the old connection lives on, in a session of its own.
+    let pipeline = old.create_pipeline(None).await.unwrap();
+    let answer = old.call("describe", json!({"object": pipeline})).await.unwrap();
+    assert_ne!(answer["sessionId"], party.session.as_str());
+    party.is_whole(&client, &mut events).await;
+}
+
+#[tokio::test]
+async fn any_frame_that_names_the_session_goes_on_with_it() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let edge = Edge::start_with(&sims, BRIEF, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    drop(client);
+    let (client, mut events) = edge.connect().await;
+    let params = json!({"object": party.pipeline, "sessionId": party.session});
+    let answer = client.call("describe", params).await.unwrap();
+    assert_eq!(answer["sessionId"], party.session.as_str());
+    party.is_whole(&client, &mut events).await;
+}
+
+#[tokio::test]
+async fn a_session_that_nobody_knows_is_refused_and_the_connection_lives_on() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let (client, _events) = edge.connect().await;
+    for session in ["00000000-0000-4000-8000-000000000000", "forged", ""] {
+        let connect = client.call("connect", json!({"sessionId": session})).await;
+        assert_eq!(connect.unwrap_err().code(), Some(40007), "{session}");
+    }
+    client.create_pipeline(None).await.unwrap();
+    // One that the client has closed itself is none either.
+    let party = Party::new(&client, "standup").await;
+    client.call("closeSession", json!({"sessionId": party.session})).await.unwrap();
+    drop(client);
+    let (client, _events) = edge.connect().await;
+    let connect = client.call("connect", json!({"sessionId": party.session})).await;
+    assert_eq!(connect.unwrap_err().code(), Some(40007));
+}
+
+#[tokio::test]
+async fn after_the_edge_was_killed_its_clients_go_on_at_another() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start(&sims).await;
+    let (client, _events) = edge.connect().await;
+    let (one, two) = apart(&edge, &client).await;
+    edge.process.signal("KILL");
+    let edge = Edge::start(&sims).await;
+    let (client, mut events) = one.resume(&edge).await;
+    one.is_whole(&client, &mut events).await;
+    two.is_whole(&client, &mut events).await;
+}
+
+#[tokio::test]
+async fn a_session_whose_backends_are_all_lost_is_unknown() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start_with(&sims, BRIEF, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    drop(client);
+    let home = edge.backend_of("standup").await;
+    let lost = sims.iter().find(|sim| sim.id == home).unwrap();
+    lost.process.signal("KILL");
+    let ejected = || async {
+        let backends = edge.backends().await;
+        let lost = backends.iter().find(|backend| backend["id"] == home.as_str()).unwrap();
+        (lost["health"] == "ejected").then_some(())
+    };
+    wait_for("the loss is known", ejected).await;
+    let (client, _events) = edge.connect().await;
+    let connect = client.call("connect", json!({"sessionId": party.session})).await;
+    assert_eq!(connect.unwrap_err().code(), Some(40007));
+    client.create_pipeline(Some("standup")).await.unwrap();
+}
