@@ -87,7 +87,7 @@ impl Meetings {
     }
 
     /// Adds all of `more`, as [`Self::add`] does, the one named first first.
-    pub fn add_all(&mut self, more: Self, meetings_max: usize) {
+    pub fn add_all(&mut self, more: &Self, meetings_max: usize) {
         more.order.iter().for_each(|meeting| self.add(meeting, meetings_max));
     }
 

@@ -112,7 +112,7 @@ impl Session {
     /// Goes on with another session: its links are opened again, so that its events flow.
     fn become_(&mut self, remains: Remains, out: &mut Vec<Output>) {
         let Remains { id, backends, pipelines, meetings, subscriptions, is_found } = remains;
-        self.meetings.add_all(meetings, self.bounds.pipelines_max);
+        self.meetings.add_all(&meetings, self.bounds.pipelines_max);
         self.subscriptions = subscriptions;
         self.is_found = is_found;
         self.id = id;
