@@ -66,6 +66,29 @@ pub enum ManagerCall {
     RemoveTag(String),
 }
 
+impl ManagerCall {
+    /// Whether it changes what every client of the process sees.
+    const fn is_seen_by_others(&self) -> bool {
+        match self {
+            Self::SetName(_)
+            | Self::SetSendTagsInEvents(_)
+            | Self::AddTag(..)
+            | Self::RemoveTag(_) => true,
+            Self::GetInfo
+            | Self::GetCpuCount
+            | Self::GetUsedCpu
+            | Self::GetUsedMemory
+            | Self::GetPipelines(_)
+            | Self::GetSessions
+            | Self::GetCreationTime
+            | Self::GetName
+            | Self::GetSendTagsInEvents
+            | Self::GetTags
+            | Self::GetTag(_) => false,
+        }
+    }
+}
+
 /// What an operation of the manager takes to be answered.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {
@@ -201,9 +224,13 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<bool, Failure> {
         let operation = text_member(params.operation, "operation")?;
-        match asked(&operation, &Arguments(params.operation_params), self.manager.scope)? {
+        let scope = self.manager.scope;
+        match asked(&operation, &Arguments(params.operation_params), scope)? {
             Asked::Value(value) => {
                 out.push(Output::Answer(Method::Invoke, answer::value(id, &self.id, &value)));
+            }
+            Asked::Shared(call) if call.is_seen_by_others() && scope == ManagerScope::Own => {
+                return Err(Failure::not_allowed(&format!("invoke ServerManager {operation}")));
             }
             Asked::Shared(call) => out.push(Output::Manager(id.to_owned(), call)),
             Asked::Backend => return Ok(false),

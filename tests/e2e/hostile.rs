@@ -29,6 +29,7 @@ struct Victim {
     client: Client,
     pipeline: String,
     endpoints: [String; 2],
+    session: String,
 }
 
 impl Victim {
@@ -37,7 +38,9 @@ impl Victim {
         let pipeline = client.create_pipeline(Some(meeting)).await.unwrap();
         let create = || create(&client, "WebRtcEndpoint", json!({"mediaPipeline": pipeline}));
         let endpoints = [create().await, create().await];
-        Self { client, pipeline, endpoints }
+        let connected = client.call("connect", json!({})).await.unwrap();
+        let session = connected["sessionId"].as_str().unwrap().to_owned();
+        Self { client, pipeline, endpoints, session }
     }
 
     /// Calls until `stop`; none may fail.
@@ -149,7 +152,8 @@ async fn session_count(direct: &Client) -> usize {
 
 /// Attacks again and again; gives how often each error was answered.
 async fn attack(edge: &Edge, victims: &[Victim]) -> BTreeMap<i64, usize> {
-    let mut frames = Frames::seeded(20_261_121, recorded());
+    let foreign = victims.iter().map(|victim| victim.session.clone()).collect();
+    let mut frames = Frames::seeded(20_261_121, recorded(), foreign);
     let mut total = BTreeMap::new();
     for round in 0..ROUNDS {
         let attack = Attack::begin(edge).await;

@@ -304,3 +304,24 @@ fn its_own_scope_is_told_to_whoever_lists() {
         assert_eq!(out, [Output::Manager("1".to_owned(), expected)]);
     }
 }
+
+#[test]
+fn who_sees_its_own_only_changes_nothing_that_others_see() {
+    for (operation, params) in [
+        ("setName", json!({"name": "mine"})),
+        ("addTag", json!({"key": "k", "value": "v"})),
+        ("removeTag", json!({"key": "k"})),
+        ("setSendTagsInEvents", json!({"sendTagsInEvents": true})),
+    ] {
+        let params = json!({"operation": operation, "operationParams": params});
+        let code = |scope| match &call(&mut session(scope), "invoke", params.clone())[..] {
+            [Output::Refuse(_, failure)] => failure.code,
+            [Output::Manager(..)] => 0,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((code(ManagerScope::Own), code(ManagerScope::All)), (40111, 0), "{operation}");
+    }
+    let read = json!({"operation": "getTags"});
+    let out = call(&mut session(ManagerScope::Own), "invoke", read);
+    assert_eq!(out, [Output::Manager("1".to_owned(), ManagerCall::GetTags)]);
+}

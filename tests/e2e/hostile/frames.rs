@@ -103,13 +103,17 @@ pub(super) struct Frames {
     /// Objects of the client itself, of others, and of nobody.
     objects: Vec<String>,
     session: String,
+    /// Sessions of others, and one of nobody.
+    foreign: Vec<String>,
     last_id: u64,
 }
 
 impl Frames {
-    pub(super) fn seeded(seed: u64, recorded: Vec<String>) -> Self {
+    pub(super) fn seeded(seed: u64, recorded: Vec<String>, mut foreign: Vec<String>) -> Self {
         let (objects, session) = (Vec::new(), String::new());
-        Self { draws: Draws::seeded(seed), recorded, objects, session, last_id: 1_000_000 }
+        foreign.push("forged-session-42".to_owned());
+        let (draws, last_id) = (Draws::seeded(seed), 1_000_000);
+        Self { draws, recorded, objects, session, foreign, last_id }
     }
 
     /// What the frames are about from now on.
@@ -133,7 +137,7 @@ impl Frames {
             self.request().to_string()
         };
         match self.draws.below(4) {
-            0 => self.damaged(text),
+            0 => self.damaged(&text),
             _ => text,
         }
     }
@@ -176,7 +180,7 @@ impl Frames {
         }
         match self.draws.below(16) {
             0 => params["sessionId"] = self.session.as_str().into(),
-            1 => params["sessionId"] = "forged-session-42".into(),
+            1 => params["sessionId"] = self.pick(&self.foreign.clone()).as_str().into(),
             _ => {}
         }
         json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
@@ -195,7 +199,7 @@ impl Frames {
     /// One of the first `count` methods, or something that destroys.
     fn method(&mut self, count: usize) -> &'static str {
         let from = if self.draws.below(60) == 0 { &DESTRUCTIVE[..] } else { &METHODS[..count] };
-        *self.pick(from)
+        self.pick::<&str>(from)
     }
 
     fn params(&mut self, method: &str) -> Value {
@@ -233,7 +237,7 @@ impl Frames {
     }
 
     /// `text` with one thing wrong with it, or one thing written in another way.
-    fn damaged(&mut self, text: String) -> String {
+    fn damaged(&mut self, text: &str) -> String {
         let at = text.floor_char_boundary(self.draws.below(text.len()));
         let to = text.ceil_char_boundary((at + 1 + self.draws.below(12)).min(text.len()));
         match self.draws.below(9) {
