@@ -104,7 +104,8 @@ pub enum Output {
     /// one more call that blocks; else answer with [`Input::NotSent`]. Each that was sent ends with
     /// [`Output::Unblocked`].
     SendBlocking(LinkNo, BackendId, Ticket, Option<String>),
-    /// The call that blocks is answered; or, with `false`, its end will not be seen.
+    /// The call that blocks is answered; or, with `false`, its end will not be seen, if it was sent
+    /// at all.
     Unblocked(Ticket, bool),
     /// Send the client this answer to its call of that method, which no backend was asked.
     Answer(Method, String),

@@ -29,8 +29,9 @@ impl World {
                 let at_hand = at_hand.filter(|(_, is_client_s)| *is_client_s).map(|(text, _)| text);
                 self.send(*link, text.as_deref().or(at_hand).expect("nothing is at hand"));
             }
-            (Output::Unblocked(ticket, _), _) => {
-                assert!(self.blocking.remove(ticket), "{ticket:?} is not under way");
+            (Output::Unblocked(ticket, is_answered), _) => {
+                let was_sent = self.blocking.remove(ticket);
+                assert!(was_sent || !is_answered, "{ticket:?} is not under way");
             }
             (Output::RelayToClient, Some((text, false))) => self.relayed(text),
             (Output::Relay(_) | Output::RelayToClient, _) => panic!("nothing is at hand"),
