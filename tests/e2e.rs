@@ -9,6 +9,7 @@ mod bad_input;
 mod demo;
 pub(crate) mod harness;
 mod hostile;
+mod isolation;
 mod kurento_client;
 mod load;
 mod loss;

@@ -194,11 +194,11 @@ mod tests {
     fn a_policy_is_dumped_as_it_is_in_force() {
         let keys = "addr = \"127.0.0.1:1\"\npolicy = [\"allow  create GStreamerFilter\"]";
         let rows: Vec<String> = listener(keys).unwrap().policy.rows().collect();
-        assert_eq!(rows[..2], ["allow create GStreamerFilter", "deny create GStreamerFilter"]);
+        assert_eq!(rows[..2], ["allow create GStreamerFilter", "deny  create GStreamerFilter"]);
         let mut settings = Settings::example();
         settings.listeners[0] = listener(keys).unwrap();
         let dumped = dump(&settings);
-        let rows = "policy = [\n  \"allow create GStreamerFilter\",\n  \"deny create GStr";
+        let rows = "policy = [\n  \"allow create GStreamerFilter\",\n  \"deny  create GStr";
         assert!(dumped.contains(rows), "{dumped}");
         assert_eq!(parse(&dumped), Ok(settings));
     }

@@ -6,7 +6,6 @@ use super::TEXT_OPERATIONS;
 use super::call::{Call, Given};
 use super::pattern::Pattern;
 use super::uri::UriPattern;
-use crate::protocol::json::Text;
 use crate::protocol::object::ObjectType;
 use crate::protocol::request::Method;
 
@@ -19,6 +18,9 @@ const BUILT_IN: [&str; 3] = [
     "deny invoke GStreamerFilter setElementProperty",
     "deny invoke * dumpGstreamerDot",
 ];
+
+/// Columns of a row: action, method, type, name, `uri=`.
+const COLUMNS_MAX: usize = 5;
 
 /// How many rows an operator may write. A message is compared with those of its method, one by one.
 const ROWS_MAX: usize = 256;
@@ -87,9 +89,18 @@ impl Policy {
         Ok(Self { rows: table, by_method, is_silent_on })
     }
 
-    /// The table as it is in force, a row each.
+    /// The table as it is in force, a row each, column under column.
     pub fn rows(&self) -> impl Iterator<Item = String> {
-        self.rows.iter().map(Row::to_string)
+        let rows: Vec<String> = self.rows.iter().map(Row::to_string).collect();
+        let width = |at| {
+            let cells = rows.iter().filter_map(|row| row.split(' ').nth(at));
+            cells.map(str::len).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..COLUMNS_MAX).map(width).collect();
+        rows.into_iter().map(move |row| {
+            let cells = row.split(' ').zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            cells.collect::<Vec<_>>().join(" ").trim_end().to_owned()
+        })
     }
 
     /// Whether no row is about the operation at this place of [`TEXT_OPERATIONS`].
@@ -191,7 +202,7 @@ impl fmt::Display for Row {
 }
 
 fn method(name: &str) -> Option<Method> {
-    Method::parse(Text::of(&format!("\"{name}\""))?)
+    Method::ALL.into_iter().find(|method| method.name() == name)
 }
 
 fn expected(what: &str, found: Option<&str>) -> String {
@@ -304,8 +315,16 @@ mod tests {
             "deny transaction",
         ]);
         let rows: Vec<String> = policy.rows().collect();
-        assert_eq!(rows[0], "allow invoke * get*");
-        assert_eq!(rows.len(), 4 + BUILT_IN.len());
+        let table = [
+            "allow invoke      *                get*",
+            "allow create      RecorderEndpoint uri=file:///var/spool/",
+            "deny  *           ServerManager",
+            "deny  transaction",
+            "deny  create      GStreamerFilter",
+            "deny  invoke      GStreamerFilter  setElementProperty",
+            "deny  invoke      *                dumpGstreamerDot",
+        ];
+        assert_eq!(rows, table);
         assert_eq!(Policy::parse(&rows), Ok(policy));
     }
 
@@ -315,6 +334,7 @@ mod tests {
             ("", "expected allow or deny"),
             ("permit create", "expected allow or deny, found \"permit\""),
             ("allow", "expected a method or *"),
+            ("allow pi\\ng", "expected a method or *, found \"pi\\\\ng\""),
             ("allow invent", "expected a method or *, found \"invent\""),
             ("deny create A B", "expected nothing more, found \"B\""),
             ("deny invoke A b c", "expected nothing more, found \"c\""),

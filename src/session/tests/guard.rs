@@ -69,6 +69,64 @@ fn a_session_may_touch_what_its_listener_says() {
 }
 
 #[test]
+fn what_a_session_may_touch_survives_its_connection() {
+    let allows =
+        |case: &Case, name: &str| case.session.access().allows(&MeetingId::Named(meeting(name)));
+    let mut before = under(Isolation::Meeting);
+    let link = before.create(1, A, "a");
+    let subscribe = request(2, "subscribe", &json!({"object": A, "type": "Error"}));
+    before.handle(Input::FromClient(&subscribe));
+    before.handle(Input::FromBackend(link, &success(2, &json!("s1"))));
+    let remains = before.session.remains().unwrap();
+
+    let rules = Rules { isolation: Isolation::Meeting, policy: Policy::default() };
+    let url = Hints { meeting: Some(meeting("second")), participants: None };
+    let bounds = Bounds { subscriptions_max: 1, ..bounds() };
+    let mut after = Case::with(bounds);
+    after.session.on_moved(url, Arc::new(rules));
+    assert!(!allows(&after, "url"));
+    let connect = request(3, "connect", &json!({"sessionId": remains.id.to_string()}));
+    after.handle(Input::FromClient(&connect));
+    after.handle(Input::Resumed(Some(remains)));
+    assert!(allows(&after, "url") && allows(&after, "second") && !allows(&after, "other"));
+    assert_eq!(after.answered(&subscribe)["error"]["code"], 40009, "they go on counting");
+    assert_eq!(after.session.may_find(), None);
+}
+
+#[test]
+fn only_a_session_from_before_may_have_made_what_nobody_knows() {
+    let found = |isolation: Isolation| {
+        let mut case = under(isolation);
+        let id = SessionId::from_random(9);
+        case.handle(Input::FromClient(&request(1, "connect", &json!({"sessionId": id.as_str()}))));
+        case.handle(Input::Resumed(Some(Remains::found(id, vec![backend("a")]))));
+        case.session.may_find()
+    };
+    for (isolation, fresh, after_restart) in [
+        (Isolation::Open, Some(None), Some(None)),
+        (Isolation::Meeting, None, Some(Some(meeting("url")))),
+        (Isolation::Session, None, Some(None)),
+    ] {
+        assert_eq!(under(isolation).session.may_find(), fresh, "{isolation:?}");
+        assert_eq!(found(isolation), after_restart, "{isolation:?}");
+    }
+}
+
+#[test]
+fn another_listener_of_the_same_client_has_its_own_rules() {
+    let mut case = under(Isolation::Open);
+    case.create(1, A, "a");
+    let rules = Rules { isolation: Isolation::Session, policy: Policy::default() };
+    case.session.on_moved(Hints::default(), Arc::new(rules));
+    assert!(matches!(case.session.access(), Access::Nothing));
+    let tag = invoke(2, MANAGER, "addTag", &json!({"key": "k", "value": "v"}));
+    assert_eq!(case.answered(&tag)["error"]["code"], 40111);
+    let [Output::Relay(_)] = case.handle(Input::FromClient(&describe(3, A))) else {
+        panic!("what it uses it goes on using: {:?}", case.out);
+    };
+}
+
+#[test]
 fn a_sink_in_a_pipeline_met_for_the_first_time_is_looked_up() {
     let mut case = under(Isolation::Meeting);
     let link = case.create(1, A, "a");
