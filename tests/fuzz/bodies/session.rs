@@ -33,6 +33,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut script = Script::new(data);
     let mut world = World::new(bounds(&mut script));
     let is_cut_short = script.flag();
+    world.keep_apart(&mut script);
     for _ in 0..STEPS_MAX {
         if script.is_over() {
             break;

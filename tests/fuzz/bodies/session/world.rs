@@ -3,8 +3,11 @@
 mod laws;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use pinfold::model::{BackendId, PipelineId, SessionId};
+use pinfold::policy::access::Isolation;
+use pinfold::policy::guard::Rules;
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
@@ -104,6 +107,13 @@ impl World {
             made: Vec::new(),
             wires: BTreeMap::new(),
         }
+    }
+
+    /// The listener may keep its clients apart.
+    pub(super) fn keep_apart(&mut self, script: &mut Script<'_>) {
+        let isolation = [Isolation::Open, Isolation::Meeting, Isolation::Session][script.pick(3)];
+        let rules = Rules { isolation, ..Rules::default() };
+        self.session.on_moved(Hints::default(), Arc::new(rules));
     }
 
     pub(super) fn session_id(&self) -> String {
