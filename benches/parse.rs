@@ -1,29 +1,37 @@
 //! The routing decision: a client's message in, "relay it to that link" out, and its answer back.
 //!
-//! The peer in the same run is `serde_json::Value`, which only parses the message. What the guard takes
-//! of the decision is shown beside it, under the built-in policy and under a table of 32 rows.
+//! The peers in the same run: `serde_json::Value`, which only parses the message, and a session that
+//! keeps no calls to send them again, which shows what keeping them costs. What the guard takes of the
+//! decision stands beside it, under the built-in policy and under a table of 32 rows.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
-use pinfold::model::{BackendId, SessionId};
+use pinfold::model::{BackendId, SessionId, Time};
 use pinfold::policy::access::Isolation;
 use pinfold::policy::guard::{Policy, Rules};
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{Bounds, Input, LinkNo, Output, Session, Ticket};
 
+/// The session asks no clock, so all happens at once.
+const NOW: Time = Time::ZERO;
+
 const PIPELINE: &str = "42f11eab-5c0d-42c7-88c1-2dad584b2ae0_kurento.MediaPipeline";
 
-/// A session that knows `PIPELINE` and has an open link to its backend.
-fn session() -> Session {
+/// A session that knows `PIPELINE` and has an open link to its backend. It keeps `resend_max_bytes` of
+/// calls under way.
+fn session(resend_max_bytes: usize) -> Session {
     let bounds = Bounds {
         depth_max: 128,
         held_max_bytes: 1 << 20,
         calls_max: 4_096,
         pipelines_max: 10_000,
         subscriptions_max: 10_000,
+        resend_max_bytes,
+        call_timeout: Duration::from_secs(60),
     };
     let mut session = Session::new(SessionId::from_random(1), "edge", Hints::default(), bounds);
     let create = json!({"jsonrpc": "2.0", "id": 1, "method": "create",
@@ -34,10 +42,10 @@ fn session() -> Session {
     .to_string();
     let backend = BackendId::parse("kms-a").expect("a good id");
     let mut out = Vec::new();
-    session.handle(Input::FromClient(&create), &mut out);
-    session.handle(Input::Placed(Ticket(1), Ok(backend)), &mut out);
-    session.handle(Input::LinkOpened(LinkNo(0)), &mut out);
-    session.handle(Input::FromBackend(LinkNo(0), &created), &mut out);
+    session.handle(NOW, Input::FromClient(&create), &mut out);
+    session.handle(NOW, Input::Placed(Ticket(1), Ok(backend)), &mut out);
+    session.handle(NOW, Input::LinkOpened(LinkNo(0)), &mut out);
+    session.handle(NOW, Input::FromBackend(LinkNo(0), &created), &mut out);
     session
 }
 
@@ -58,19 +66,21 @@ fn decide(c: &mut Criterion) {
     for (operation, len) in [("addIceCandidate", 441), ("processOffer", 4_096)] {
         let text = invoke(operation, len);
         let answer = r#"{"id":7,"jsonrpc":"2.0","result":{"sessionId":"s","value":null}}"#;
-        let (mut session, mut out) = (session(), Vec::new());
-        session.handle(Input::FromClient(&text), &mut out);
-        assert_eq!(out.last(), Some(&Output::Relay(LinkNo(0))));
-        session.handle(Input::FromBackend(LinkNo(0), answer), &mut out);
-        assert_eq!(out.last(), Some(&Output::RelayToClient));
         group.throughput(Throughput::Bytes(len as u64));
-        group.bench_function(BenchmarkId::new("pinfold", format!("{len} B")), |b| {
-            b.iter(|| {
-                out.clear();
-                session.handle(Input::FromClient(black_box(&text)), &mut out);
-                session.handle(Input::FromBackend(LinkNo(0), black_box(answer)), &mut out);
+        for (name, resend_max_bytes) in [("pinfold", 1 << 18), ("pinfold, no re-send", 0)] {
+            let (mut session, mut out) = (session(resend_max_bytes), Vec::new());
+            session.handle(NOW, Input::FromClient(&text), &mut out);
+            assert_eq!(out.last(), Some(&Output::Relay(LinkNo(0))));
+            session.handle(NOW, Input::FromBackend(LinkNo(0), answer), &mut out);
+            assert_eq!(out.last(), Some(&Output::RelayToClient));
+            group.bench_function(BenchmarkId::new(name, format!("{len} B")), |b| {
+                b.iter(|| {
+                    out.clear();
+                    session.handle(NOW, Input::FromClient(black_box(&text)), &mut out);
+                    session.handle(NOW, Input::FromBackend(LinkNo(0), black_box(answer)), &mut out);
+                });
             });
-        });
+        }
         group.bench_function(BenchmarkId::new("serde_json::Value", format!("{len} B")), |b| {
             b.iter(|| serde_json::from_str::<Value>(black_box(&text)));
         });

@@ -34,7 +34,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let sim = KmsSim::start()?;
+    let sim = KmsSim::start(&[])?;
     let edge = Edge::start(&sim.url)?;
     edge.ready().await?;
     println!(

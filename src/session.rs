@@ -13,12 +13,14 @@
 
 mod admit;
 mod calls;
+mod deadline;
 mod learn;
 mod loss;
 mod manager;
 mod resume;
 mod route;
 mod subscriptions;
+mod texts;
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,9 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
 use crate::policy::access::{Access, Isolation, Meetings};
 use crate::policy::guard::Rules;
 use crate::protocol::answer;
@@ -74,6 +77,8 @@ pub enum Input<'a> {
     LinkFailed(LinkNo, LinkFailure),
     /// What [`Output::SendBlocking`] asked for was not sent: too many such calls are under way.
     NotSent(LinkNo, Ticket),
+    /// [`Session::deadline`] has come.
+    Tick,
     /// The manager of some backend tells this, after [`Output::Listen`].
     Event(&'a Arc<ObjectEvent>),
     /// So many such events were dropped, because this session did not take them.
@@ -107,6 +112,8 @@ pub enum Output {
     /// The call that blocks is answered; or, with `false`, its end will not be seen, if it was sent
     /// at all.
     Unblocked(Ticket, bool),
+    /// Send this call to a backend once more, because the link broke before its answer came.
+    Again(LinkNo, String),
     /// Send the client this answer to its call of that method, which no backend was asked.
     Answer(Method, String),
     /// Send the client this error; the raw id is that of its request, or `null`.
@@ -144,6 +151,11 @@ pub enum Output {
     Prune,
     /// A backend's message answered no call and was dropped.
     Stray,
+    /// The backend of this link has left so many calls unanswered for too long. Their senders are
+    /// told by [`Output::Refuse`].
+    TimedOut(LinkNo, usize),
+    /// A backend's message answered a call that had taken too long, and was dropped.
+    Late,
 }
 
 /// What a session holds, as far as it must be known to go on with it on another connection.
@@ -194,6 +206,11 @@ pub struct Bounds {
     pub pipelines_max: usize,
     /// Subscriptions that backends have made for this session; those under way come on top.
     pub subscriptions_max: usize,
+    /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks. A call that
+    /// does not fit is answered with 40003 then; with 0 all are.
+    pub resend_max_bytes: usize,
+    /// Time a backend may take to answer; then the call is answered with 40003.
+    pub call_timeout: Duration,
 }
 
 /// How much a session keeps, against its [`Bounds`].
@@ -229,6 +246,8 @@ pub struct Session {
     /// Meetings it takes part in, kept only where that decides what it may touch.
     meetings: Meetings,
     subscriptions: Subscriptions,
+    /// The time of what is being handled.
+    now: Time,
     /// What the URL says of every pipeline created here.
     url: Hints,
     /// Whether it is from before this process, which so cannot know what it made.
@@ -257,18 +276,48 @@ pub struct Session {
 struct Link {
     backend: BackendId,
     phase: Phase,
+    /// While it is opened again: calls that are then sent again, behind the edge's own and before
+    /// those that wait in `phase`.
+    again: Calls,
+    /// When that may be at the earliest.
+    again_at: Time,
+    /// It is open again, and what goes over it waits until then.
+    is_settling: bool,
     /// Whether there was one to that backend before, here or where the client comes from. What that
     /// still brings may take the tie, so every message over this one names the session.
     had_earlier: bool,
 }
 
 impl Link {
-    /// Calls that are sent and not answered, or wait to be sent.
+    fn closed(backend: BackendId) -> Self {
+        let (phase, again) = (Phase::Closed, Calls::default());
+        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false, had_earlier: false }
+    }
+
+    /// Calls of the client that are sent and not answered, or wait to be sent.
     fn call_count(&self) -> usize {
         match &self.phase {
             Phase::Closed => 0,
-            Phase::Opening(held) => held.len(),
+            Phase::Opening(held) => {
+                let own_count = usize::from(held.first().is_some_and(Held::is_own));
+                held.len() - own_count + self.again.len()
+            }
             Phase::Open { calls, .. } => calls.len(),
+        }
+    }
+
+    /// Calls that were sent and are not answered.
+    const fn sent(&self) -> &Calls {
+        match &self.phase {
+            Phase::Closed | Phase::Opening(_) => &self.again,
+            Phase::Open { calls, .. } => calls,
+        }
+    }
+
+    const fn sent_mut(&mut self) -> &mut Calls {
+        match &mut self.phase {
+            Phase::Closed | Phase::Opening(_) => &mut self.again,
+            Phase::Open { calls, .. } => calls,
         }
     }
 }
@@ -276,7 +325,7 @@ impl Link {
 #[derive(Debug)]
 enum Phase {
     Closed,
-    /// Being dialled; these messages go first when it is open.
+    /// Being dialled; these messages go when it is open. The edge's own is the first.
     Opening(Vec<Held>),
     /// `is_tied`: the backend has tied the link to the session, so that messages need not name it.
     Open {
@@ -302,6 +351,22 @@ struct Held {
     waiting: Waiting,
     opening: Option<Opening>,
     call: Call,
+}
+
+impl Held {
+    const fn is_own(&self) -> bool {
+        matches!(self.call.learn, Learn::Own)
+    }
+
+    /// Whether it may wait until its link is tried once more.
+    fn may_stay(&self) -> bool {
+        !self.is_own() && !self.may_move() && self.waiting.attempts < route::ATTEMPTS_MAX
+    }
+
+    /// Whether it is about nothing that lives at the end of its link, so that it can go elsewhere.
+    fn may_move(&self) -> bool {
+        self.call.learn.creates() || self.call.goes_anywhere
+    }
 }
 
 /// A message that waits until this pipeline is located.
@@ -342,6 +407,7 @@ impl Session {
             rules: Arc::default(),
             meetings: Meetings::default(),
             subscriptions: Subscriptions::default(),
+            now: Time::ZERO,
             url,
             is_found: false,
             is_told: false,
@@ -396,8 +462,9 @@ impl Session {
         &self.id
     }
 
-    /// Takes in what happened and appends what to do to `out`.
-    pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+    /// Takes in what happened at `now` and appends what to do to `out`.
+    pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
+        self.now = now;
         let before = out.len();
         self.take_in(input, out);
         let is_end =
@@ -422,6 +489,7 @@ impl Session {
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::NotSent(link, ticket) => self.on_not_sent(link, ticket, out),
+            Input::Tick => self.on_tick(out),
             Input::Event(event) => self.on_object_event(event, out),
             Input::EventsLost(count) => self.on_events_lost(count, out),
         }
@@ -452,12 +520,13 @@ impl Session {
             let text = format!(
                 r#"{{"id":{id},"jsonrpc":"2.0","method":"release","params":{{"object":"{pipeline}","sessionId":"{session}"}}}}"#
             );
-            calls.push(Call {
+            let call = Call {
                 id: CallId::new(&id),
                 method: Method::Release,
                 goes_anywhere: false,
                 learn: Learn::Own,
-            });
+            };
+            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
             out.push(Output::ToBackend(link, text));
         }
     }
@@ -485,6 +554,7 @@ impl Session {
     /// The client has gone: gives back all that the session holds.
     pub fn end(&mut self, out: &mut Vec<Output>) {
         for link in &mut self.links {
+            link.again.drain().for_each(|call| call.learn.abandon(out));
             match std::mem::replace(&mut link.phase, Phase::Closed) {
                 Phase::Closed => {}
                 Phase::Opening(held) => {
@@ -511,8 +581,7 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            let backend = backend.clone();
-            self.links.push(Link { backend, phase: Phase::Closed, had_earlier: false });
+            self.links.push(Link::closed(backend.clone()));
             self.links.len() - 1
         }))
     }
@@ -553,7 +622,7 @@ impl Session {
     /// A held message waits no longer. The edge's own do not count against the client's bound: there is
     /// one a link at most.
     fn let_go(&mut self, held: &Held) {
-        if !matches!(held.call.learn, Learn::Own) {
+        if !held.is_own() {
             self.unhold(&held.waiting.text);
         }
     }

@@ -10,6 +10,7 @@
 
 mod act;
 mod backend;
+mod calls;
 mod check;
 mod client;
 mod edge;
@@ -35,10 +36,12 @@ pub enum Bug {
     UnconditionalUnpin,
     /// Events that come while a call waits for its answer are dropped.
     DroppedEvent,
-    /// What a link still brings after it was given up reaches the client.
+    /// What a link still brings after it, or the call, was given up reaches the client.
     LateAnswer,
     /// A pin outlives the process it was made on.
     KeptPin,
+    /// Backends forget their answers, so that a call which is sent again is run again.
+    ForgottenAnswers,
     /// The store says that a pin is settled when it is not.
     EarlyAnswer,
 }
@@ -71,6 +74,14 @@ pub struct Tally {
     pub pipelines: u64,
     /// Processes that were killed or given up for lost.
     pub losses: u64,
+    /// Times that calls over one link were given up because they took too long.
+    pub timeouts: u64,
+    /// Calls that reached a backend once more, because their link broke.
+    pub resent: u64,
+    /// Of these, those that the backend had answered already.
+    pub repeated: u64,
+    /// Answers that came when their calls had been given up.
+    pub late: u64,
     /// Pipelines taken back because their pins did not settle.
     pub withdrawn: u64,
 }
@@ -100,11 +111,14 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses, withdrawn } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, withdrawn, .. } = self;
+        let Self { timeouts, resent, repeated, late, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {withdrawn} taken back, {losses} losses"
+             {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {timeouts} timeouts, \
+             {late} late answers, {resent} calls sent again, {repeated} of them answered twice by \
+             their backend"
         )
     }
 }
@@ -120,6 +134,10 @@ impl Tally {
             events: self.events + other.events,
             pipelines: self.pipelines + other.pipelines,
             losses: self.losses + other.losses,
+            timeouts: self.timeouts + other.timeouts,
+            resent: self.resent + other.resent,
+            repeated: self.repeated + other.repeated,
+            late: self.late + other.late,
             withdrawn: self.withdrawn + other.withdrawn,
         }
     }

@@ -6,6 +6,7 @@
 mod autobahn;
 mod backpressure;
 mod bad_input;
+mod calls;
 mod demo;
 pub(crate) mod harness;
 mod hostile;

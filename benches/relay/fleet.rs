@@ -51,8 +51,10 @@ pub(crate) struct KmsSim {
 }
 
 impl KmsSim {
-    pub(crate) fn start() -> anyhow::Result<Self> {
-        let mut process = Process::start(&["kms-sim", "--timed", "false", "--name", "a"])?;
+    /// `more` are further arguments.
+    pub(crate) fn start(more: &[&str]) -> anyhow::Result<Self> {
+        let arguments = ["kms-sim", "--timed", "false", "--name", "a"];
+        let mut process = Process::start(&[&arguments[..], more].concat())?;
         let url = process.line_after("listening on ")?;
         Ok(Self { url, _process: process })
     }

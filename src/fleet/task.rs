@@ -280,6 +280,12 @@ impl FleetHandle {
         }
     }
 
+    /// This process of `backend` has left calls of a client unanswered for too long: it takes no new
+    /// meetings until a probe, which is made soon, is answered.
+    pub fn report_timeout(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
+        self.report_dial_failure(backend, incarnation);
+    }
+
     /// An open link to `backend` broke: it is probed soon. That says less than a failure to open one,
     /// because a server may cut a single client.
     pub fn report_cut(&self, backend: &BackendId) {

@@ -42,7 +42,7 @@ pub(super) async fn run(socket: TcpStream, member: Member) {
 }
 
 async fn talk(mut socket: TcpStream, member: Member) {
-    if let Err(error) = socket.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(!member.hub.uses_nagle()) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let mut sight = member.hub.sight();

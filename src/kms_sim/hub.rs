@@ -127,6 +127,11 @@ impl Hub {
         self.lock().kms.is_busy(conn)
     }
 
+    /// Whether small messages wait for those before to be acknowledged.
+    pub(super) fn uses_nagle(&self) -> bool {
+        self.lock().kms.uses_nagle()
+    }
+
     /// Whether handshakes are refused.
     pub(super) fn refuses_handshakes(&self) -> bool {
         self.lock().refuses_handshakes

@@ -43,6 +43,9 @@ pub(crate) trait Wires {
     /// # Errors
     /// `Lost` if the fleet has no such backend any more.
     fn open_link(&mut self, link: LinkNo, backend: &BackendId) -> Result<(), LinkFailure>;
+
+    /// Tells the fleet that the backend of an open link has left calls unanswered for too long.
+    fn report_timeout(&mut self, link: LinkNo);
 }
 
 /// What happened to a link.
@@ -204,6 +207,11 @@ impl Driver {
         self.tell(Input::FromBackend(link, text), wires);
     }
 
+    /// The session's deadline has come.
+    pub(crate) fn on_tick(&mut self, wires: &mut impl Wires) {
+        self.tell(Input::Tick, wires);
+    }
+
     /// Notes what happened to `link`, for [`Self::run_events`].
     pub(crate) fn on_link(&mut self, link: LinkNo, event: LinkEvent) {
         self.events.push_back(Event::Link(link, event));
@@ -321,11 +329,12 @@ impl Driver {
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::NotSent(..)
+            | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => "",
         };
         let mut outputs = std::mem::take(&mut self.outputs);
-        self.session.handle(input, &mut outputs);
+        self.session.handle(self.edge.now(), input, &mut outputs);
         for output in outputs.drain(..) {
             self.act(output, at_hand, wires);
         }
@@ -344,14 +353,14 @@ impl Driver {
                 wires.send_to_backend(link, &text);
             }
             Output::SendBlocking(link, backend, ticket, text) => {
-                self.routed = RoutingKind::TableHit;
-                if !self.edge.blocking.try_begin(&backend, self.edge.now()) {
-                    return self.events.push_back(Event::NotSent(link, ticket));
-                }
-                self.blocking.insert(ticket, backend);
-                wires.send_to_backend(link, text.as_deref().unwrap_or(at_hand));
+                let text = text.as_deref().unwrap_or(at_hand);
+                self.send_blocking((link, backend), ticket, text, wires);
             }
             Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
+            Output::Again(link, text) => {
+                self.edge.metrics.on_resent();
+                wires.send_to_backend(link, &text);
+            }
             Output::Answer(method, text) => {
                 self.edge.metrics.on_local_answer(local_answer(method));
                 self.send_to_client(&text, wires);
@@ -384,12 +393,36 @@ impl Driver {
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
             Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
-            Output::Prune => {
-                let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
-                let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
-                self.session.forget(&gone);
-            }
+            Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),
+            Output::TimedOut(link, count) => {
+                self.edge.metrics.on_timed_out(count);
+                wires.report_timeout(link);
+            }
+            Output::Late => self.edge.metrics.on_late(),
+        }
+    }
+
+    fn prune(&mut self) {
+        let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
+        let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
+        self.session.forget(&gone);
+    }
+
+    /// Sends a call that blocks, if its backend can bear one more.
+    fn send_blocking(
+        &mut self,
+        (link, backend): (LinkNo, BackendId),
+        ticket: Ticket,
+        text: &str,
+        wires: &mut impl Wires,
+    ) {
+        self.routed = RoutingKind::TableHit;
+        if self.edge.blocking.try_begin(&backend, self.edge.now()) {
+            self.blocking.insert(ticket, backend);
+            wires.send_to_backend(link, text);
+        } else {
+            self.events.push_back(Event::NotSent(link, ticket));
         }
     }
 
@@ -467,6 +500,8 @@ impl Wires for Gone {
     fn open_link(&mut self, _link: LinkNo, _backend: &BackendId) -> Result<(), LinkFailure> {
         Err(LinkFailure::Lost)
     }
+
+    fn report_timeout(&mut self, _link: LinkNo) {}
 }
 
 fn local_answer(method: Method) -> LocalAnswer {

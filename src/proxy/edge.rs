@@ -93,6 +93,8 @@ impl Edge {
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
             subscriptions_max: limits.subscriptions_max,
+            resend_max_bytes: limits.resend_max_bytes,
+            call_timeout: limits.call_timeout,
         };
         let id = SessionId::from_random(random::secret());
         Session::new(id, &self.server_id, url, bounds).under(rules)

@@ -138,6 +138,13 @@ impl Link {
         }
     }
 
+    /// Tells the fleet that the backend has left calls unanswered for too long.
+    pub(super) fn report_timeout(&self) {
+        if let Phase::Open { to, .. } = &self.phase {
+            self.edge.fleet.report_timeout(&to.backend.id, to.backend.incarnation);
+        }
+    }
+
     /// Closes the link as the client closed its connection.
     pub(super) async fn close(self, code: Option<u16>) {
         if let Phase::Open { socket, .. } = self.phase {

@@ -69,6 +69,8 @@ pub(super) struct Relay {
     /// The session, and where other connections of its client are taken in.
     at: (SessionId, Arc<Desk>),
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Runs while calls wait: one timer for all of them.
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Relay {
@@ -79,6 +81,7 @@ impl Relay {
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
             stuck_check: None,
+            deadline: None,
         }
     }
 
@@ -256,6 +259,7 @@ impl Relay {
         is_busy |= self.poll_links(cx);
         is_busy |= self.poll_client(cx)?;
         is_busy |= self.driver.run_events(&mut self.sockets);
+        is_busy |= self.check_deadline(cx);
         self.heed_wish()?;
         self.follow();
         is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
@@ -351,6 +355,7 @@ impl Relay {
         for number in (0..self.sockets.links.len()).map(LinkNo) {
             if let Some(event) = self.sockets.links[number.0].poll_events(cx) {
                 is_busy = true;
+                self.deadline = None; // it may be nearer now
                 self.driver.on_link(number, event);
             }
             is_busy |= self.read_link(cx, number);
@@ -454,6 +459,25 @@ impl Relay {
             }
         }
         Poll::Ready(())
+    }
+
+    /// Tells the session when its deadline has come; says whether it has.
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = false;
+        loop {
+            if self.deadline.is_none() {
+                let Some(due) = self.driver.session().deadline() else { return is_busy };
+                let wait = due.since(self.sockets.now());
+                self.deadline = Some(Box::pin(tokio::time::sleep(wait)));
+            }
+            let Some(sleep) = &mut self.deadline else { return is_busy };
+            if sleep.as_mut().poll(cx).is_pending() {
+                return is_busy;
+            }
+            self.deadline = None;
+            self.driver.on_tick(&mut self.sockets);
+            is_busy = true;
+        }
     }
 
     /// Gives up sockets that have taken nothing for too long.

@@ -25,6 +25,9 @@ pub(super) struct Socket {
     stream: Stream,
     decoder: Decoder,
     pub(super) writer: Writer,
+    /// Whether something was read that is to be acknowledged when nothing more is there. Never of a
+    /// client's socket: what it sends waits for nothing of ours.
+    owes_ack: bool,
 }
 
 /// What waits to be written.
@@ -59,7 +62,7 @@ impl Socket {
         }
         let writer =
             Writer { bytes: Vec::new(), written: 0, masks, since: Time::ZERO, is_dirty: false };
-        Self { stream, decoder, writer }
+        Self { stream, decoder, writer, owes_ack: false }
     }
 
     /// Reads what has come into the decoder. `Ready(Ok(0))` is the end of the stream.
@@ -70,8 +73,15 @@ impl Socket {
             buffer.reserve(buffer.len().max(BUFFER_LEN));
         }
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, buffer);
-        if !matches!(read, Poll::Ready(Ok(1..))) {
-            self.release_buffer();
+        match read {
+            Poll::Ready(Ok(1..)) => self.owes_ack = self.writer.masks.is_some(),
+            Poll::Ready(Ok(0) | Err(_)) => self.release_buffer(),
+            Poll::Pending => {
+                if std::mem::take(&mut self.owes_ack) {
+                    self.stream.acknowledge();
+                }
+                self.release_buffer();
+            }
         }
         read
     }

@@ -170,4 +170,8 @@ impl Wires for Sockets {
         }
         self.links[number.0].open(backend)
     }
+
+    fn report_timeout(&mut self, link: LinkNo) {
+        self.links[link.0].report_timeout();
+    }
 }

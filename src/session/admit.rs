@@ -2,7 +2,7 @@
 
 use super::calls::{Learn, TransactionLearn};
 use super::route::Going;
-use super::{LinkNo, Output, Phase, Session, Ticket};
+use super::{LinkNo, Output, Session, Ticket};
 use crate::model::{BackendId, PipelineId};
 use crate::policy::access::Isolation;
 use crate::policy::guard::{Subscription, Verdict};
@@ -94,8 +94,7 @@ impl Session {
 
     /// A call that blocks was not sent, because its backend has enough of them.
     pub(super) fn on_not_sent(&mut self, link: LinkNo, ticket: Ticket, out: &mut Vec<Output>) {
-        let Phase::Open { calls, .. } = &mut self.links[link.0].phase else { return };
-        let Some(call) = calls.withdraw(ticket) else { return };
+        let Some(call) = self.links[link.0].sent_mut().withdraw(ticket) else { return };
         call.learn.abandon(out);
         let failure = Failure::busy(
             "too many calls that block are under way on this media server; try again",

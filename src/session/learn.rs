@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::calls::{Learn, TransactionLearn};
+use super::calls::{Call, Learn, Sent, TransactionLearn};
 use super::{Closing, LinkNo, Output, Phase, Session, Ticket};
 use crate::model::PipelineId;
 use crate::protocol::answer;
@@ -19,10 +19,20 @@ impl Session {
             FromBackend::Empty => return out.push(Output::Stray),
             FromBackend::Reply(id) => id,
         };
-        let Phase::Open { is_tied, calls } = &mut self.links[link.0].phase else {
+        let from = &mut self.links[link.0];
+        let Phase::Open { is_tied, calls } = &mut from.phase else {
+            // While it settles only the edge's own call was sent.
+            if !from.is_settling {
+                out.push(Output::Stray);
+            }
+            return;
+        };
+        let Some(Sent { call, is_expired, .. }) = calls.take(id) else {
             return out.push(Output::Stray);
         };
-        let Some(call) = calls.take(id) else { return out.push(Output::Stray) };
+        if is_expired {
+            return self.on_late(link, &call, text, out);
+        }
         if *is_tied && matches!(call.learn, Learn::Nothing) {
             return out.push(Output::RelayToClient);
         }
@@ -44,6 +54,27 @@ impl Session {
             Learn::Closed(key, _) => return self.on_closed(key, link, out),
         }
         out.push(Output::RelayToClient);
+    }
+
+    /// An answer whose call was given up: what it says of pipelines that are gone, and of
+    /// subscriptions, is true all the same.
+    fn on_late(&mut self, link: LinkNo, call: &Call, text: &str, out: &mut Vec<Output>) {
+        let reply = parse_reply(text);
+        if let Phase::Open { is_tied, .. } = &mut self.links[link.0].phase {
+            *is_tied |= reply.names_session;
+        }
+        match &call.learn {
+            Learn::Released(pipeline) if reply.is_success => self.learn_released(*pipeline, out),
+            Learn::Transaction(learn) => self.learn_transaction(link, learn, &reply, out),
+            Learn::Subscribed(object) => self.learn_subscribed(object, reply.value),
+            Learn::Nothing
+            | Learn::Created(_)
+            | Learn::Released(_)
+            | Learn::Blocking(_)
+            | Learn::Closed(..)
+            | Learn::Own => {}
+        }
+        out.push(Output::Late);
     }
 
     /// `value` is the raw value of the answer to a `create`; none if that failed. A pipeline that is

@@ -1,9 +1,17 @@
 //! What becomes of calls when their link fails: each is answered once, or tried elsewhere.
 
-use super::calls::{Call, CallId, Learn};
-use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting};
+use std::time::Duration;
+
+use super::calls::{Call, CallId, Calls, Learn};
+use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
 use crate::protocol::error::Failure;
-use crate::protocol::request::{MANAGER, Method};
+use crate::protocol::request::{MANAGER, Method, parse_request};
+
+/// Time from a break to sending calls again. What the backend was still at is done then, and found in
+/// its answer cache; run side by side, a call would be run twice, and the link that broke would take
+/// the session from the new one with its last answer. Most calls take a millisecond, `processOffer` on
+/// a full server a third of a second. Source: Kurento protocol notes, sections 3.3, 8 and 13.
+pub(super) const SETTLE: Duration = Duration::from_millis(500);
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -15,38 +23,100 @@ impl Session {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
         }
-        let phase = std::mem::replace(&mut self.links[link.0].phase, Phase::Closed);
-        self.links[link.0].had_earlier |= matches!(phase, Phase::Open { .. });
-        if failure == LinkFailure::Cut && matches!(phase, Phase::Open { is_tied: true, .. }) {
-            self.reopen(link, out);
+        let failed = &mut self.links[link.0];
+        failed.had_earlier |= matches!(failed.phase, Phase::Open { .. });
+        // The edge's own call was under way then.
+        let was_settling = std::mem::take(&mut failed.is_settling);
+        if was_settling {
+            failed.again_at = self.now + SETTLE;
         }
-        match phase {
+        match std::mem::replace(&mut failed.phase, Phase::Closed) {
             Phase::Closed => {}
-            Phase::Opening(held) => {
-                for held in held {
-                    self.let_go(&held);
-                    self.on_held_failed(link, held, failure, out);
-                }
-            }
-            Phase::Open { mut calls, .. } => {
-                for call in calls.drain() {
-                    self.on_call_failed(&call, failure, out);
-                }
-            }
+            Phase::Opening(held) => self.on_not_opened(link, (was_settling, held), failure, out),
+            Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
         }
     }
 
-    /// Opens a link again that broke although its backend may live, if the session has something
-    /// there: an open link keeps it alive, and events come by it. Only a link that was once tied is
-    /// reopened, so that a backend which cuts every link is not dialled without end.
-    fn reopen(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        if self.pipelines.values().any(|at| *at == link) {
-            self.tie(link, out);
+    /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
+    /// again, or for what the session has there, because an open link keeps it alive and events come by
+    /// it. Without calls only a link that was once tied is reopened, so that a backend which cuts every
+    /// link is not dialled without end.
+    fn on_broken(
+        &mut self,
+        link: LinkNo,
+        (is_tied, mut calls): (bool, Calls),
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        if failure == LinkFailure::Lost {
+            return calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
+        }
+        if !calls.is_empty() {
+            self.links[link.0].again_at = self.now + SETTLE;
+        }
+        for call in calls.give_up_stale(self.now) {
+            self.on_call_failed(&call, LinkFailure::Cut, out);
+        }
+        let has_pipelines = || self.pipelines.values().any(|at| *at == link);
+        if !calls.is_empty() || is_tied && has_pipelines() {
+            self.links[link.0].again = calls;
+            self.reopen(link, Vec::new(), out);
+        }
+    }
+
+    /// A link could not be opened, or broke again before anything but the edge's own call went over it.
+    /// That is tried again as long as calls wait that were sent already, and with those what came behind
+    /// them; three times for each.
+    fn on_not_opened(
+        &mut self,
+        link: LinkNo,
+        (was_settling, held): (bool, Vec<Held>),
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        let mut again = std::mem::take(&mut self.links[link.0].again);
+        let given_up = match failure {
+            LinkFailure::Lost => again.drain().map(|call| (call, failure)).collect(),
+            // They were sent, on the link that broke.
+            LinkFailure::Cut | LinkFailure::Unreachable => {
+                let stale = again.give_up_stale(self.now).into_iter();
+                stale.map(|call| (call, LinkFailure::Cut)).collect::<Vec<_>>()
+            }
+        };
+        for (call, failure) in given_up {
+            self.on_call_failed(&call, failure, out);
+        }
+        let mut moving = held;
+        if !again.is_empty() || was_settling && failure != LinkFailure::Lost {
+            let mut staying: Vec<Held> = moving.extract_if(.., |held| held.may_stay()).collect();
+            staying.iter_mut().for_each(|held| held.waiting.attempts += 1);
+            if !again.is_empty() || !staying.is_empty() {
+                self.links[link.0].again = again;
+                self.reopen(link, staying, out);
+            }
+        }
+        for held in moving {
+            self.let_go(&held);
+            self.on_held_failed(link, held, failure, out);
         }
     }
 
     /// Opens a link with a call of the edge's own that ties it to the session.
     pub(super) fn tie(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        self.reopen(link, Vec::new(), out);
+    }
+
+    /// Opens a link again, with a call of the edge's own that ties it to the session before `held` and
+    /// what is sent again go over it.
+    fn reopen(&mut self, link: LinkNo, held: Vec<Held>, out: &mut Vec<Output>) {
+        let own = self.own_call();
+        let to = &mut self.links[link.0];
+        to.again.count_attempt();
+        to.phase = Phase::Opening(std::iter::once(own).chain(held).collect());
+        out.push(Output::OpenLink(link, to.backend.clone()));
+    }
+
+    fn own_call(&mut self) -> Held {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;
@@ -60,9 +130,42 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        let backend = self.links[link.0].backend.clone();
-        self.links[link.0].phase = Phase::Opening(vec![Held { waiting, opening: None, call }]);
-        out.push(Output::OpenLink(link, backend));
+        Held { waiting, opening: None, call }
+    }
+
+    /// The link is open again, too early for the calls that are to be sent again; whether that is so.
+    /// What follows them waits too; events do not.
+    pub(super) fn settles(&mut self, link: LinkNo, out: &mut Vec<Output>) -> bool {
+        let to = &mut self.links[link.0];
+        to.is_settling = self.now < to.again_at;
+        if !to.is_settling {
+            return false;
+        }
+        let own = self.own_call();
+        out.push(Output::ToBackend(link, own.waiting.text));
+        true
+    }
+
+    /// The link is open again: the calls that were under way go over it once more, with the same ids
+    /// and texts, so that those which were answered already are not run again.
+    pub(super) fn send_again(&mut self, link: LinkNo, calls: &mut Calls, out: &mut Vec<Output>) {
+        let mut again = std::mem::take(&mut self.links[link.0].again);
+        for call in again.give_up_late(self.now) {
+            self.on_call_failed(&call, LinkFailure::Cut, out);
+        }
+        out.extend(again.texts().map(|text| Output::Again(link, self.naming_session(text))));
+        calls.take_over(again);
+    }
+
+    /// `text`, a call that was sent before, with the session in it. Kurento puts it in where it is
+    /// missing, so for its answer cache that is the same call.
+    fn naming_session(&self, text: String) -> String {
+        match parse_request(&text, self.bounds.depth_max) {
+            Ok(request) if request.params.session_id.is_none() => {
+                complete(&text, request.params.opening, &self.id)
+            }
+            Ok(_) | Err(_) => text,
+        }
     }
 
     /// The objects of a lost backend exist no more.
@@ -83,13 +186,19 @@ impl Session {
         failure: LinkFailure,
         out: &mut Vec<Output>,
     ) {
+        let may_move = held.may_move();
         let Held { mut waiting, call, .. } = held;
-        if call.learn.creates() || call.goes_anywhere {
+        if may_move {
             call.learn.abandon(out);
             waiting.attempts += 1;
             waiting.avoid = Some(self.links[link.0].backend.clone());
             self.route_again(&waiting, out);
         } else {
+            let failure = match failure {
+                // It broke before this was sent.
+                LinkFailure::Cut | LinkFailure::Unreachable => LinkFailure::Unreachable,
+                LinkFailure::Lost => LinkFailure::Lost,
+            };
             self.on_call_failed(&call, failure, out);
         }
     }

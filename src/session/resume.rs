@@ -91,12 +91,12 @@ impl Session {
             self.refuse_foreign(&first, out);
         }
         for text in waiting {
-            self.on_late(text, out);
+            self.on_waited(text, out);
         }
     }
 
     /// A message that had to wait for what came before it.
-    fn on_late(&mut self, text: String, out: &mut Vec<Output>) {
+    fn on_waited(&mut self, text: String, out: &mut Vec<Output>) {
         if self.wait_behind(&text, out) {
             return;
         }

@@ -1,7 +1,7 @@
 //! Where a client's message goes.
 
 use super::admit::send;
-use super::calls::{Call, CallId, Learn};
+use super::calls::{Call, CallId, Calls, Learn};
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
@@ -431,17 +431,15 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
-        if let Link { backend, had_earlier, phase: Phase::Open { is_tied, calls } } =
-            &mut self.links[link.0]
-        {
+        let to = &mut self.links[link.0];
+        if let Phase::Open { is_tied, calls } = &mut to.phase {
+            let lacks_session = needs_session && (to.had_earlier || !*is_tied);
+            let completed = lacks_session.then(|| complete(going.text, opening, &self.id));
             let blocks = call.learn.blocks();
-            calls.push(call);
-            let text = if needs_session && (*had_earlier || !*is_tied) {
-                Some(complete(going.text, opening, &self.id))
-            } else {
-                (!going.is_at_hand).then(|| going.text.to_owned())
-            };
-            out.push(send(link, backend, blocks, text));
+            let text = completed.as_deref().unwrap_or(going.text);
+            calls.push(call, text, self.now, self.bounds.resend_max_bytes);
+            let copy = completed.or_else(|| (!going.is_at_hand).then(|| going.text.to_owned()));
+            out.push(send(link, &to.backend, blocks, copy));
             return Ok(());
         }
         self.hold(going.text)?;
@@ -468,9 +466,32 @@ impl Session {
     }
 
     pub(super) fn on_link_opened(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        let is_opening = matches!(self.links[link.0].phase, Phase::Opening(_));
+        if is_opening && !self.settles(link, out) {
+            self.go_on(link, out);
+        }
+    }
+
+    /// Sends all that waited for the link.
+    pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
-        let held = std::mem::take(held);
-        let mut calls = super::Calls::default();
+        let (own, held): (Vec<_>, Vec<_>) =
+            std::mem::take(held).into_iter().partition(Held::is_own);
+        let mut calls = Calls::default();
+        self.send_held(link, own, &mut calls, out);
+        self.send_again(link, &mut calls, out);
+        self.send_held(link, held, &mut calls, out);
+        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
+    }
+
+    /// Sends what had to wait for its link.
+    fn send_held(
+        &mut self,
+        link: LinkNo,
+        held: Vec<Held>,
+        calls: &mut Calls,
+        out: &mut Vec<Output>,
+    ) {
         for held in held {
             self.let_go(&held);
             let Held { waiting, opening, call } = held;
@@ -479,10 +500,9 @@ impl Session {
                 None => waiting.text,
             };
             let blocks = call.learn.blocks();
-            calls.push(call);
+            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
             out.push(send(link, &self.links[link.0].backend, blocks, Some(text)));
         }
-        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
     }
 
     /// Closes the session on every backend that has it; the client is answered when all have.

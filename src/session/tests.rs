@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod calls;
 mod guard;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
@@ -13,6 +14,7 @@ const C: &str = "cccccccc-0000-4000-8000-000000000003_kurento.MediaPipeline";
 /// A session with what it said last.
 struct Case {
     session: Session,
+    now: Time,
     out: Vec<Output>,
 }
 
@@ -23,6 +25,8 @@ fn bounds() -> Bounds {
         calls_max: 8,
         pipelines_max: 100,
         subscriptions_max: 100,
+        resend_max_bytes: 2_000,
+        call_timeout: Duration::from_secs(60),
     }
 }
 
@@ -53,12 +57,13 @@ fn success(id: u32, value: &Value) -> String {
 impl Case {
     fn with(bounds: Bounds) -> Self {
         let id = SessionId::from_random(7);
-        Self { session: Session::new(id, "edge-1", Hints::default(), bounds), out: Vec::new() }
+        let session = Session::new(id, "edge-1", Hints::default(), bounds);
+        Self { session, now: Time::ZERO, out: Vec::new() }
     }
 
     fn handle(&mut self, input: Input<'_>) -> &[Output] {
         self.out.clear();
-        self.session.handle(input, &mut self.out);
+        self.session.handle(self.now, input, &mut self.out);
         &self.out
     }
 
@@ -322,19 +327,6 @@ fn no_place_is_an_error_and_the_connection_lives_on() {
     case.handle(Input::Placed(Ticket(1), Err(Failure::not_enough_resources("full"))));
     assert_eq!(case.told(), [(json!(1), 40009)]);
     case.create(2, A, "a");
-}
-
-#[test]
-fn when_a_link_is_cut_each_waiting_call_gets_one_error_and_other_backends_go_on() {
-    let mut case = case();
-    let (a, b) = (case.create(1, A, "a"), case.create(2, B, "b"));
-    case.handle(Input::FromClient(&describe(3, A)));
-    case.handle(Input::FromClient(&describe(4, A)));
-    case.handle(Input::FromClient(&describe(5, B)));
-    case.handle(Input::LinkFailed(a, LinkFailure::Cut));
-    assert_eq!(case.told(), [(json!(3), 40003), (json!(4), 40003)]);
-    let answer = success(5, &json!(null));
-    assert_eq!(case.handle(Input::FromBackend(b, &answer)), [Output::RelayToClient]);
 }
 
 #[test]

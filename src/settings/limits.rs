@@ -29,6 +29,10 @@ pub struct Limits {
     pub subscriptions_max: usize,
     /// Calls on one backend, of all clients, that each block one of its threads.
     pub blocking_calls_max: usize,
+    /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks.
+    pub resend_max_bytes: usize,
+    /// Time a backend may take to answer a call.
+    pub call_timeout: Duration,
     /// Time a client may take for TLS and the WebSocket handshake.
     pub handshake_timeout: Duration,
     /// Time dialling a backend may take, WebSocket handshake included.
@@ -50,6 +54,8 @@ impl Section for Limits {
             pipelines_max: 10_000,
             subscriptions_max: 10_000,
             blocking_calls_max: 4,
+            resend_max_bytes: MIB / 4,
+            call_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
             dial_timeout: Duration::from_secs(3),
             write_timeout: Duration::from_secs(30),
@@ -134,6 +140,13 @@ impl Limits {
             "Calls under way on one backend that each block one of its ten threads, like \
              stopAndWait. Beyond it each is answered with an error.",
         );
+        keys.integer(
+            "resend_max_bytes",
+            &mut self.resend_max_bytes,
+            ("bytes", 0..=16_777_216),
+            "Unanswered calls of one link that are kept, to be sent again if it breaks while its \
+             backend lives. Calls beyond it are answered with an error then; with 0 all are.",
+        );
     }
 
     fn timeout_keys(&mut self, keys: &mut impl Keys) {
@@ -148,6 +161,13 @@ impl Limits {
             &mut self.dial_timeout,
             ("ms", 10..=60_000),
             "Time that dialling a backend may take, WebSocket handshake included.",
+        );
+        keys.integer(
+            "call_timeout_ms",
+            &mut self.call_timeout,
+            ("ms", 100..=3_600_000),
+            "Time a backend may take to answer a call. Then the call is answered with an error, and \
+             the backend is probed and gets no new meetings before it has answered.",
         );
         keys.integer(
             "write_timeout_ms",

@@ -158,6 +158,12 @@ impl Kms {
         &self.server.id
     }
 
+    /// Whether its connections keep small messages back, for whoever has the sockets.
+    #[must_use]
+    pub const fn uses_nagle(&self) -> bool {
+        self.server.settings.uses_nagle
+    }
+
     /// What is wrong with this server.
     #[must_use]
     pub const fn faults(&self) -> &Faults {

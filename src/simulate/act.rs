@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::check;
 use super::client::{Ledger, What};
 use super::network::{ConnNo, FromClient, LinkId};
-use super::world::{Happening, MEETINGS, PipelineFact, World};
+use super::world::{Happening, LinkSim, MEETINGS, PipelineFact, World};
 use crate::model::{Draws, MeetingName, PipelineId, SessionId};
 use crate::protocol::request::Hints;
 use crate::proxy::Driver;
@@ -259,32 +259,6 @@ impl World {
         self.pipelines.insert(object, fact);
     }
 
-    /// A message reaches a backend: it is the right one, and nothing was overtaken.
-    pub(super) fn check_arrival(&mut self, conn: ConnNo, backend: usize, text: &str) {
-        let Some(known) = self.conns.get(&conn).filter(|known| known.is_open) else { return };
-        let ledger = &mut self.clients[known.client].ledger;
-        let Ok(request) = serde_json::from_str::<Value>(text) else {
-            return self.complain(|| format!("backend {backend} gets no JSON: {text}"));
-        };
-        let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
-        let Some(asked) = ledger.calls.get(id) else {
-            if !id.starts_with("pinfold-") {
-                self.complain(|| format!("backend {backend} gets what no client sent: {text}"));
-            }
-            return;
-        };
-        let Some(pipeline) = asked.what.pipeline() else { return };
-        let number = asked.number;
-        let last = ledger.arrived.insert(pipeline.to_owned(), number).unwrap_or_default();
-        if last > number {
-            return self.complain(|| format!("{id} reaches its backend after number {last}"));
-        }
-        let home = self.pipelines[pipeline].backend;
-        if home != backend {
-            self.complain(|| format!("{id} reaches backend {backend}; {home} has its pipeline"));
-        }
-    }
-
     pub(super) fn fault(&mut self) {
         if self.is_leaving {
             return;
@@ -293,7 +267,7 @@ impl World {
         self.after(Duration::from_millis(wait), Happening::Fault);
         let backend = self.draws.below(self.backends.len());
         let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(12) {
+        match self.draws.below(16) {
             0..3 => {
                 self.kill(backend);
                 self.after(span, Happening::Starts(backend));
@@ -303,14 +277,8 @@ impl World {
                 self.backends[backend].is_frozen = true;
                 self.after(span, Happening::Thaws(backend));
             }
-            6..8 => {
-                let links: Vec<LinkId> = self.links.keys().copied().collect();
-                if let Some(id) = links.get(self.draws.below(links.len())) {
-                    self.note(|| format!("   {id:?} is cut"));
-                    self.cut_link(*id);
-                }
-            }
-            8..11 => {
+            6..12 => self.cut_some_link(),
+            12..15 => {
                 let until = self.now() + span.min(Duration::from_secs(3));
                 let edge = self.draws.below(self.edges.len());
                 self.note(|| format!("   the pins of edge {edge} are away until {until:?}"));
@@ -320,6 +288,18 @@ impl World {
                 self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
                 self.after(span, Happening::NetworkHeals);
             }
+        }
+    }
+
+    /// Cuts a link, mostly one that something is under way on.
+    fn cut_some_link(&mut self) {
+        let is_busy = |link: &LinkSim| link.up.len() + link.down.len() > 0;
+        let any = self.draws.below(4) == 0;
+        let links = self.links.iter().filter(|(_, link)| any || is_busy(link));
+        let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
+        if let Some(id) = links.get(self.draws.below(links.len())) {
+            self.note(|| format!("   {id:?} is cut"));
+            self.cut_link(*id);
         }
     }
 

@@ -1,7 +1,6 @@
 //! A backend: a simulated KMS that is killed, frozen and started anew.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::network::LinkId;
 use crate::model::{BackendId, Draws, Time};
@@ -16,6 +15,8 @@ pub(super) struct BackendSim {
     pub(super) held: Vec<LinkId>,
     /// Processes that ran here so far.
     pub(super) process_count: u32,
+    /// When it last thawed.
+    pub(super) thawed: Time,
 }
 
 /// One run of a media server.
@@ -24,26 +25,44 @@ pub(super) struct Process {
     /// Which of those that ran here, from 1.
     pub(super) number: u32,
     pub(super) conns: BTreeMap<ConnId, LinkId>,
+    /// What it has answered, by request id: those of clients are never used again by another.
+    pub(super) answers: BTreeMap<String, Answered>,
     /// When the world looks after it next.
     pub(super) tick_at: Option<Time>,
 }
 
+/// An answer of a backend.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) at: Time,
+    pub(super) text: String,
+    /// Whether the same request came again since, and must be answered the same.
+    pub(super) is_asked_again: bool,
+}
+
 impl BackendSim {
     pub(super) fn new(id: BackendId) -> Self {
-        Self { id, process: None, is_frozen: false, held: Vec::new(), process_count: 0 }
+        Self {
+            id,
+            process: None,
+            is_frozen: false,
+            held: Vec::new(),
+            process_count: 0,
+            thawed: Time::ZERO,
+        }
     }
 
     /// Starts a process, if none runs.
-    pub(super) fn start(&mut self, gc_period: Duration, seed: u64) {
+    pub(super) fn start(&mut self, settings: KmsSettings, seed: u64) {
         if self.process.is_some() {
             return;
         }
         self.process_count += 1;
-        let settings = KmsSettings { gc_period, ..KmsSettings::default() };
         self.process = Some(Process {
             kms: Kms::new(settings, Draws::seeded(seed)),
             number: self.process_count,
             conns: BTreeMap::new(),
+            answers: BTreeMap::new(),
             tick_at: None,
         });
     }

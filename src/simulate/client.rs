@@ -28,8 +28,11 @@ pub(super) struct Ledger {
     pub(super) session: Option<String>,
     /// The meeting that the URL names.
     pub(super) url_meeting: Option<String>,
-    /// Number of the last call about each pipeline that reached its backend.
+    /// Number of the last call about each pipeline that reached its backend, not counting those that
+    /// were sent again.
     pub(super) arrived: BTreeMap<String, u64>,
+    /// The same for each link, with those that were sent again.
+    pub(super) arrived_by: BTreeMap<(LinkId, String), u64>,
     pub(super) subscriptions: Subscriptions,
     /// Number of the last event of each link.
     pub(super) events: BTreeMap<LinkId, u64>,
@@ -41,6 +44,10 @@ pub(super) struct Asked {
     pub(super) number: u64,
     pub(super) what: What,
     pub(super) is_answered: bool,
+    /// Whether the edge has answered it with an error: what its backend may still say is for nobody.
+    pub(super) is_refused: bool,
+    /// Whether it has reached a backend.
+    pub(super) has_arrived: bool,
 }
 
 /// What a call is about, as far as the world must know.
@@ -77,7 +84,13 @@ impl ClientSim {
         let ledger = &mut self.ledger;
         ledger.call_count += 1;
         let id = format!("{}-{}", conn.0, ledger.call_count);
-        let asked = Asked { number: ledger.call_count, what, is_answered: false };
+        let asked = Asked {
+            number: ledger.call_count,
+            what,
+            is_answered: false,
+            is_refused: false,
+            has_arrived: false,
+        };
         ledger.calls.insert(id.clone(), asked);
         id
     }

@@ -204,6 +204,8 @@ fn limits(shape: &Shape) -> Limits {
         pipelines_max: shape.bounds.pipelines_max,
         subscriptions_max: shape.bounds.subscriptions_max,
         blocking_calls_max: usize::MAX,
+        resend_max_bytes: shape.bounds.resend_max_bytes,
+        call_timeout: shape.bounds.call_timeout,
         handshake_timeout: Duration::from_secs(10),
         dial_timeout: shape.dial_timeout,
         write_timeout: Duration::from_secs(30),

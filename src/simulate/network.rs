@@ -26,6 +26,16 @@ impl<T> Pipe<T> {
         self.last
     }
 
+    /// Loses all but the first `kept` of what is under way. Those come out when others were to.
+    pub(super) fn truncate(&mut self, kept: usize) {
+        self.waiting.truncate(kept);
+    }
+
+    /// How many are under way.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// What comes out next.
     pub(super) fn pop(&mut self) -> Option<T> {
         self.waiting.pop_front()

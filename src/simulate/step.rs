@@ -31,6 +31,7 @@ enum Sent {
     Client(String),
     Backend(LinkNo, String),
     Open(LinkNo, BackendId),
+    TimedOut(LinkNo),
 }
 
 impl Wires for Outbox {
@@ -46,6 +47,10 @@ impl Wires for Outbox {
         self.0.push(Sent::Open(link, backend.clone()));
         Ok(())
     }
+
+    fn report_timeout(&mut self, link: LinkNo) {
+        self.0.push(Sent::TimedOut(link));
+    }
 }
 
 impl World {
@@ -56,6 +61,7 @@ impl World {
             Happening::EdgeReads(conn) => self.edge_reads(conn),
             Happening::ClientReads(conn) => self.client_reads(conn),
             Happening::DrainEnds(conn) => self.end_conn(conn),
+            Happening::Deadline(conn) => self.deadline(conn),
             Happening::DialArrives(link) => self.dial_arrives(link),
             Happening::DialTimesOut(link) => self.dial_fails(link, LinkFailure::Unreachable),
             Happening::BackendReads(link) => self.backend_reads(link),
@@ -72,10 +78,7 @@ impl World {
                 check::no_meeting_without_pin(self, edge);
                 self.after(Duration::from_secs(1), Happening::Sweep(edge));
             }
-            Happening::Starts(backend) => {
-                let seed = self.draws.next();
-                self.backends[backend].start(self.gc_period, seed);
-            }
+            Happening::Starts(backend) => self.start_backend(backend),
             Happening::Thaws(backend) => self.thaw(backend),
             Happening::NetworkHeals => self.slowness = 1,
         }
@@ -152,17 +155,46 @@ impl World {
         work(driver, &mut out);
         for sent in out.0 {
             match sent {
-                Sent::Client(text) => self.send_to_client(conn, ToClient { text, event }),
+                Sent::Client(text) => {
+                    self.note_refusal(conn, &text);
+                    self.send_to_client(conn, ToClient { text, event });
+                }
                 Sent::Backend(number, text) => self.send_to_backend(conn, number, text),
                 Sent::Open(number, backend) => self.open_link(conn, number, &backend),
+                Sent::TimedOut(number) => self.report_timeout(conn, number),
             }
         }
+        self.await_deadline(conn);
         let known = &self.conns[&conn];
         let is_done = known.is_draining
             && known.driver.as_ref().is_some_and(|d| !d.session().is_waiting() && !d.has_events());
         if is_done {
             self.end_conn(conn);
         }
+    }
+
+    /// As the relay does: one timer, which is not moved while it runs.
+    fn await_deadline(&mut self, conn: ConnNo) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        let deadline = known.driver.as_ref().and_then(|driver| driver.session().deadline());
+        if let (false, Some(at)) = (known.is_timed, deadline) {
+            known.is_timed = true;
+            self.at(at, Happening::Deadline(conn));
+        }
+    }
+
+    fn deadline(&mut self, conn: ConnNo) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        known.is_timed = false;
+        self.drive(conn, None, Driver::on_tick);
+    }
+
+    fn report_timeout(&mut self, conn: ConnNo, number: LinkNo) {
+        let link = self.conns[&conn].links.get(number.0).copied().flatten();
+        let Some(link) = link.and_then(|id| self.links.get(&id)) else { return };
+        let (edge, view) = (link.edge, link.view.clone());
+        self.tally.timeouts += 1;
+        self.edges[edge].edge.fleet.report_timeout(&view.id, view.incarnation);
     }
 
     fn send_to_client(&mut self, conn: ConnNo, message: ToClient) {
@@ -271,7 +303,9 @@ impl World {
 
     fn tell_link(&mut self, conn: ConnNo, number: LinkNo, event: LinkEvent) {
         self.note(|| format!("   link {number:?} of {conn:?}: {event:?}"));
-        if let Some(driver) = self.conns.get_mut(&conn).and_then(|c| c.driver.as_mut()) {
+        let Some(known) = self.conns.get_mut(&conn) else { return };
+        known.is_timed = false; // as the relay, which asks for the deadline again
+        if let Some(driver) = &mut known.driver {
             driver.on_link(number, event);
         }
     }
@@ -321,21 +355,24 @@ impl World {
         }
         let (number, conn, now) = (link.backend, link.conn, self.clock.now());
         let Some(up) = link.up.pop() else { return };
-        let far = link.far;
-        let process = backend.process.as_mut();
-        let Some((process, far)) = process.zip(far).filter(|(p, (n, _))| p.number == *n) else {
+        let Some((process, far)) = link.far else { return };
+        if backend.running() != Some(process) {
             return;
-        };
+        }
+        if let Up::Text(text) = &up {
+            self.check_repeat(number, text);
+        }
+        let Some(process) = &mut self.backends[number].process else { return };
         match up {
             Up::Text(text) => {
                 let mut outputs = Vec::new();
-                process.kms.on_text(now, far.1, &text, &mut outputs);
-                self.check_arrival(conn, number, &text);
+                process.kms.on_text(now, far, &text, &mut outputs);
+                self.check_arrival(conn, (id, number), &text);
                 self.carry_out(number, outputs);
             }
             Up::Close => {
-                process.kms.close(far.1);
-                process.conns.remove(&far.1);
+                process.kms.close(far);
+                process.conns.remove(&far);
                 self.links.remove(&id);
             }
         }
@@ -359,7 +396,10 @@ impl World {
     fn carry_out(&mut self, backend: usize, outputs: Vec<KmsOutput>) {
         for output in outputs {
             let (conn, text) = match output {
-                KmsOutput::Answer { conn, text } => (conn, Ok(text)),
+                KmsOutput::Answer { conn, text } => {
+                    self.check_answer(backend, &text);
+                    (conn, Ok(text))
+                }
                 KmsOutput::Event { conn, text } => (conn, Err(text)),
                 KmsOutput::Cut { conn } => {
                     self.complain(|| format!("backend {backend} cut {conn:?} for what it sent"));
@@ -416,7 +456,11 @@ impl World {
         }
         match down {
             Down::Answer(text) => {
-                self.learn(id, &text);
+                if !self.is_refused(conn, &text) {
+                    self.learn(id, &text);
+                } else if self.bug == Some(Bug::LateAnswer) {
+                    self.send_to_client(conn, ToClient { text: text.clone(), event: None });
+                }
                 self.drive(conn, None, |driver, out| driver.on_backend(number, &text, out));
             }
             Down::Event(n, text) => {
@@ -432,15 +476,16 @@ impl World {
                 });
             }
             Down::Cut => {
+                let Some(link) = self.links.remove(&id) else { return };
                 let (edge, backend) = (link.edge, link.view.id.clone());
-                self.links.remove(&id);
                 self.edges[edge].edge.fleet.report_cut(&backend);
                 self.tell_link(conn, number, LinkEvent::Failed(LinkFailure::Cut));
             }
         }
     }
 
-    /// Both ends of a link learn that it is cut.
+    /// Both ends of a link learn that it is cut. What was on its way to the backend is lost, and so is
+    /// some of what was on its way to the edge.
     pub(super) fn cut_link(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if let Some((number, far)) = link.far.take()
@@ -452,7 +497,11 @@ impl World {
         }
         match link.phase {
             LinkPhase::Dialling => self.dial_fails(id, LinkFailure::Unreachable),
-            LinkPhase::Open => self.push_down(id, Down::Cut),
+            LinkPhase::Open => {
+                let kept = self.draws.below(link.down.len() + 1);
+                link.down.truncate(kept);
+                self.push_down(id, Down::Cut);
+            }
             LinkPhase::Closed => drop(self.links.remove(&id)),
         }
     }
@@ -550,6 +599,7 @@ impl World {
     fn thaw(&mut self, backend: usize) {
         let known = &mut self.backends[backend];
         known.is_frozen = false;
+        known.thawed = self.clock.now();
         let held = std::mem::take(&mut known.held);
         for id in held {
             self.backend_reads(id);
@@ -569,6 +619,7 @@ impl World {
             links: Vec::new(),
             is_open: true,
             is_draining: false,
+            is_timed: false,
             up: Pipe::default(),
             down: Pipe::default(),
         };

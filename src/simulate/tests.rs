@@ -43,6 +43,11 @@ fn a_pin_that_outlives_its_process_is_found() {
 }
 
 #[test]
+fn a_call_that_is_run_twice_is_found() {
+    finds(Bug::ForgottenAnswers, &["run twice"]);
+}
+
+#[test]
 fn an_answer_before_its_pin_is_settled_is_found() {
     finds(Bug::EarlyAnswer, &["before its pin is settled"]);
 }

@@ -17,7 +17,7 @@ use crate::proxy::Driver;
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
 use crate::settings::ProbeSettings;
-use crate::sim::kms::ConnId;
+use crate::sim::kms::{ConnId, KmsSettings};
 
 /// Steps without end mean that the world does not come to rest.
 const REST_STEPS_MAX: u64 = 200_000;
@@ -60,6 +60,8 @@ pub(super) enum Happening {
     ClientReads(ConnNo),
     /// A client that has gone is waited for no longer.
     DrainEnds(ConnNo),
+    /// A session has waited long enough for something.
+    Deadline(ConnNo),
     DialArrives(LinkId),
     DialTimesOut(LinkId),
     BackendReads(LinkId),
@@ -86,6 +88,8 @@ pub(super) struct ConnSim {
     pub(super) is_open: bool,
     /// Whether the edge knows that it is not.
     pub(super) is_draining: bool,
+    /// Whether its deadline is awaited.
+    pub(super) is_timed: bool,
     pub(super) up: Pipe<FromClient>,
     pub(super) down: Pipe<ToClient>,
 }
@@ -175,8 +179,7 @@ impl World {
 
     fn begin(&mut self) {
         for backend in 0..self.backends.len() {
-            let seed = self.draws.next();
-            self.backends[backend].start(self.gc_period, seed);
+            self.start_backend(backend);
             for edge in 0..self.edges.len() {
                 self.probe_at(edge, backend, Duration::ZERO);
             }
@@ -209,6 +212,17 @@ impl World {
             self.step()?;
         }
         check::nothing_left(self)
+    }
+
+    /// Starts a process on a backend, if none runs there.
+    pub(super) fn start_backend(&mut self, backend: usize) {
+        let settings = KmsSettings {
+            gc_period: self.gc_period,
+            keeps_answers: self.bug != Some(Bug::ForgottenAnswers),
+            ..KmsSettings::default()
+        };
+        let seed = self.draws.next();
+        self.backends[backend].start(settings, seed);
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -309,6 +323,8 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
             subscriptions_max: if is_tight { 5 } else { 10_000 },
+            resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
+            call_timeout: Duration::from_secs(1 + draws.below(40) as u64),
         },
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {

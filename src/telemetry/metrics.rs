@@ -52,6 +52,9 @@ struct Values {
     bytes: PerLabel<Direction, Counter>,
     local_answers: PerLabel<LocalAnswer, Counter>,
     strays: Counter,
+    calls_resent: Counter,
+    calls_timed_out: Counter,
+    late_answers: Counter,
     events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
@@ -146,6 +149,21 @@ impl Metrics {
         self.0.values.strays.inc();
     }
 
+    /// Counts a call that was sent again because its link broke.
+    pub fn on_resent(&self) {
+        self.0.values.calls_resent.inc();
+    }
+
+    /// Counts calls that a backend has not answered in time.
+    pub fn on_timed_out(&self, count: usize) {
+        self.0.values.calls_timed_out.inc_by(count as u64);
+    }
+
+    /// Counts an answer that came after its call had timed out.
+    pub fn on_late(&self) {
+        self.0.values.late_answers.inc();
+    }
+
     /// Counts events of the manager that a client did not get because it took too few.
     pub fn on_events_dropped(&self, count: u64) {
         self.0.values.events_dropped.inc_by(count);
@@ -208,6 +226,9 @@ impl Values {
             bytes: counters(r, "bytes", "Payload of these messages in bytes"),
             local_answers: counters(r, "local_answers", "Requests answered without a backend"),
             strays: counter(r, "strays", "Messages of backends that answered no call"),
+            calls_resent: counter(r, "calls_resent", "Calls sent again after their link broke"),
+            calls_timed_out: counter(r, "calls_timed_out", "Calls not answered in time"),
+            late_answers: counter(r, "late_answers", "Answers to calls that had timed out"),
             events_dropped: counter(
                 r,
                 "manager_events_dropped",

@@ -1,5 +1,6 @@
 //! Starts the processes of a test, waits for conditions, and asks the edge about itself.
 
+mod cutter;
 mod edge;
 mod process;
 mod socket;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+pub(crate) use cutter::Cutter;
 pub(crate) use edge::{Edge, KmsSim, get};
 pub(crate) use process::Process;
 pub(crate) use socket::{RawSocket, narrow_socket, raw_socket, send_text};

@@ -81,6 +81,10 @@ struct BehaviourArgs {
     /// Calls take the time they take on a real server, longer under load; false: none at all
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     timed: bool,
+    /// Let small messages wait until those before are acknowledged, as a real KMS does: Nagle's
+    /// algorithm
+    #[arg(long)]
+    nagle: bool,
     /// Acts as if the far side of every WebRTC endpoint sent audio and video once it is connected
     #[arg(long)]
     media: bool,
@@ -196,6 +200,7 @@ impl KmsSimArgs {
             latency: Duration::from_millis(behaviour.latency_ms),
             media_address: behaviour.media_address.to_string(),
             peers_send_media: behaviour.media,
+            uses_nagle: behaviour.nagle,
             dies: behaviour.dies,
             keeps_answers: behaviour.answer_cache,
             first_events_lost_percent: behaviour.first_events_lost,
@@ -299,7 +304,7 @@ mod tests {
     #[test]
     fn every_option_sets_what_it_says() {
         let args = parse(
-            "--gc-period 9 --latency-ms 8 --timed false --media --dies false --answer-cache false
+            "--gc-period 9 --latency-ms 8 --timed false --nagle --media --dies false --answer-cache false
              --first-events-lost 7 --media-address 10.0.0.6 --cpus 5 --io-threads 4 --capacity 31
              --files-max 32 --threads-max 33 --kill-percent 34 --cpu-leg 41 --cpu-mixer-port 42
              --cpu-recorder 43 --cpu-player 44 --cpu-transcoding 45 --memory-idle 51
@@ -314,6 +319,7 @@ mod tests {
             latency: Duration::from_millis(8),
             media_address: "10.0.0.6".to_owned(),
             peers_send_media: true,
+            uses_nagle: true,
             dies: false,
             keeps_answers: false,
             first_events_lost_percent: 7,

@@ -43,6 +43,10 @@ impl Wires for Client {
     fn open_link(&mut self, _link: LinkNo, _backend: &BackendId) -> Result<(), LinkFailure> {
         panic!("no backend is needed");
     }
+
+    fn report_timeout(&mut self, _link: LinkNo) {
+        panic!("no backend is asked");
+    }
 }
 
 fn edge(fleet: &StubFleet) -> Arc<Edge> {
@@ -82,6 +86,8 @@ fn driver(edge: &Arc<Edge>, session: u128) -> Driver {
         calls_max: 8,
         pipelines_max: 10,
         subscriptions_max: 10,
+        resend_max_bytes: 1_000,
+        call_timeout: Duration::from_secs(60),
     };
     let id = SessionId::from_random(session);
     Driver::new(Arc::clone(edge), Session::new(id, "edge", Hints::default(), bounds))

@@ -1,9 +1,11 @@
 //! What a client is told of the manager, and what is asked of the shell for it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{BackendId, SessionId};
+use crate::model::{BackendId, SessionId, Time};
 use crate::policy::guard::Rules;
 use crate::protocol::event::Change;
 use crate::protocol::request::Hints;
@@ -19,6 +21,8 @@ fn session(scope: ManagerScope) -> Session {
         calls_max: 8,
         pipelines_max: 100,
         subscriptions_max: 100,
+        resend_max_bytes: 10_000,
+        call_timeout: Duration::from_secs(60),
     };
     let isolation = match scope {
         ManagerScope::All => Isolation::Open,
@@ -31,7 +35,7 @@ fn session(scope: ManagerScope) -> Session {
 
 fn handle(session: &mut Session, input: Input<'_>) -> Vec<Output> {
     let mut out = Vec::new();
-    session.handle(input, &mut out);
+    session.handle(Time::ZERO, input, &mut out);
     out
 }
 

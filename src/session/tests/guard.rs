@@ -16,7 +16,7 @@ fn under(isolation: Isolation) -> Case {
     let url = Hints { meeting: Some(meeting("url")), participants: None };
     let session = Session::new(SessionId::from_random(7), "edge-1", url, bounds());
     let rules = Rules { isolation, policy: Policy::default() };
-    Case { session: session.under(Arc::new(rules)), out: Vec::new() }
+    Case { session: session.under(Arc::new(rules)), ..case() }
 }
 
 fn invoke(id: u32, object: &str, operation: &str, params: &Value) -> String {
@@ -242,4 +242,72 @@ fn a_call_that_blocks_is_sent_if_its_backend_can_bear_it() {
     assert_eq!(case.handle(Input::FromClient(&text)), [sent(4)]);
     case.handle(Input::LinkFailed(link, LinkFailure::Lost));
     assert!(case.out.contains(&Output::Unblocked(Ticket(4), false)), "{:?}", case.out);
+}
+
+/// A session with a pipeline, and a call there that blocks.
+fn blocked() -> (Case, LinkNo, Ticket) {
+    let mut case = case();
+    let link = case.create(1, A, "a");
+    let stop = invoke(2, &format!("{A}/{PORT}"), "stopAndWait", &json!({}));
+    case.handle(Input::FromClient(&stop));
+    let [Output::SendBlocking(_, _, ticket, None)] = case.out[..] else { panic!("{:?}", case.out) };
+    (case, link, ticket)
+}
+
+/// The link is open again after a cut; what goes over it besides the edge's own call.
+fn reopened(case: &mut Case, link: LinkNo) -> Vec<Output> {
+    case.now = case.now + Duration::from_secs(1);
+    case.handle(Input::LinkOpened(link));
+    case.out.split_off(1)
+}
+
+#[test]
+fn a_call_that_blocks_and_is_sent_again_counts_once_until_it_is_answered() {
+    let (mut case, link, ticket) = blocked();
+    let opening = [Output::OpenLink(link, backend("a"))];
+    assert_eq!(case.handle(Input::LinkFailed(link, LinkFailure::Cut)), opening);
+    assert!(matches!(reopened(&mut case, link)[..], [Output::Again(..)]));
+    let own = r#"{"id":"pinfold-tie-3","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
+    case.handle(Input::FromBackend(link, own));
+    let answered = [Output::Unblocked(ticket, true), Output::RelayToClient];
+    assert_eq!(case.handle(Input::FromBackend(link, &success(2, &json!(null)))), answered);
+}
+
+#[test]
+fn a_call_that_blocks_and_was_not_sent_is_not_sent_again_either() {
+    let (mut case, link, ticket) = blocked();
+    case.handle(Input::LinkFailed(link, LinkFailure::Cut));
+    case.handle(Input::NotSent(link, ticket));
+    assert_eq!(case.told(), [(json!(2), 40009)]);
+    assert_eq!(reopened(&mut case, link), []);
+}
+
+#[test]
+fn a_call_that_blocks_for_too_long_is_answered_and_counts_on_for_a_while() {
+    let (mut case, link, ticket) = blocked();
+    case.now = Time::ZERO + Duration::from_secs(60);
+    case.handle(Input::Tick);
+    assert_eq!(case.told(), [(json!(2), 40003)]);
+    assert!(case.out.contains(&Output::Unblocked(ticket, false)), "{:?}", case.out);
+    let late = success(2, &json!(null));
+    assert_eq!(case.handle(Input::FromBackend(link, &late)), [Output::Late]);
+}
+
+#[test]
+fn a_subscription_whose_answer_comes_late_counts() {
+    let mut case = case();
+    let link = case.create(1, A, "a");
+    let subscribe = |id| request(id, "subscribe", &json!({"object": A, "type": "Error"}));
+    case.handle(Input::FromClient(&subscribe(2)));
+    let text = transaction(3, &[operation("subscribe", &json!({"object": A, "type": "Error"}))]);
+    case.handle(Input::FromClient(&text));
+    case.now = Time::ZERO + Duration::from_secs(60);
+    case.handle(Input::Tick);
+    assert_eq!(case.session.sizes().subscriptions, 0);
+    case.handle(Input::FromBackend(link, &success(2, &json!("s1"))));
+    case.handle(Input::FromBackend(
+        link,
+        &success(3, &json!([{"id": 0, "result": {"value": "s2"}}])),
+    ));
+    assert_eq!(case.session.sizes().subscriptions, 2);
 }

@@ -24,6 +24,9 @@ pub struct KmsSettings {
     pub peers_send_media: bool,
     /// Whether `connect` to a sink that is no element ends the server, as it does a real one.
     pub dies: bool,
+    /// Whether a small message waits until the one before is acknowledged, as TCP does it unless told
+    /// otherwise. A real one leaves it so, and shows steps of 40 ms.
+    pub uses_nagle: bool,
     /// Whether answers are kept for 20 s and given again: not `disableRequestCache`.
     pub keeps_answers: bool,
     /// Of the events that the first request of a connection causes, how many in a hundred are lost
@@ -63,6 +66,7 @@ impl Default for KmsSettings {
             media_address: "127.0.0.1".to_owned(),
             peers_send_media: false,
             dies: true,
+            uses_nagle: false,
             keeps_answers: true,
             first_events_lost_percent: 11,
             limits: Limits::default(),

@@ -8,9 +8,9 @@ fn text(text: &str) -> Vec<u8> {
     unmasked(0x81, text.as_bytes())
 }
 
-/// The link does not survive.
+/// The link does not survive, and the call is sent again over another.
 fn breaks(row: Row) -> Row {
-    row.error(40003).backend(Backend::NewLink)
+    row.client(Client::BackendAnswer).backend(Backend::NewLink)
 }
 
 rows! {
@@ -29,7 +29,7 @@ rows! {
     a_backend_s_close => breaks(Row::from_backend([
         unmasked(0x88, b""), unmasked(0x88, &1001_u16.to_be_bytes()),
     ]));
-    a_backend_that_hangs_up => breaks(Row::backend_gone());
+    a_backend_that_hangs_up => Row::backend_gone().error(40003).backend(Backend::NewLink);
     a_backend_s_ping => Row::from_backend([unmasked(0x89, b"xyz")]).backend(Backend::PongFrame);
     a_backend_s_pong => Row::from_backend([unmasked(0x8a, b"xyz")]);
     a_backend_s_empty_message => Row::from_backend([text("")]);

@@ -90,8 +90,8 @@ impl Double {
 
     /// Answers one message; `false` if that is to hang up.
     ///
-    /// `invoke` of `say` sends the bytes it was told instead, of `silence` and `stopAndWait` nothing, and `hangUp`
-    /// ends the connection.
+    /// `invoke` of `say` sends the bytes it was told instead, if it has not done so, of `silence` and
+    /// `stopAndWait` nothing, and `hangUp` ends the connection.
     async fn answer(&self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
         let request: Value = serde_json::from_str(text).unwrap();
         let operation = request["params"]["operation"].as_str();
@@ -102,7 +102,10 @@ impl Double {
             ("invoke", Some("hangUp")) => return false,
             ("invoke", Some("say")) => {
                 let bytes = std::mem::take(&mut *self.says.lock().unwrap());
-                return socket.get_mut().write_all(&bytes).await.is_ok();
+                if !bytes.is_empty() {
+                    return socket.get_mut().write_all(&bytes).await.is_ok();
+                }
+                json!("said before")
             }
             _ => json!("by the double"),
         };

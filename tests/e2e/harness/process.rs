@@ -104,6 +104,23 @@ impl Process {
         assert!(status.success(), "{command} for {}", self.name);
     }
 
+    /// Stops it, and waits until none of its threads runs: the signal is news to one of them first.
+    /// Source: the third field of `stat` in proc(5).
+    pub(crate) async fn stop(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: &std::fs::DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        let stopped = || {
+            let mut tasks = std::fs::read_dir(&tasks).unwrap().map(Result::unwrap);
+            let are_stopped = tasks.all(|task| is_stopped(&task));
+            async move { are_stopped.then_some(()) }
+        };
+        wait_for(&format!("{} stands still", self.name), stopped).await;
+    }
+
     /// The most memory it has had so far, in bytes. Source: `VmHWM` of proc(5).
     pub(crate) fn memory_peak_bytes(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());

@@ -18,6 +18,8 @@ mod client;
 mod script;
 mod world;
 
+use std::time::Duration;
+
 use pinfold::session::{Bounds, LinkFailure};
 use script::Script;
 use world::World;
@@ -51,11 +53,21 @@ fn bounds(script: &mut Script<'_>) -> Bounds {
     let [held_max_bytes, calls_max, pipelines_max] =
         [[100_000, 100, 1_000], [400, 100, 1_000], [100_000, 2, 1_000], [1_000, 4, 3]]
             [script.pick(4)];
-    Bounds { depth_max: 16, held_max_bytes, calls_max, pipelines_max, subscriptions_max: 10 }
+    let resend_max_bytes = [10_000, 300, 0][script.pick(3)];
+    let call_timeout = Duration::from_secs(60);
+    Bounds {
+        depth_max: 16,
+        held_max_bytes,
+        calls_max,
+        pipelines_max,
+        subscriptions_max: 10,
+        resend_max_bytes,
+        call_timeout,
+    }
 }
 
 fn step(world: &mut World, script: &mut Script<'_>) {
-    match script.pick(16) {
+    match script.pick(17) {
         0..=4 => client::speak(world, script),
         5..=6 => world.place(script),
         7 if world.has_wish() => world.resume(script),
@@ -63,7 +75,8 @@ fn step(world: &mut World, script: &mut Script<'_>) {
         8..=9 => world.open_link(script),
         10..=12 => backend::answer(world, script),
         13 => world.fail_link(script, None),
-        14 => backend::say_something_else(world, script),
+        14 => world.pass_time(script),
+        15 => backend::say_something_else(world, script),
         _ => world.tell_nonsense(script),
     }
 }
@@ -84,7 +97,7 @@ fn settle(world: &mut World, script: &mut Script<'_>) {
                 7 => world.fail_link(script, Some(LinkFailure::Cut)),
                 _ => backend::answer(world, script),
             }
-        } else {
+        } else if !world.wait_for_link() {
             return world.check_settled();
         }
     }

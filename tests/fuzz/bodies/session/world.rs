@@ -4,8 +4,9 @@ mod laws;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use pinfold::model::{BackendId, PipelineId, SessionId};
+use pinfold::model::{BackendId, PipelineId, SessionId, Time};
 use pinfold::policy::access::Isolation;
 use pinfold::policy::guard::Rules;
 use pinfold::protocol::error::Failure;
@@ -24,6 +25,7 @@ const FIRST_MADE: u128 = 1_000;
 /// A session, and all that it has asked for and not got, or got and not given back.
 pub(super) struct World {
     session: Session,
+    now: Time,
     bounds: Bounds,
     out: Vec<Output>,
     /// Requests that are not answered yet, by id.
@@ -92,6 +94,7 @@ impl World {
         let id = SessionId::from_random(7);
         Self {
             session: Session::new(id, "edge", Hints::default(), bounds),
+            now: Time::ZERO,
             bounds,
             out: Vec::new(),
             asked: BTreeMap::new(),
@@ -202,6 +205,7 @@ impl World {
             | Output::ToBackend(..)
             | Output::SendBlocking(..)
             | Output::Unblocked(..)
+            | Output::Again(..)
             | Output::Place(..)
             | Output::Locate(_)
             | Output::Resume(_)
@@ -212,7 +216,9 @@ impl World {
             | Output::Released(_)
             | Output::Unheld(_)
             | Output::Prune
-            | Output::Stray => false,
+            | Output::Stray
+            | Output::TimedOut(..)
+            | Output::Late => false,
         })
     }
 
@@ -296,7 +302,31 @@ impl World {
         wire.state = State::Closed;
         wire.is_tied = false;
         wire.calls.clear();
+        wire.last_known = 0;
+        wire.last_of.clear();
         self.handle(Input::LinkFailed(link, failure));
+    }
+
+    /// Time passes, and the session is told when it wants to be.
+    pub(super) fn pass_time(&mut self, script: &mut Script<'_>) {
+        let millis = [1, 600, 6_000, 70_000][script.pick(4)];
+        self.now = self.now + Duration::from_millis(millis);
+        while self.session.deadline().is_some_and(|deadline| deadline <= self.now) {
+            let before = self.session.deadline();
+            self.handle(Input::Tick);
+            assert_ne!(self.session.deadline(), before, "it wants to be told again and again");
+        }
+    }
+
+    /// Lets the time come until which an open link is left alone; whether there is such a link.
+    pub(super) fn wait_for_link(&mut self) -> bool {
+        let Some(deadline) = self.session.deadline() else { return false };
+        if !self.session.is_waiting() {
+            return false;
+        }
+        self.now = self.now.max(deadline);
+        self.handle(Input::Tick);
+        true
     }
 
     /// Answers to what was not asked, or not any more.
@@ -367,11 +397,12 @@ impl World {
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::NotSent(..)
+            | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => None,
         };
         let mut out = Vec::new();
-        self.session.handle(input, &mut out);
+        self.session.handle(self.now, input, &mut out);
         for output in &out {
             self.act(output, at_hand);
         }
