@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use pinfold::model::{BackendId, PipelineId};
-use pinfold::session::{Bounds, LinkNo, Output};
+use pinfold::session::{Bounds, LinkNo, Output, Ticket};
 use serde_json::Value;
 
 use super::{Frame, Sent, State, Wire, World};
@@ -31,10 +31,7 @@ impl World {
                 let at_hand = at_hand.filter(|(_, is_client_s)| *is_client_s).map(|(text, _)| text);
                 self.send(*link, text.as_deref().or(at_hand).expect("nothing is at hand"));
             }
-            (Output::Unblocked(ticket, is_answered), _) => {
-                let was_sent = self.blocking.remove(ticket);
-                assert!(was_sent || !is_answered, "{ticket:?} is not under way");
-            }
+            (Output::Unblocked(ticket, is_answered), _) => self.unblocked(*ticket, *is_answered),
             (Output::RelayToClient, Some((text, false))) => self.relayed(text),
             (Output::Relay(_) | Output::RelayToClient, _) => panic!("nothing is at hand"),
             (Output::Answer(_, text), _) => {
@@ -82,6 +79,12 @@ impl World {
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
         }
+    }
+
+    /// A call that blocks has ended. One that was never sent can be given up too.
+    fn unblocked(&mut self, ticket: Ticket, is_answered: bool) {
+        let was_sent = self.blocking.remove(&ticket);
+        assert!(was_sent || !is_answered, "{ticket:?} is not under way");
     }
 
     fn opening(&mut self, link: LinkNo, backend: &BackendId) {
