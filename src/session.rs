@@ -25,13 +25,12 @@ mod texts;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
-use crate::policy::access::{Access, Isolation, Meetings};
+use crate::policy::access::Meetings;
 use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -423,36 +422,6 @@ impl Session {
             is_closed: false,
             held_bytes: 0,
             manager: Manager::default(),
-        }
-    }
-
-    /// The same session under `rules`; without any, it is open and has the policy's built-in rows.
-    #[must_use]
-    pub fn under(mut self, rules: Arc<Rules>) -> Self {
-        self.on_moved(self.url.clone(), rules);
-        self
-    }
-
-    /// What it may touch of what others made.
-    #[must_use]
-    pub fn access(&self) -> Access<'_> {
-        match self.rules.isolation {
-            Isolation::Open => Access::All,
-            Isolation::Meeting => Access::Meetings(Cow::Borrowed(&self.meetings)),
-            Isolation::Session => Access::Nothing,
-        }
-    }
-
-    /// As what it may use a pipeline that this process does not know: one of that meeting, or of none;
-    /// `None` if not at all. What is kept apart from others could otherwise be had before its owner
-    /// is back; but a session from before this process may have made the pipeline itself.
-    #[must_use]
-    pub fn may_find(&self) -> Option<Option<MeetingName>> {
-        match self.rules.isolation {
-            Isolation::Open => Some(None),
-            Isolation::Meeting if self.is_found => Some(self.url.meeting.clone()),
-            Isolation::Session if self.is_found => Some(None),
-            Isolation::Meeting | Isolation::Session => None,
         }
     }
 

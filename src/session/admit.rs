@@ -1,11 +1,14 @@
 //! What a session does with the guard's verdict: whom it may touch, what is bounded.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::calls::{Learn, TransactionLearn};
 use super::route::Going;
 use super::{LinkNo, Output, Session, Ticket};
-use crate::model::{BackendId, PipelineId};
-use crate::policy::access::Isolation;
-use crate::policy::guard::{Subscription, Verdict};
+use crate::model::{BackendId, MeetingName, PipelineId};
+use crate::policy::access::{Access, Isolation};
+use crate::policy::guard::{Rules, Subscription, Verdict};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
 
@@ -13,6 +16,36 @@ use crate::protocol::request::Hints;
 const BLOCKING_RETRY_MS: u32 = 1_000;
 
 impl Session {
+    /// The same session under `rules`; without any, it is open and has the policy's built-in rows.
+    #[must_use]
+    pub fn under(mut self, rules: Arc<Rules>) -> Self {
+        self.on_moved(self.url.clone(), rules);
+        self
+    }
+
+    /// What it may touch of what others made.
+    #[must_use]
+    pub fn access(&self) -> Access<'_> {
+        match self.rules.isolation {
+            Isolation::Open => Access::All,
+            Isolation::Meeting => Access::Meetings(Cow::Borrowed(&self.meetings)),
+            Isolation::Session => Access::Nothing,
+        }
+    }
+
+    /// As what it may use a pipeline that this process does not know: one of that meeting, or of none;
+    /// `None` if not at all. What is kept apart from others could otherwise be had before its owner
+    /// is back; but a session from before this process may have made the pipeline itself.
+    #[must_use]
+    pub fn may_find(&self) -> Option<Option<MeetingName>> {
+        match self.rules.isolation {
+            Isolation::Open => Some(None),
+            Isolation::Meeting if self.is_found => Some(self.url.meeting.clone()),
+            Isolation::Session if self.is_found => Some(None),
+            Isolation::Meeting | Isolation::Session => None,
+        }
+    }
+
     /// Lets a call that the guard let pass go on; `false` if it was parked, because it refers to a
     /// pipeline met for the first time.
     pub(super) fn admit(

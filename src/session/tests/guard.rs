@@ -1,6 +1,7 @@
 //! What the guard and the isolation of a listener mean for a session.
 
 use crate::model::{MeetingId, MeetingName};
+use crate::policy::access::{Access, Isolation};
 use crate::policy::guard::Policy;
 
 use super::*;
