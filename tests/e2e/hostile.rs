@@ -157,11 +157,10 @@ async fn attack(edge: &Edge, victims: &[Victim]) -> BTreeMap<i64, usize> {
     let mut total = BTreeMap::new();
     for round in 0..ROUNDS {
         let attack = Attack::begin(edge).await;
-        let mut objects = attack.objects.clone();
-        objects.extend(victims.iter().map(|victim| victim.pipeline.clone()));
-        objects.extend(victims.iter().flat_map(|victim| victim.endpoints.clone()));
-        objects.extend([MANAGER.to_owned(), "nosuch".to_owned()]);
-        frames.aim_at(objects, attack.session.clone());
+        let mut others: Vec<_> = victims.iter().map(|victim| victim.pipeline.clone()).collect();
+        others.extend(victims.iter().flat_map(|victim| victim.endpoints.clone()));
+        others.extend([MANAGER.to_owned(), "nosuch".to_owned()]);
+        frames.aim_at(&attack.objects, &others, &attack.session);
         let sent = match round {
             0 => frames.all_recorded(),
             _ => (0..FRAMES).map(|_| frames.next()).collect(),

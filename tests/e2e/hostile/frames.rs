@@ -7,6 +7,8 @@ use pinfold::model::Draws;
 use pinfold::protocol::object::ObjectType;
 use serde_json::{Map, Value, json};
 
+const MANAGER: &str = "manager_ServerManager";
+
 /// Those that act on objects first.
 const METHODS: [&str; 13] = [
     "create",
@@ -102,6 +104,8 @@ pub(super) struct Frames {
     recorded: Vec<String>,
     /// Objects of the client itself, of others, and of nobody.
     objects: Vec<String>,
+    /// How many of them, the first, are the client's own.
+    own: usize,
     session: String,
     /// Sessions of others, and one of nobody.
     foreign: Vec<String>,
@@ -113,13 +117,14 @@ impl Frames {
         let (objects, session) = (Vec::new(), String::new());
         foreign.push("forged-session-42".to_owned());
         let (draws, last_id) = (Draws::seeded(seed), 1_000_000);
-        Self { draws, recorded, objects, session, foreign, last_id }
+        Self { draws, recorded, objects, own: 0, session, foreign, last_id }
     }
 
     /// What the frames are about from now on.
-    pub(super) fn aim_at(&mut self, objects: Vec<String>, session: String) {
-        self.objects = objects;
-        self.session = session;
+    pub(super) fn aim_at(&mut self, own: &[String], others: &[String], session: &str) {
+        self.objects = [own, others].concat();
+        self.own = own.len();
+        session.clone_into(&mut self.session);
     }
 
     /// Every recorded frame, aimed, in the order of the recordings.
@@ -130,11 +135,13 @@ impl Frames {
 
     /// The next frame.
     pub(super) fn next(&mut self) -> String {
-        let text = if self.draws.below(5) == 0 {
-            let recorded = self.pick(&self.recorded.clone()).clone();
-            self.aimed(&recorded)
-        } else {
-            self.request().to_string()
+        let text = match self.draws.below(15) {
+            0..3 => {
+                let recorded = self.pick(&self.recorded.clone()).clone();
+                self.aimed(&recorded)
+            }
+            3 => self.lethal().to_string(),
+            _ => self.request().to_string(),
         };
         match self.draws.below(4) {
             0 => self.damaged(&text),
@@ -169,6 +176,42 @@ impl Frames {
         let object =
             (0..8).map(|_| self.object()).find(|object| ObjectType::of(object) == Some(kind));
         object.unwrap_or_else(|| self.object())
+    }
+
+    /// A call that ends a bare server: an element of the client's own is connected to what is none, in
+    /// plain words or by way of a result.
+    fn lethal(&mut self) -> Value {
+        let is_element = |object: &&String| ObjectType::of(object).unwrap().may_be_element();
+        let (elements, others): (Vec<_>, Vec<_>) =
+            self.objects[..self.own].iter().partition(is_element);
+        let element = elements[self.draws.below(elements.len())].as_str();
+        let target = others.get(self.draws.below(others.len() + 1)).map_or(MANAGER, |t| t.as_str());
+        let invoke = |operation: &str, params: Value| {
+            (
+                "invoke",
+                json!({"object": element, "operation": operation, "operationParams": params}),
+            )
+        };
+        let connect = |sink: &str| invoke("connect", json!({"sink": sink}));
+        let new = ("create", json!({"type": "MediaPipeline"}));
+        let calls = match self.draws.below(5) {
+            0 | 1 => vec![connect(target)],
+            2 => vec![invoke("getName", json!({})), connect(target)],
+            3 => vec![new, connect("newref:0")],
+            _ => vec![
+                invoke("addTag", json!({"key": "k", "value": target})),
+                invoke("getTag", json!({"key": "k"})),
+                connect("newref:1"),
+            ],
+        };
+        self.last_id += 1;
+        if let [(method, params)] = &calls[..] {
+            return json!({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params});
+        }
+        let operation = |(id, (method, params)): (usize, &(&str, Value))| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        let operations: Value = calls.iter().enumerate().map(operation).collect();
+        json!({"jsonrpc": "2.0", "id": self.last_id, "method": "transaction",
+            "params": {"operations": operations}})
     }
 
     fn request(&mut self) -> Value {
