@@ -1,4 +1,5 @@
-//! Pins by the million: time of a claim and a look-up, and memory a pin and a meeting.
+//! Pins by the million: time of a claim and a look-up, and memory and file a pin, a pipeline and a
+//! meeting.
 //!
 //! Memory is the growth of the resident set, so it counts what the allocator keeps for itself too.
 
@@ -34,6 +35,13 @@ fn resident_bytes() -> usize {
 
 fn name(number: usize) -> MeetingName {
     MeetingName::parse(&format!("meeting-{number:08}")).expect("a good name")
+}
+
+/// A pipeline of a server: its UUID is random, and so is its place in the file.
+fn pipeline(number: usize) -> PipelineId {
+    PipelineId::from_u128(
+        (number as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
+    )
 }
 
 fn backend() -> BackendId {
@@ -108,8 +116,22 @@ fn a_million_pins_on_disk(c: &mut Criterion) {
     let each = resident_bytes().saturating_sub(before) / PINS;
     let took = clock.now().since(Time::ZERO);
     println!("pins/disk: {each} bytes of memory a pin at {PINS} pins, made in {took:?}");
-    let file = fs::metadata(path.join("pins.redb")).expect("it is there").len();
-    println!("pins/disk: {} bytes of the file a pin at {PINS} pins", file / PINS as u64);
+    let file = || fs::metadata(path.join("pins.redb")).expect("it is there").len();
+    let (pins_file, pins_memory) = (file(), resident_bytes());
+    println!("pins/disk: {} bytes of the file a pin at {PINS} pins", pins_file / PINS as u64);
+    for number in 0..PINS {
+        store.note_pipeline(pipeline(number), number as u64 + 1);
+        if number % 10_000 == 9_999 {
+            // What is noted goes with the next claim.
+            let epoch = epoch_of(claim(&*store, &name(PINS)));
+            runtime.block_on(store.settled(epoch)).expect("the disk takes it");
+            let unpinned = store.unpin(&name(PINS), epoch).now_or_never();
+            unpinned.expect("at once").expect("memory is there");
+        }
+    }
+    let memory = resident_bytes().saturating_sub(pins_memory) / PINS;
+    let grown = (file() - pins_file) / PINS as u64;
+    println!("pins/disk: {memory} bytes of memory and {grown} of the file more a pipeline");
     let mut number = PINS;
     c.bench_function("pins/claim on disk, settled, at 1 M", |b| {
         b.iter(|| {
@@ -125,7 +147,10 @@ fn a_million_pins_on_disk(c: &mut Criterion) {
     writer.join().expect("it ends when told");
     let started = clock.now();
     let (store, writer, found) = open_disk(&path);
-    println!("pins/disk: {found} pins opened in {:?}", clock.now().since(started));
+    println!(
+        "pins/disk: {found} pins, each with a pipeline, opened in {:?}",
+        clock.now().since(started)
+    );
     store.close();
     writer.join().expect("it ends when told");
     fs::remove_dir_all(&path).expect("a directory of our own");
@@ -139,9 +164,8 @@ fn a_million_meetings(c: &mut Criterion) {
     let make = |number: usize| {
         let meeting = name(number);
         registry.begin(&meeting, &pin, Charge::new(load.clone(), Legs(4)));
-        let pipeline = PipelineId::from_u128(number as u128);
-        registry.created(&meeting, 1, pipeline);
-        pipeline
+        registry.created(&meeting, 1, pipeline(number));
+        pipeline(number)
     };
     for number in 0..PINS {
         make(number);
@@ -152,9 +176,8 @@ fn a_million_meetings(c: &mut Criterion) {
     c.bench_function("registry/hold and unhold at 1 M", |b| {
         b.iter(|| {
             number = (number * 31 + 7) % PINS;
-            let pipeline = PipelineId::from_u128(number as u128);
-            black_box(registry.hold(pipeline, &Access::All));
-            registry.unhold(pipeline, Time::ZERO);
+            black_box(registry.hold(pipeline(number), &Access::All));
+            registry.unhold(pipeline(number), Time::ZERO);
         });
     });
     keep(registry);

@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, Fleet, FleetHandle};
-use crate::model::{Draws, MeetingName, SessionId};
-use crate::pins::{DiskStore, Keeper, MemoryStore, Pin, PinStore, Registry, StateDir, StateError};
+use crate::model::{Draws, SessionId};
+use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{BlockingCalls, Edge, ListenError, Listener, Manager, Placement, Sessions};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
-use adoption::Adoption;
+use adoption::{Adoption, Left};
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -89,10 +89,8 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (pins, found, fleet) = start_pins(&settings.pins, fleet, &inner)?;
-        let registry = Arc::new(Registry::new(settings.pins.grace, settings.pins.pins_max));
+        let (keeper, left, fleet) = start_keeper(&settings.pins, fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
-        let keeper = Arc::new(Keeper::new(pins, registry.clone()));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
         let upkeep = Upkeep {
@@ -104,9 +102,21 @@ impl App {
             clock,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-        let adoption = Adoption { fleet: handle.clone(), keeper: keeper.clone(), clock };
-        inner.spawn("adoption", adoption.run(found, inner.stop_token()));
-        let views = EdgeViews { fleet: handle.clone(), registry };
+        let asker = Asker::start(
+            &settings.backends,
+            (handle.clone(), clock),
+            settings.sessions.questions_per_second,
+            &inner,
+        );
+        let adoption = Adoption {
+            fleet: handle.clone(),
+            keeper: keeper.clone(),
+            clock,
+            witness: asker.clone(),
+            reserve: settings.placement.reserve,
+        };
+        inner.spawn("adoption", adoption.run(left, inner.stop_token()));
+        let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -123,7 +133,7 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, asker, metrics)));
         app.accept(listeners, &edge, settings.limits.connections_max);
         Ok(app)
     }
@@ -132,14 +142,8 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, sessions, metrics): (Arc<Keeper>, Arc<Sessions>, Metrics),
+        (keeper, sessions, asker, metrics): (Arc<Keeper>, Arc<Sessions>, Asker, Metrics),
     ) -> Edge {
-        let asker = Asker::start(
-            &settings.backends,
-            (self.fleet.clone(), clock),
-            settings.sessions.questions_per_second,
-            &self.inner,
-        );
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
@@ -211,17 +215,28 @@ impl App {
     }
 }
 
-type Found = Vec<(MeetingName, Pin)>;
+/// The keeper of the pins, and what a process before has left.
+fn start_keeper(
+    settings: &PinSettings,
+    fleet: Fleet,
+    tasks: &Tasks,
+) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
+    let (pins, left, fleet) = start_pins(settings, fleet, tasks)?;
+    let registry = Arc::new(Registry::new(settings.grace, settings.pins_max));
+    let keeper = Arc::new(Keeper::new(pins, registry));
+    keeper.found.fill(&left.pins, &left.pipelines);
+    Ok((keeper, left, fleet))
+}
 
 /// Opens the pin store, with the pins and losses that a process before has left.
 fn start_pins(
     settings: &PinSettings,
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<dyn PinStore>, Found, Fleet), StartError> {
+) -> Result<(Arc<dyn PinStore>, Left, Fleet), StartError> {
     let (dir, pins_max) = (&settings.state_dir, settings.pins_max);
     if settings.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new(pins_max)), Vec::new(), fleet));
+        return Ok((Arc::new(MemoryStore::new(pins_max)), Left::default(), fleet));
     }
     let opened = DiskStore::open(StateDir::open(dir)?, pins_max, settings.when_away)?;
     tracing::info!(state_dir = %dir.display(), pins = opened.pins.len(), "pin store opened");
@@ -233,5 +248,6 @@ fn start_pins(
         closing.close();
     });
     let fleet = fleet.remembering(&opened.losses, store.clone());
-    Ok((store, opened.pins, fleet))
+    let left = Left { pins: opened.pins, pipelines: opened.pipelines };
+    Ok((store, left, fleet))
 }

@@ -6,6 +6,7 @@
 //! id says where it is to anyone who asks the fleet.
 
 mod disk;
+mod found;
 mod keeper;
 mod load;
 mod memory;
@@ -13,8 +14,9 @@ mod registry;
 mod store;
 
 pub use disk::{DiskStore, Opened, StateDir, StateError, Writer};
+pub use found::Found;
 pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;
-pub use registry::{Begun, Home, MeetingView, Registry, Room};
+pub use registry::{Begun, Ended, Home, MeetingView, Registry, Room};
 pub use store::{Claim, Pin, PinError, PinStore};

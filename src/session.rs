@@ -38,8 +38,8 @@ use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use manager::Manager;
-pub use manager::{ManagerCall, ManagerScope};
-use subscriptions::Subscriptions;
+pub use manager::{ManagerCall, ManagerScope, Subscriptions};
+use subscriptions::ObjectSubscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -68,7 +68,8 @@ pub enum Input<'a> {
     Placed(Ticket, Result<BackendId, Failure>),
     /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
     Located(PipelineId, Option<BackendId>),
-    /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
+    /// The answer to [`Output::Resume`]; `None`: nobody knows that session. Its events of the manager,
+    /// if it hears any, follow without [`Output::Listen`].
     Resumed(Option<Remains>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
@@ -166,9 +167,11 @@ pub struct Remains {
     pub backends: Vec<BackendId>,
     /// Pipelines it uses, and where they are.
     pub pipelines: Vec<(PipelineId, BackendId)>,
+    /// Its subscriptions to the manager.
+    pub subscriptions: Subscriptions,
+    object_subscriptions: ObjectSubscriptions,
     /// Meetings it takes part in.
     meetings: Meetings,
-    subscriptions: Subscriptions,
     /// Whether nobody here knows what it used, so that this must be believed.
     is_found: bool,
 }
@@ -244,7 +247,7 @@ pub struct Session {
     rules: Arc<Rules>,
     /// Meetings it takes part in, kept only where that decides what it may touch.
     meetings: Meetings,
-    subscriptions: Subscriptions,
+    subscriptions: ObjectSubscriptions,
     /// The time of what is being handled.
     now: Time,
     /// What the URL says of every pipeline created here.
@@ -405,7 +408,7 @@ impl Session {
             bounds,
             rules: Arc::default(),
             meetings: Meetings::default(),
-            subscriptions: Subscriptions::default(),
+            subscriptions: ObjectSubscriptions::default(),
             now: Time::ZERO,
             url,
             is_found: false,

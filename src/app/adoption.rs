@@ -1,70 +1,225 @@
 //! The task that judges the pins of an earlier process, one backend after another as they are heard
-//! from.
+//! from, and keeps those alive whose pipelines live.
 //!
 //! Whoever names such a meeting before is served by its pin, which placement judges the same way. This
-//! is for the meetings that nobody comes back for: they end too, a grace after clients could have come.
+//! is for the meetings whose clients are silent, or never come back. Each backend is asked once which
+//! pipelines it has; those of its pins count for their meetings from then on. Their clients need not
+//! use them through this process, so they are asked for now and then until they are gone. A meeting
+//! without a pipeline ends a grace after clients could have come.
 
-use std::collections::BTreeMap;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::{BackendView, FleetHandle};
-use crate::model::{BackendId, Incarnation, MeetingName};
-use crate::pins::{Keeper, Pin};
+use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
+use crate::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId};
+use crate::pins::{Charge, Keeper, Pin};
 use crate::policy::pin::{Verdict, judge};
 use crate::runtime::Clock;
+use watch::{Watch, Watched};
 
 /// Pins judged before other tasks get their turn.
 const PINS_A_TURN: usize = 256;
 
+/// Times that a backend is asked for its pipelines. If it never tells, they count when somebody uses
+/// them, and their meetings live for the grace.
+const ASKED_MAX: usize = 5;
+
+/// Pause before it is asked again.
+const ASK_PAUSE: Duration = Duration::from_secs(1);
+
+/// What an earlier process has left.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    /// Its pins.
+    pub(super) pins: Vec<(MeetingName, Pin)>,
+    /// Pipelines made under them, in the order of their pins' epochs.
+    pub(super) pipelines: Vec<(u64, PipelineId)>,
+}
+
 /// Pins that were found at the start, by what they name: they are judged together.
 type Found = BTreeMap<(BackendId, u64), Vec<(MeetingName, Pin)>>;
 
-pub(super) struct Adoption {
+/// Work that goes on meanwhile; gives pipelines that are to be asked for later.
+type Work<'a> = FuturesUnordered<BoxFuture<'a, Vec<Watched>>>;
+
+/// Who knows what lives on a backend.
+pub(super) trait Witness: Send + Sync + 'static {
+    /// All pipelines there; `None` if it does not tell.
+    fn pipelines_of(
+        &self,
+        backend: &BackendId,
+    ) -> impl Future<Output = Option<BTreeSet<PipelineId>>> + Send;
+
+    /// Whether this one is there; `None` if it does not tell.
+    fn has_pipeline(
+        &self,
+        backend: &BackendId,
+        pipeline: PipelineId,
+    ) -> impl Future<Output = Option<bool>> + Send;
+}
+
+impl Witness for Asker {
+    async fn pipelines_of(&self, backend: &BackendId) -> Option<BTreeSet<PipelineId>> {
+        self.pipelines_of(backend).await
+    }
+
+    async fn has_pipeline(&self, backend: &BackendId, pipeline: PipelineId) -> Option<bool> {
+        self.has_pipeline(backend, pipeline).await
+    }
+}
+
+pub(super) struct Adoption<W> {
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
     pub(super) clock: Clock,
+    pub(super) witness: W,
+    /// What a meeting reserves whose pipelines were found: how large it is, nobody has kept.
+    pub(super) reserve: Legs,
 }
 
-impl Adoption {
-    /// Works until every one of `pins` is judged, or until `stop`.
-    pub(super) async fn run(self, pins: Vec<(MeetingName, Pin)>, stop: CancellationToken) {
-        let mut fleet = self.fleet.watch();
-        let mut found = by_process(pins);
-        while !found.is_empty() {
-            let snapshot = fleet.borrow_and_update().clone();
-            for (process, pins) in std::mem::take(&mut found) {
-                let backend = snapshot.backend(&process.0);
-                let known = backend.map(|backend| (backend.health, backend.incarnation));
-                match (judge(Incarnation(process.1), known), backend) {
-                    (Verdict::Use, Some(backend)) => self.adopt(pins, backend).await,
-                    (Verdict::Replace, _) => self.discard(pins).await,
-                    (Verdict::Use | Verdict::Wait, _) => drop(found.insert(process, pins)),
-                }
-            }
-            if found.is_empty() {
-                break;
-            }
-            let Some(Ok(())) = stop.run_until_cancelled(fleet.changed()).await else { return };
-        }
-        tracing::info!("the pins of the process before are all judged");
+impl<W: Witness> Adoption<W> {
+    /// Works until every pin is judged and no pipeline that was found is left, or until `stop`.
+    pub(super) async fn run(self, left: Left, stop: CancellationToken) {
+        stop.run_until_cancelled(self.work(left)).await;
     }
 
-    /// The backend has those meetings still.
-    async fn adopt(&self, pins: Vec<(MeetingName, Pin)>, backend: &BackendView) {
-        tracing::info!(backend = %backend.id, meetings = pins.len(), "pins of the process before hold");
+    async fn work(self, left: Left) {
+        let mut fleet = self.fleet.watch();
+        let mut found = by_process(left.pins);
+        let mut work = Work::default();
+        let mut watch = Watch::new();
+        let mut is_judged = false;
+        loop {
+            let snapshot = fleet.borrow_and_update().clone();
+            found = self.judge(found, &snapshot, (&left.pipelines, &mut work)).await;
+            if !is_judged && found.is_empty() && work.is_empty() {
+                tracing::info!("the pins of the process before are all judged");
+                is_judged = true;
+            }
+            if is_judged && work.is_empty() && watch.is_empty() {
+                return;
+            }
+            tokio::select! {
+                changed = fleet.changed(), if !found.is_empty() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                Some(watched) = work.next() => watch.add(watched),
+                () = watch.tick(), if !watch.is_empty() => {
+                    for due in watch.due(self.clock.now()) {
+                        work.push(Box::pin(self.check(due)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Judges what can be judged by now; returns the rest.
+    async fn judge<'a>(
+        &'a self,
+        found: Found,
+        snapshot: &FleetSnapshot,
+        (pipelines, work): (&'a [(u64, PipelineId)], &mut Work<'a>),
+    ) -> Found {
+        let mut rest = Found::new();
+        for (process, pins) in found {
+            let backend = snapshot.backend(&process.0);
+            let known = backend.map(|backend| (backend.health, backend.incarnation));
+            match (judge(Incarnation(process.1), known), backend) {
+                (Verdict::Use, Some(backend)) => {
+                    work.push(Box::pin(self.adopt(pins, pipelines, backend.clone())));
+                }
+                (Verdict::Replace, _) => self.discard(pins, pipelines).await,
+                (Verdict::Use | Verdict::Wait, _) => drop(rest.insert(process, pins)),
+            }
+        }
+        rest
+    }
+
+    /// The backend has those meetings still. Returns the pipelines that count for them.
+    async fn adopt(
+        &self,
+        pins: Vec<(MeetingName, Pin)>,
+        pipelines: &[(u64, PipelineId)],
+        backend: Arc<BackendView>,
+    ) -> Vec<Watched> {
+        let has_any = pins.iter().any(|(_, pin)| made_under(pipelines, pin).next().is_some());
+        let living = if has_any { self.ask(&backend).await } else { None };
+        let mut watched = Vec::new();
         for (number, (meeting, pin)) in pins.iter().enumerate() {
             let at = (backend.load.clone(), &backend.lost);
             self.keeper.adopt((meeting, pin), at, self.clock.now()).await;
+            let Some(living) = &living else { continue };
+            for pipeline in made_under(pipelines, pin) {
+                if !living.contains(&pipeline) {
+                    self.keeper.forget(pipeline);
+                } else if self.count((meeting, pin), pipeline, &backend) {
+                    watched.push(Watched::new(pipeline, backend.id.clone(), self.clock.now()));
+                }
+            }
             give_way(number).await;
         }
+        let (meetings, pipelines) = (pins.len(), watched.len());
+        tracing::info!(backend = %backend.id, meetings, pipelines, "pins of the process before hold");
+        watched
+    }
+
+    fn count(
+        &self,
+        (meeting, pin): (&MeetingName, &Pin),
+        pipeline: PipelineId,
+        backend: &BackendView,
+    ) -> bool {
+        let charge = Charge::new(backend.load.clone(), self.reserve);
+        self.keeper.adopt_pipeline((meeting, pin.epoch), pipeline, charge)
+    }
+
+    /// The pipelines of `backend`; `None` if it does not tell, or is lost.
+    async fn ask(&self, backend: &BackendView) -> Option<BTreeSet<PipelineId>> {
+        for _ in 0..ASKED_MAX {
+            let told = self.witness.pipelines_of(&backend.id).await;
+            if told.is_some() || backend.lost.is_cancelled() {
+                return told.filter(|_| !backend.lost.is_cancelled());
+            }
+            tokio::time::sleep(ASK_PAUSE).await;
+        }
+        tracing::warn!(backend = %backend.id, "it does not tell its pipelines; the meetings of the \
+            process before end there unless somebody comes");
+        None
+    }
+
+    /// Whether a pipeline that was found is still there; ends it if not.
+    async fn check(&self, watched: Watched) -> Vec<Watched> {
+        match self.keeper.registry.is_unused(watched.pipeline) {
+            None => return Vec::new(),
+            Some(false) => {}
+            Some(true) => {
+                let told = self.witness.has_pipeline(&watched.backend, watched.pipeline).await;
+                if told == Some(false) {
+                    self.keeper.released(watched.pipeline, self.clock.now());
+                    return Vec::new();
+                }
+            }
+        }
+        vec![watched.again(self.clock.now())]
     }
 
     /// The backend is gone, or has lost those meetings.
-    async fn discard(&self, pins: Vec<(MeetingName, Pin)>) {
+    async fn discard(&self, pins: Vec<(MeetingName, Pin)>, pipelines: &[(u64, PipelineId)]) {
         tracing::info!(meetings = pins.len(), "pins of the process before do not hold");
         for (number, (meeting, pin)) in pins.into_iter().enumerate() {
+            for pipeline in made_under(pipelines, &pin) {
+                self.keeper.forget(pipeline);
+            }
             self.keeper.discard(meeting, pin.epoch).await;
             give_way(number).await;
         }
@@ -78,6 +233,16 @@ fn by_process(pins: Vec<(MeetingName, Pin)>) -> Found {
         found.entry(process).or_default().push((meeting, pin));
     }
     found
+}
+
+/// Those of `pipelines`, which are in the order of epochs, that were made under `pin`.
+fn made_under<'a>(
+    pipelines: &'a [(u64, PipelineId)],
+    pin: &Pin,
+) -> impl Iterator<Item = PipelineId> + use<'a> {
+    let first = pipelines.partition_point(|(epoch, _)| *epoch < pin.epoch);
+    let last = pipelines.partition_point(|(epoch, _)| *epoch <= pin.epoch);
+    pipelines[first..last].iter().map(|(_, pipeline)| *pipeline)
 }
 
 async fn give_way(number: usize) {

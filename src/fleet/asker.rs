@@ -4,43 +4,35 @@
 //! asked at once; the answer is theirs who say yes in time. Anyone on the internet can make us ask,
 //! so questions are few a second, and what nobody knew a moment ago is not asked again.
 
+mod line;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::{SinkExt, StreamExt};
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_util::sync::CancellationToken;
 
-use super::control::{dial, failure_of};
 use super::snapshot::BackendView;
 use super::task::FleetHandle;
 use crate::model::{BackendId, PipelineId, SessionId, Time};
-use crate::policy::health::{Health, ProbeFailure};
+use crate::policy::health::Health;
+use crate::protocol::request::MANAGER;
 use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{BackendSettings, BackendUrl};
+use crate::settings::BackendSettings;
+use line::{Answered, Asked};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
 const QUESTIONS_MAX: usize = 4_096;
-
-/// How long a backend may take for an answer, opening the line included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long a line stays open when nothing is asked. It may be tied to a session it asked for, and
-/// keeps that alive.
-const LINE_IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// How long what nobody knew is not asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 
 /// Things nobody knew that are remembered; the oldest is forgotten.
 const UNKNOWN_MAX: usize = 4_096;
+
+/// What a Kurento server says of an object that it does not have.
+const OBJECT_NOT_FOUND: i32 = 40101;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,13 +45,6 @@ enum Question {
 
 /// A session as a key.
 type SessionKey = [u8; 36];
-
-struct Asked {
-    text: String,
-    /// Sent after the answer, to give back what the question took.
-    after: Option<String>,
-    answer: oneshot::Sender<bool>,
-}
 
 /// Asks the fleet. Clones share it.
 #[derive(Clone)]
@@ -132,7 +117,7 @@ impl Asker {
     ) -> Self {
         let line = |backend: &BackendSettings| {
             let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-            tasks.spawn_vital("line", run(backend.url.clone(), asked, tasks.stop_token()));
+            tasks.spawn_vital("line", line::run(backend.url.clone(), asked, tasks.stop_token()));
             (backend.id.clone(), questions)
         };
         Self(Arc::new(Inner {
@@ -153,13 +138,56 @@ impl Asker {
 
     /// The backend on which this pipeline lives.
     pub async fn who_has_pipeline(&self, pipeline: PipelineId) -> Option<Arc<BackendView>> {
+        let text = self.describe(pipeline);
+        self.ask(Question::Pipeline(pipeline), text, Some(self.close())).await.into_iter().next()
+    }
+
+    /// All pipelines on `backend`; `None` if it does not tell. Not limited, because no client can make
+    /// us ask.
+    ///
+    /// Once at the start, no more: a Kurento server takes the question for a sign of life of all that
+    /// it has. Source: Kurento protocol notes, section 3.6.
+    pub async fn pipelines_of(&self, backend: &BackendId) -> Option<BTreeSet<PipelineId>> {
         let session = self.0.session;
-        // Whoever describes a pipeline becomes an owner of it, until its session is closed.
         let text = format!(
-            r#""method":"describe","params":{{"object":"{pipeline}","sessionId":"{session}"}}"#
+            r#""method":"invoke","params":{{"object":"{MANAGER}","operation":"getPipelines","operationParams":{{}},"sessionId":"{session}"}}"#
         );
-        let after = format!(r#""method":"closeSession","params":{{"sessionId":"{session}"}}"#);
-        self.ask(Question::Pipeline(pipeline), text, Some(after)).await.into_iter().next()
+        match self.ask_one(backend, text).await {
+            Answered::Value(value) => parse_pipelines(&value),
+            Answered::Error(_) | Answered::Nothing => None,
+        }
+    }
+
+    /// Whether `pipeline` lives on `backend`; `None` if that does not tell. Not limited either.
+    pub async fn has_pipeline(&self, backend: &BackendId, pipeline: PipelineId) -> Option<bool> {
+        match self.ask_one(backend, self.describe(pipeline)).await {
+            Answered::Value(_) => Some(true),
+            Answered::Error(OBJECT_NOT_FOUND) => Some(false),
+            Answered::Error(_) | Answered::Nothing => None,
+        }
+    }
+
+    /// Whoever describes a pipeline becomes an owner of it, until its session is closed.
+    fn describe(&self, pipeline: PipelineId) -> String {
+        let session = self.0.session;
+        format!(r#""method":"describe","params":{{"object":"{pipeline}","sessionId":"{session}"}}"#)
+    }
+
+    fn close(&self) -> String {
+        format!(r#""method":"closeSession","params":{{"sessionId":"{}"}}"#, self.0.session)
+    }
+
+    /// Asks one backend, and gives back what the question took.
+    async fn ask_one(&self, backend: &BackendId, text: String) -> Answered {
+        let Some((_, line)) = self.0.lines.iter().find(|(id, _)| id == backend) else {
+            return Answered::Nothing;
+        };
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { text, after: Some(self.close()), answer };
+        match line.try_send(asked) {
+            Ok(()) => answered.await.unwrap_or(Answered::Nothing),
+            Err(_) => Answered::Nothing,
+        }
     }
 
     async fn ask(
@@ -183,7 +211,10 @@ impl Asker {
             let (answer, answered) = oneshot::channel();
             let asked = Asked { text: text.clone(), after: after.clone(), answer };
             let is_asked = line.try_send(asked).is_ok();
-            async move { (is_asked && answered.await.unwrap_or(false)).then_some(view) }
+            async move {
+                let says_yes = is_asked && matches!(answered.await, Ok(Answered::Value(_)));
+                says_yes.then_some(view)
+            }
         });
         let known: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
         if known.is_empty() {
@@ -193,90 +224,8 @@ impl Asker {
     }
 }
 
-/// The line to one backend: answers questions one after another.
-async fn run(url: BackendUrl, mut asked: mpsc::Receiver<Asked>, stop: CancellationToken) {
-    let mut line = None;
-    loop {
-        let next = tokio::time::timeout(LINE_IDLE_MAX, asked.recv());
-        let question = match stop.run_until_cancelled(next).await {
-            None => return,
-            // Whoever could ask has gone: the process is about to stop.
-            Some(Ok(None)) => return stop.cancelled().await,
-            Some(Ok(Some(question))) => question,
-            Some(Err(_)) => {
-                line = None;
-                // Nothing to close any more: wait for as long as it takes.
-                match stop.run_until_cancelled(asked.recv()).await {
-                    None => return,
-                    Some(None) => return stop.cancelled().await,
-                    Some(Some(question)) => question,
-                }
-            }
-        };
-        let Asked { text, after, answer } = question;
-        if answer.is_closed() {
-            continue;
-        }
-        let known = tokio::time::timeout(ANSWER_TIMEOUT, ask(&url, &mut line, &text)).await;
-        let _ = answer.send(known == Ok(Some(true))); // who asked may have left
-        if !matches!(known, Ok(Some(_))) {
-            line = None;
-        }
-        if let (Some(after), true) = (after, line.is_some()) {
-            let closed = tokio::time::timeout(ANSWER_TIMEOUT, ask(&url, &mut line, &after)).await;
-            if !matches!(closed, Ok(Some(_))) {
-                line = None;
-            }
-        }
-    }
-}
-
-/// Whether the backend says yes; `None` if it could not be asked.
-async fn ask(url: &BackendUrl, line: &mut Option<Line>, text: &str) -> Option<bool> {
-    let line = match line {
-        Some(line) => line,
-        None => line.insert(Line::open(url).await.ok()?),
-    };
-    line.succeeds(text).await.ok()
-}
-
-/// A connection to a backend.
-struct Line {
-    socket: WebSocketStream<TcpStream>,
-    /// What the ids of its calls begin with: Kurento keeps answers by session and id for 20 s, across
-    /// connections.
-    prefix: String,
-    last_id: u64,
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    id: Option<&'a str>,
-    #[serde(borrow)]
-    error: Option<&'a RawValue>,
-}
-
-impl Line {
-    async fn open(url: &BackendUrl) -> Result<Self, ProbeFailure> {
-        let prefix = format!("pinfold-ask-{:x}", random::seed());
-        Ok(Self { socket: dial(url).await?, prefix, last_id: 0 })
-    }
-
-    /// Makes a call; whether it succeeds.
-    async fn succeeds(&mut self, call: &str) -> Result<bool, ProbeFailure> {
-        self.last_id += 1;
-        let id = format!("{}-{}", self.prefix, self.last_id);
-        let text = format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#);
-        self.socket.send(Message::text(text)).await.map_err(|error| failure_of(&error))?;
-        loop {
-            let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
-            let message = message.map_err(|error| failure_of(&error))?;
-            let Message::Text(text) = message else { continue };
-            let answer: Answer<'_> =
-                serde_json::from_str(&text).map_err(|_| ProbeFailure::Protocol)?;
-            if answer.id == Some(&id) {
-                return Ok(answer.error.is_none());
-            }
-        }
-    }
+/// The pipelines in `value`, a JSON array of object ids.
+fn parse_pipelines(value: &str) -> Option<BTreeSet<PipelineId>> {
+    let ids: Vec<String> = serde_json::from_str(value).ok()?;
+    Some(ids.iter().filter_map(|id| PipelineId::parse(id)).collect())
 }

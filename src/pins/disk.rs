@@ -7,10 +7,15 @@
 //!
 //! Epochs are drawn in the step that notes the claim. So once a transaction has taken all notes,
 //! every pin up to the last epoch drawn by then is in the file, and one number tells what is settled.
+//!
+//! Beside the pins it is noted under which of them each pipeline was made, so that the next process
+//! knows the meeting of one that still lives. Nobody waits for that: it is written with the next
+//! claim, or after 10 ms.
 
 mod dir;
 mod file;
 mod notes;
+mod pipelines;
 mod writer;
 
 #[cfg(test)]
@@ -28,11 +33,12 @@ use tokio::time::timeout;
 
 use super::memory::MemoryStore;
 use super::store::{Claim, Pin, PinError, PinStore};
-use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::settings::WhenAway;
 pub use dir::StateDir;
 use file::{Contents, PinFile};
 use notes::Notes;
+use pipelines::Pipelines;
 pub use writer::Writer;
 
 /// Name of the file in the state directory.
@@ -62,10 +68,12 @@ pub enum StateError {
     },
 }
 
-/// Pins in memory and in a file; at most `pins_max` are made.
+/// Pins in memory and in a file; at most `pins_max` are made. Of as many pipelines it is noted under
+/// which pin they were made; the meeting of a further one is forgotten with the process.
 #[derive(Debug)]
 pub struct DiskStore {
     memory: MemoryStore,
+    pipelines: Pipelines,
     when_away: WhenAway,
     notes: Mutex<Notes>,
     /// Wakes the writer.
@@ -89,6 +97,9 @@ pub struct Opened {
     pub store: Arc<DiskStore>,
     /// Every pin there is. None has been judged against the fleet.
     pub pins: Vec<(MeetingName, Pin)>,
+    /// The pipelines that were made under these pins, in the order of their pins' epochs. Whether
+    /// they live is not known.
+    pub pipelines: Vec<(u64, PipelineId)>,
     /// How often processes of each backend were given up for lost.
     pub losses: BTreeMap<BackendId, u32>,
     /// To be run on a thread of its own, until [`DiskStore::close`].
@@ -105,7 +116,8 @@ impl DiskStore {
         let (file, contents) = PinFile::open(dir)?;
         let store = Self::knowing(&contents, pins_max, when_away);
         let writer = Writer::new(store.clone(), Box::new(file));
-        Ok(Opened { store, pins: contents.pins, losses: contents.losses, writer })
+        let Contents { pins, pipelines, losses, .. } = contents;
+        Ok(Opened { store, pins, pipelines, losses, writer })
     }
 
     /// A store of what a file holds.
@@ -114,11 +126,14 @@ impl DiskStore {
         for (meeting, pin) in &contents.pins {
             memory.restore(meeting.clone(), pin);
         }
+        let mut notes = Notes::after(contents.last_epoch, contents.losses.clone());
+        contents.orphans.iter().for_each(|orphan| notes.on_gone(*orphan));
         let progress = Progress { settled: contents.last_epoch, is_away: false };
         Arc::new(Self {
             memory,
+            pipelines: Pipelines::knowing(&contents.pipelines, pins_max),
             when_away,
-            notes: Mutex::new(Notes::after(contents.last_epoch, contents.losses.clone())),
+            notes: Mutex::new(notes),
             noted: Condvar::new(),
             progress: watch::Sender::new(progress),
         })
@@ -235,5 +250,19 @@ impl PinStore for DiskStore {
         let epoch = self.notes().on_losses(backend, losses);
         self.noted.notify_one();
         self.written(epoch)
+    }
+
+    fn note_pipeline(&self, pipeline: PipelineId, epoch: u64) {
+        if self.pipelines.insert(pipeline, epoch) {
+            self.notes().on_created(pipeline);
+            self.noted.notify_one();
+        }
+    }
+
+    fn forget_pipeline(&self, pipeline: PipelineId) {
+        if self.pipelines.remove(pipeline) {
+            self.notes().on_gone(pipeline);
+            self.noted.notify_one();
+        }
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::load::BackendLoad;
-use super::registry::Registry;
+use super::found::Found;
+use super::load::{BackendLoad, Charge};
+use super::registry::{Ended, Registry};
 use super::store::{Pin, PinError, PinStore};
-use crate::model::{BackendId, Incarnation, MeetingName, Time};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, Time};
 
 /// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
 /// whoever names its meeting next goes there, or finds that it no longer holds.
@@ -20,6 +21,8 @@ pub struct Keeper {
     pub pins: Arc<dyn PinStore>,
     /// What this process knows of its meetings.
     pub registry: Arc<Registry>,
+    /// Pipelines of an earlier process that nobody has confirmed yet.
+    pub found: Found,
     again: Mutex<VecDeque<Again>>,
 }
 
@@ -57,7 +60,7 @@ impl Keeper {
     /// A keeper of the pins of those meetings.
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
-        Self { pins, registry, again: Mutex::default() }
+        Self { pins, registry, found: Found::default(), again: Mutex::default() }
     }
 
     /// `meeting` is about to be claimed.
@@ -68,11 +71,9 @@ impl Keeper {
     /// This process of `backend` is lost, with its meetings.
     pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) {
         let lost = self.registry.drop_backend(backend, incarnation);
-        let meetings = lost.len();
+        let meetings = lost.pins.len();
         tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
-        for (meeting, epoch) in lost {
-            self.unpin(meeting, epoch).await;
-        }
+        self.on_end(lost).await;
     }
 
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed.
@@ -84,9 +85,43 @@ impl Keeper {
                 Again::Doubt(meeting) => self.clear(meeting).await,
             }
         }
-        for (meeting, epoch) in self.registry.sweep(now) {
-            self.unpin(meeting, epoch).await;
+        self.on_end(self.registry.sweep(now)).await;
+    }
+
+    /// `pipeline`, of the named `meeting` at its pin of `epoch`, exists, and a session uses it.
+    pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) {
+        // First, so that whoever ends it finds the note to remove.
+        self.pins.note_pipeline(pipeline, epoch);
+        self.registry.created(meeting, epoch, pipeline);
+    }
+
+    /// `pipeline` was destroyed, for everybody.
+    pub fn released(&self, pipeline: PipelineId, now: Time) {
+        self.registry.released(pipeline, now);
+        self.forget(pipeline);
+    }
+
+    /// A pipeline of an earlier process of this edge is no more.
+    pub fn forget(&self, pipeline: PipelineId) {
+        self.found.remove(pipeline);
+        self.pins.forget_pipeline(pipeline);
+    }
+
+    /// Its backend has a pipeline of an earlier process of this edge, whose meeting was adopted: the
+    /// meeting lives until it is [`Self::released`]. `charge` is kept if the meeting has none. Returns
+    /// whether the pipeline counts for that meeting.
+    pub fn adopt_pipeline(
+        &self,
+        (meeting, epoch): (&MeetingName, u64),
+        pipeline: PipelineId,
+        charge: Charge,
+    ) -> bool {
+        let counts = self.registry.adopt_pipeline((meeting, epoch), pipeline, charge);
+        // Else its meeting has moved on; should somebody use it, it is looked at again.
+        if counts {
+            self.found.remove(pipeline);
         }
+        counts
     }
 
     /// A pin of an earlier process of this edge holds: the meeting ends when nobody comes within the
@@ -121,6 +156,15 @@ impl Keeper {
     /// A pin of an earlier process of this edge does not hold.
     pub async fn discard(&self, meeting: MeetingName, epoch: u64) {
         self.unpin(meeting, epoch).await;
+    }
+
+    async fn on_end(&self, ended: Ended) {
+        for pipeline in ended.pipelines {
+            self.pins.forget_pipeline(pipeline);
+        }
+        for (meeting, epoch) in ended.pins {
+            self.unpin(meeting, epoch).await;
+        }
     }
 
     /// Removes that pin, now or later. Until then nobody can join a meeting that is ending.

@@ -7,6 +7,10 @@
 //! Two tables, locked by shard. Whoever holds an entry of `meetings` may lock `pipelines`, never the
 //! other way round.
 
+mod expiry;
+mod found;
+mod list;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,8 +21,10 @@ use dashmap::{DashMap, Entry};
 
 use super::load::{BackendLoad, Charge};
 use super::store::Pin;
-use crate::model::{BackendId, Incarnation, Legs, MeetingId, MeetingName, PipelineId, Time};
+use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
 use crate::policy::access::Access;
+use expiry::{Expiry, Idle};
+pub use list::MeetingView;
 
 /// Pipelines and meetings of this process.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ struct Pipeline {
     epoch: u64,
     holders: u32,
     idle: Idle,
+    /// It was there before this process, so that not all who use it are known as holders.
+    is_found: bool,
 }
 
 #[derive(Debug)]
@@ -59,19 +67,6 @@ struct Meeting {
 }
 
 type Locked<'a> = (RefMut<'a, MeetingId, Meeting>, RefMut<'a, PipelineId, Pipeline>);
-
-/// Since when something is not in use, and whether that is noted in `expiries`.
-#[derive(Clone, Copy, Debug, Default)]
-struct Idle {
-    since: Option<Time>,
-    is_queued: bool,
-}
-
-#[derive(Clone, Debug)]
-enum Expiry {
-    Pipeline(PipelineId),
-    Meeting(MeetingId),
-}
 
 /// Where a pipeline lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,19 +99,13 @@ pub enum Begun {
     Ending,
 }
 
-/// A meeting as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MeetingView {
-    /// Which.
-    pub id: MeetingId,
-    /// Where; the epoch of an unnamed meeting is 0.
-    pub pin: Pin,
-    /// Pipelines it has.
-    pub pipelines: u32,
-    /// Uses of these by client connections.
-    pub participants: u32,
-    /// Legs it reserves on its backend; none while it has no pipeline.
-    pub reserve: Legs,
+/// What has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// Pins to remove: names of meetings, and epochs.
+    pub pins: Vec<(MeetingName, u64)>,
+    /// Pipelines that are of no meeting any more.
+    pub pipelines: Vec<PipelineId>,
 }
 
 impl Registry {
@@ -175,44 +164,6 @@ impl Registry {
                 Begun::Adopted
             }
         }
-    }
-
-    /// A pin was found of a meeting that nobody here has taken part in yet: enters it, to end when
-    /// nobody comes within the grace. As with [`Begun::Adopted`], whether the pin still exists must be
-    /// looked up after this. `load` is that of its backend. Returns whether the meeting was not here.
-    #[must_use]
-    pub fn adopt(
-        &self,
-        meeting: &MeetingName,
-        pin: &Pin,
-        load: Arc<BackendLoad>,
-        now: Time,
-    ) -> bool {
-        let id = MeetingId::Named(meeting.clone());
-        match self.meetings.entry(id.clone()) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(vacant) => {
-                let mut known = vacant.insert(Meeting::new(pin.clone(), load));
-                self.idle(&mut known.idle, Expiry::Meeting(id), now);
-                true
-            }
-        }
-    }
-
-    /// The pin of an adopted meeting still exists.
-    pub fn confirm(&self, meeting: &MeetingName, epoch: u64) {
-        if let Some(mut known) = self.meetings.get_mut(&MeetingId::Named(meeting.clone()))
-            && known.pin.epoch == epoch
-        {
-            known.is_confirmed = true;
-        }
-    }
-
-    /// The pin of an adopted meeting is no more, or its backend is lost. Nobody has taken part in it:
-    /// whoever else has adopted it will find the same. A confirmed one stays, for its own end.
-    pub fn disown(&self, meeting: &MeetingName, epoch: u64) {
-        let id = MeetingId::Named(meeting.clone());
-        self.meetings.remove_if(&id, |_, known| !known.is_confirmed && known.pin.epoch == epoch);
     }
 
     /// The pipeline that was about to be made exists, and the session that made it uses it. Nothing
@@ -284,7 +235,7 @@ impl Registry {
         held.holders -= 1;
         meeting.participants -= 1;
         meeting.load.leave(1);
-        if held.holders == 0 {
+        if held.holders == 0 && !held.is_found {
             self.idle(&mut held.idle, Expiry::Pipeline(pipeline), now);
         }
     }
@@ -312,13 +263,8 @@ impl Registry {
         }
     }
 
-    /// This process of `backend` is lost: forgets all that was there. Returns the pins to remove, by
-    /// the names of their meetings.
-    pub fn drop_backend(
-        &self,
-        backend: &BackendId,
-        incarnation: Incarnation,
-    ) -> Vec<(MeetingName, u64)> {
+    /// This process of `backend` is lost: forgets all that was there.
+    pub fn drop_backend(&self, backend: &BackendId, incarnation: Incarnation) -> Ended {
         let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
         let mut lost = BTreeMap::new();
         self.meetings.retain(|id, meeting| {
@@ -329,75 +275,25 @@ impl Registry {
             lost.insert(id.clone(), meeting.pin.epoch);
             false
         });
-        self.pipelines.retain(|_, held| lost.get(&held.meeting) != Some(&held.epoch));
+        let mut pipelines = Vec::new();
+        self.pipelines.retain(|pipeline, held| {
+            let is_lost = lost.get(&held.meeting) == Some(&held.epoch);
+            if is_lost {
+                pipelines.push(*pipeline);
+            }
+            !is_lost
+        });
         let named = |(id, epoch)| match id {
             MeetingId::Named(name) => Some((name, epoch)),
             MeetingId::Pipeline(_) => None,
         };
-        lost.into_iter().filter_map(named).collect()
-    }
-
-    /// Ends what nobody has used for the grace. Returns the pins to remove; each must be reported by
-    /// [`Self::unpinned`] when that is done, and until then nobody can join its meeting.
-    pub fn sweep(&self, now: Time) -> Vec<(MeetingName, u64)> {
-        let mut ended = Vec::new();
-        while let Some(expiry) = self.next_due(now) {
-            match expiry {
-                Expiry::Pipeline(pipeline) => self.expire_pipeline(pipeline, now, &mut ended),
-                Expiry::Meeting(id) => self.expire_meeting(&id, now, &mut ended),
-            }
-        }
-        ended
-    }
-
-    /// The pin of a swept meeting is removed.
-    pub fn unpinned(&self, meeting: &MeetingName, epoch: u64) {
-        let id = MeetingId::Named(meeting.clone());
-        self.meetings.remove_if(&id, |_, known| known.is_ending && known.pin.epoch == epoch);
-    }
-
-    /// A pin was found of a meeting that nobody here takes part in: nobody can join it until
-    /// [`Self::unpinned`]. Returns whether that is so.
-    #[must_use]
-    pub fn end_stray(&self, meeting: &MeetingName, pin: &Pin) -> bool {
-        match self.meetings.entry(MeetingId::Named(meeting.clone())) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(vacant) => {
-                let load = Arc::default();
-                let stray = Meeting { is_ending: true, ..Meeting::new(pin.clone(), load) };
-                vacant.insert(stray);
-                true
-            }
-        }
+        Ended { pins: lost.into_iter().filter_map(named).collect(), pipelines }
     }
 
     /// How many meetings and pipelines there are.
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
         (self.meetings.len(), self.pipelines.len())
-    }
-
-    /// A meeting, for operators.
-    #[must_use]
-    pub fn meeting(&self, id: &MeetingId) -> Option<MeetingView> {
-        self.meetings.get(id).map(|meeting| meeting.view(id))
-    }
-
-    /// The `limit` meetings that follow `after` in the order of their ids as text, for operators.
-    /// Looks at every meeting.
-    #[must_use]
-    pub fn meetings(&self, after: Option<&str>, limit: usize) -> Vec<MeetingView> {
-        let mut first = BTreeMap::new();
-        for meeting in &self.meetings {
-            let id = meeting.key().to_string();
-            if after.is_none_or(|after| id.as_str() > after) {
-                first.insert(id, meeting.view(meeting.key()));
-                if first.len() > limit {
-                    first.pop_last();
-                }
-            }
-        }
-        first.into_values().collect()
     }
 
     /// A pipeline with its meeting, both locked; `None` if it is not known, or of a meeting that was
@@ -415,80 +311,6 @@ impl Registry {
         if meeting.live == 0 {
             meeting.charge = None;
             self.idle(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
-        }
-    }
-
-    fn idle(&self, idle: &mut Idle, expiry: Expiry, now: Time) {
-        idle.since = Some(now);
-        if !std::mem::replace(&mut idle.is_queued, true) {
-            self.queue(now, expiry);
-        }
-    }
-
-    fn queue(&self, since: Time, expiry: Expiry) {
-        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
-        expiries.push_back((since + self.grace, expiry));
-    }
-
-    fn next_due(&self, now: Time) -> Option<Expiry> {
-        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
-        let is_due = expiries.front().is_some_and(|(due, _)| *due <= now);
-        if is_due { expiries.pop_front().map(|(_, expiry)| expiry) } else { None }
-    }
-
-    /// Whether the grace is over. If it began anew meanwhile, it is queued again.
-    fn is_over(&self, idle: &mut Idle, expiry: Expiry, now: Time) -> bool {
-        idle.is_queued = false;
-        match idle.since {
-            None => false,
-            Some(since) if since + self.grace <= now => true,
-            Some(since) => {
-                idle.is_queued = true;
-                self.queue(since, expiry);
-                false
-            }
-        }
-    }
-
-    fn expire_pipeline(
-        &self,
-        pipeline: PipelineId,
-        now: Time,
-        ended: &mut Vec<(MeetingName, u64)>,
-    ) {
-        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
-            return;
-        };
-        let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
-        let Entry::Occupied(mut held) = self.pipelines.entry(pipeline) else { return };
-        if held.get().epoch != meeting.get().pin.epoch {
-            return;
-        }
-        if !self.is_over(&mut held.get_mut().idle, Expiry::Pipeline(pipeline), now) {
-            return;
-        }
-        let held = held.remove();
-        let known = meeting.get_mut();
-        known.forget(&held);
-        known.live -= 1;
-        if known.live > 0 {
-            return;
-        }
-        match id {
-            MeetingId::Pipeline(_) => drop(meeting.remove()),
-            MeetingId::Named(name) => {
-                known.is_ending = true;
-                ended.push((name, known.pin.epoch));
-            }
-        }
-    }
-
-    fn expire_meeting(&self, id: &MeetingId, now: Time, ended: &mut Vec<(MeetingName, u64)>) {
-        let Some(mut meeting) = self.meetings.get_mut(id) else { return };
-        let is_over = self.is_over(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
-        if let (true, 0, MeetingId::Named(name)) = (is_over, meeting.live, id) {
-            meeting.is_ending = true;
-            ended.push((name.clone(), meeting.pin.epoch));
         }
     }
 }
@@ -533,7 +355,8 @@ impl Meeting {
             }
             held => {
                 self.pipelines += 1;
-                held.insert(Pipeline { meeting: id, epoch, holders: 1, idle: Idle::default() });
+                let idle = Idle::default();
+                held.insert(Pipeline { meeting: id, epoch, holders: 1, idle, is_found: false });
             }
         }
     }
@@ -543,19 +366,7 @@ impl Meeting {
         self.participants -= pipeline.holders;
         self.load.leave(pipeline.holders);
     }
-
-    fn view(&self, id: &MeetingId) -> MeetingView {
-        MeetingView {
-            id: id.clone(),
-            pin: self.pin.clone(),
-            pipelines: self.pipelines,
-            participants: self.participants,
-            reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
-        }
-    }
 }
-
-mod list;
 
 #[cfg(test)]
 mod tests;

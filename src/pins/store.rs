@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 
 /// A meeting's backend, at one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,5 +82,17 @@ pub trait PinStore: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<(), PinError>> {
         let _ = (backend, losses);
         ready(Ok(())).boxed()
+    }
+
+    /// Notes that `pipeline` was made under the pin of `epoch`, so that its meeting is known to the
+    /// next process of this edge. Nobody waits for that. The default is for stores that end with the
+    /// process.
+    fn note_pipeline(&self, pipeline: PipelineId, epoch: u64) {
+        let _ = (pipeline, epoch);
+    }
+
+    /// `pipeline`, noted or not, is of no meeting any more.
+    fn forget_pipeline(&self, pipeline: PipelineId) {
+        let _ = pipeline;
     }
 }

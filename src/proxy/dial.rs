@@ -123,11 +123,29 @@ fn check(response: Response<Incoming>) -> Result<Response<Incoming>, DialError> 
 
 fn request(url: &BackendUrl, key: &str) -> Request<Empty<Bytes>> {
     Request::get(&url.path)
-        .header(header::HOST, format!("{}:{}", url.host, url.port))
+        .header(header::HOST, url.authority())
         .header(header::CONNECTION, "Upgrade")
         .header(header::UPGRADE, "websocket")
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, key)
         .body(Empty::new())
         .expect("settings check host and path")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_an_ipv6_backend_stands_in_brackets() {
+        for (url, host) in [
+            ("ws://[2001:db8::1]:8888/kurento", "[2001:db8::1]:8888"),
+            ("ws://[::1]/kurento", "[::1]:80"),
+            ("ws://10.0.0.5:8888/kurento", "10.0.0.5:8888"),
+            ("ws://kms.example:8888/kurento", "kms.example:8888"),
+        ] {
+            let request = request(&BackendUrl::parse(url).unwrap(), "key");
+            assert_eq!(request.headers()[header::HOST], host);
+        }
+    }
 }

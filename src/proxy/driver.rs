@@ -15,9 +15,10 @@ use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::placement::{Claimed, Placed, Settling};
-use crate::fleet::Heard;
+use crate::fleet::{Heard, ObjectEvents};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
+use crate::policy::access::Access;
 use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -68,7 +69,7 @@ enum Event {
 enum Found {
     Placed(Ticket, Result<Placed, Failure>),
     Located(PipelineId, Option<BackendId>),
-    Resumed(Option<Remains>),
+    Resumed(Option<Remains>, Option<ObjectEvents>),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
@@ -246,7 +247,16 @@ impl Driver {
     /// Finds out what is left of a session.
     pub(crate) fn look_up(&mut self, id: SessionId) {
         let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Resumed(edge.remains(id).await) });
+        self.search(async move {
+            let remains = edge.remains(id).await;
+            let hears = remains.as_ref().is_some_and(|left| left.subscriptions.hear_objects());
+            let listener = hears.then(|| edge.fleet.listen());
+            if let Some(listener) = &listener {
+                // The client is not to be told that it is back while its events do not flow.
+                listener.all_heard().await;
+            }
+            Found::Resumed(remains, listener)
+        });
     }
 
     /// Looks whether anything was found; says whether it was.
@@ -256,7 +266,12 @@ impl Driver {
             is_busy = true;
             self.events.push_back(match found {
                 Found::Located(pipeline, backend) => Event::Located(pipeline, backend),
-                Found::Resumed(remains) => Event::Resumed(remains),
+                Found::Resumed(remains, listener) => {
+                    if remains.is_some() {
+                        self.hearing.become_(listener);
+                    }
+                    Event::Resumed(remains)
+                }
                 Found::Placed(ticket, place) => {
                     let place = place.map(|Placed { backend, claim }| {
                         if let Some(claim) = claim {
@@ -352,9 +367,8 @@ impl Driver {
                 self.routed = RoutingKind::TableHit;
                 wires.send_to_backend(link, &text);
             }
-            Output::SendBlocking(link, backend, ticket, text) => {
-                let text = text.as_deref().unwrap_or(at_hand);
-                self.send_blocking((link, backend), ticket, text, wires);
+            Output::SendBlocking(link, to, ticket, text) => {
+                self.send_blocking((link, to), ticket, text.as_deref().unwrap_or(at_hand), wires);
             }
             Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
             Output::Again(link, text) => {
@@ -391,7 +405,9 @@ impl Driver {
             Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
             Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
-            Output::Released(pipeline) => self.edge.registry().released(pipeline, self.edge.now()),
+            Output::Released(pipeline) => {
+                self.edge.placement.keeper.released(pipeline, self.edge.now());
+            }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),
@@ -464,7 +480,9 @@ impl Driver {
         if let Some(home) = registry.hold(pipeline, &access) {
             return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
         }
-        let Some(meeting) = self.session.may_find().filter(|_| !registry.knows(pipeline)) else {
+        let is_others = !matches!(access, Access::All) && registry.knows(pipeline);
+        let noted = self.edge.placement.keeper.found.meeting_of(pipeline);
+        let Some(meeting) = self.session.may_find(noted).filter(|_| !is_others) else {
             return self.events.push_back(Event::Located(pipeline, None));
         };
         let (edge, access) = (Arc::clone(&self.edge), access.into_owned());

@@ -36,6 +36,11 @@ impl Hearing {
         self.events.get_or_insert_with(|| Box::pin(stream_of(listener)));
     }
 
+    /// Goes on with what another session hears.
+    pub(super) fn become_(&mut self, listener: Option<ObjectEvents>) {
+        self.events = listener.map(|listener| Box::pin(stream_of(listener)) as _);
+    }
+
     /// Listens no longer. Answers that are due still come.
     pub(super) fn stop(&mut self) {
         self.events = None;

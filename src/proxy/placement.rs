@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, PinStore, Registry, Room};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Room};
 use crate::policy::access::Access;
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
@@ -68,7 +68,7 @@ pub(super) type Settling = BoxFuture<'static, Result<(), PinError>>;
 
 /// A place taken for a pipeline that is about to be made. Dropped, it is given back.
 pub(super) struct Claimed {
-    registry: Arc<Registry>,
+    keeper: Arc<Keeper>,
     timer: Arc<dyn Timer>,
     /// Cancelled when the process that the place is on is lost.
     lost: CancellationToken,
@@ -76,7 +76,7 @@ pub(super) struct Claimed {
 }
 
 enum Taken {
-    Named { meeting: MeetingName, epoch: u64, pins: Arc<dyn PinStore> },
+    Named { meeting: MeetingName, epoch: u64 },
     Unnamed { home: Home, charge: Charge, room: Room },
 }
 
@@ -121,18 +121,18 @@ impl Claimed {
         let mut settling = None;
         match self.what.take() {
             None => {}
-            Some(Taken::Named { meeting, epoch, pins }) => {
-                self.registry.created(&meeting, epoch, pipeline);
-                settling = Some(pins.settled(epoch));
+            Some(Taken::Named { meeting, epoch }) => {
+                self.keeper.created(&meeting, epoch, pipeline);
+                settling = Some(self.keeper.pins.settled(epoch));
             }
             Some(Taken::Unnamed { home, charge, room }) => {
-                self.registry.created_unnamed(home, charge, pipeline);
+                self.keeper.registry.created_unnamed(home, charge, pipeline);
                 drop(room);
             }
         }
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
         if self.lost.is_cancelled() {
-            self.registry.released(pipeline, self.timer.now());
+            self.keeper.released(pipeline, self.timer.now());
         }
         settling
     }
@@ -146,8 +146,8 @@ impl fmt::Debug for Claimed {
 
 impl Drop for Claimed {
     fn drop(&mut self) {
-        if let Some(Taken::Named { meeting, epoch, .. }) = self.what.take() {
-            self.registry.not_created(&meeting, epoch, self.timer.now());
+        if let Some(Taken::Named { meeting, epoch }) = self.what.take() {
+            self.keeper.registry.not_created(&meeting, epoch, self.timer.now());
         }
     }
 }
@@ -349,8 +349,7 @@ impl Placement {
             self.timer.sleep(ENDING_PAUSE).await;
             return Ok(None);
         }
-        let (pins, epoch) = (self.keeper.pins.clone(), pin.epoch);
-        let taken = Taken::Named { meeting: meeting.clone(), epoch, pins };
+        let taken = Taken::Named { meeting: meeting.clone(), epoch: pin.epoch };
         let claim = self.claimed(backend, taken);
         // A loss that was handled before the registry knew of us has left us behind.
         if backend.lost.is_cancelled() {
@@ -369,8 +368,8 @@ impl Placement {
     }
 
     fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
-        let (registry, lost) = (self.keeper.registry.clone(), backend.lost.clone());
-        Claimed { registry, timer: self.timer.clone(), lost, what: Some(what) }
+        let (keeper, lost) = (self.keeper.clone(), backend.lost.clone());
+        Claimed { keeper, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
     /// Chooses a backend and charges it with `reserve`, in one step.

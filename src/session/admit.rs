@@ -33,16 +33,19 @@ impl Session {
         }
     }
 
-    /// As what it may use a pipeline that this process does not know: one of that meeting, or of none;
-    /// `None` if not at all. What is kept apart from others could otherwise be had before its owner
-    /// is back; but a session from before this process may have made the pipeline itself.
+    /// As what it may use a pipeline that this process does not know, but for the meeting that is
+    /// `noted` of it: one of that meeting, or of none; `None` if not at all. What is kept apart from
+    /// others could otherwise be had before its owner is back; but a session from before this process
+    /// may have made the pipeline itself.
     #[must_use]
-    pub fn may_find(&self) -> Option<Option<MeetingName>> {
-        match self.rules.isolation {
-            Isolation::Open => Some(None),
-            Isolation::Meeting if self.is_found => Some(self.url.meeting.clone()),
-            Isolation::Session if self.is_found => Some(None),
-            Isolation::Meeting | Isolation::Session => None,
+    pub fn may_find(&self, noted: Option<MeetingName>) -> Option<Option<MeetingName>> {
+        match (self.rules.isolation, noted) {
+            (Isolation::Open, noted) => Some(noted),
+            (Isolation::Meeting, Some(meeting)) => {
+                self.meetings.contains(&meeting).then_some(Some(meeting))
+            }
+            (Isolation::Meeting, None) => self.is_found.then(|| self.url.meeting.clone()),
+            (Isolation::Session, noted) => self.is_found.then_some(noted),
         }
     }
 

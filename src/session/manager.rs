@@ -99,12 +99,27 @@ enum Asked {
     Backend,
 }
 
+/// A session's subscriptions to events of the manager, by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    all: Vec<(String, ManagerEvent)>,
+    /// The number of the last id, so that none is given twice.
+    last: u64,
+}
+
+impl Subscriptions {
+    /// Whether there is one to what happens to objects.
+    #[must_use]
+    pub fn hear_objects(&self) -> bool {
+        self.all.iter().any(|(_, of)| matches!(of, ManagerEvent::Object(_)))
+    }
+}
+
 /// What a session has to do with the manager.
 #[derive(Debug, Default)]
 pub(super) struct Manager {
     scope: ManagerScope,
-    subscriptions: Vec<(String, ManagerEvent)>,
-    last_subscription: u64,
+    subscriptions: Subscriptions,
     /// Events about pipelines that this session may be making. Only with [`ManagerScope::Own`].
     early: VecDeque<Arc<ObjectEvent>>,
     /// Pipelines it has released a moment ago. Only with [`ManagerScope::Own`].
@@ -118,18 +133,14 @@ impl Manager {
     }
 
     fn is_subscribed(&self, event: ManagerEvent) -> bool {
-        self.subscriptions.iter().any(|(_, of)| *of == event)
-    }
-
-    fn hears_objects(&self) -> bool {
-        self.subscriptions.iter().any(|(_, of)| matches!(of, ManagerEvent::Object(_)))
+        self.subscriptions.all.iter().any(|(_, of)| *of == event)
     }
 
     /// Ends the subscriptions that `is_over` names.
     fn end(&mut self, is_over: impl Fn(&str) -> bool, out: &mut Vec<Output>) {
-        let heard = self.hears_objects();
-        self.subscriptions.retain(|(id, _)| !is_over(id));
-        if heard && !self.hears_objects() {
+        let heard = self.subscriptions.hear_objects();
+        self.subscriptions.all.retain(|(id, _)| !is_over(id));
+        if heard && !self.subscriptions.hear_objects() {
             self.early.clear();
             self.released.clear();
             out.push(Output::StopListening);
@@ -139,6 +150,16 @@ impl Manager {
     /// Ends all subscriptions: the session is closed, or lets go of the manager.
     pub(super) fn end_all(&mut self, out: &mut Vec<Output>) {
         self.end(|_| true, out);
+    }
+
+    /// What a later connection needs to go on with these subscriptions.
+    pub(super) fn subscriptions(&self) -> Subscriptions {
+        self.subscriptions.clone()
+    }
+
+    /// The session goes on with these, whatever this connection had before.
+    pub(super) fn become_(&mut self, subscriptions: Subscriptions) {
+        *self = Self { scope: self.scope, subscriptions, ..Self::default() };
     }
 
     /// Events that came before it was known that this session makes `pipeline`, its first among them.
@@ -159,7 +180,7 @@ impl Manager {
 
     /// This session has released `pipeline`; the events of that may still come.
     pub(super) fn on_released(&mut self, pipeline: PipelineId) {
-        if self.scope == ManagerScope::Own && self.hears_objects() {
+        if self.scope == ManagerScope::Own && self.subscriptions.hear_objects() {
             push_bounded(&mut self.released, pipeline);
         }
     }
@@ -248,17 +269,17 @@ impl Session {
         let name = text_member(params.kind, "type")?;
         let event =
             ManagerEvent::parse(&name).ok_or_else(|| Failure::event_not_supported(&name))?;
-        let manager = &mut self.manager;
-        if manager.subscriptions.len() == SUBSCRIPTIONS_MAX {
+        let subscriptions = &mut self.manager.subscriptions;
+        if subscriptions.all.len() == SUBSCRIPTIONS_MAX {
             return Err(Failure::not_enough_resources(
                 "this session has too many subscriptions to the server manager; end some",
             ));
         }
-        manager.last_subscription += 1;
+        subscriptions.last += 1;
         // In the form of Kurento's own. Counted, because only this session can use it.
-        let subscription = format!("00000000-0000-4000-8000-{:012x}", manager.last_subscription);
+        let subscription = format!("00000000-0000-4000-8000-{:012x}", subscriptions.last);
         let text = answer::value(id, &self.id, &quote(&subscription));
-        manager.subscriptions.push((subscription, event));
+        subscriptions.all.push((subscription, event));
         self.is_told = true;
         out.push(match event {
             ManagerEvent::Object(_) => Output::Listen(text),

@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::subscriptions::Subscriptions;
-use super::{Output, Phase, Remains, Session, Waiting};
+use super::subscriptions::ObjectSubscriptions;
+use super::{Output, Phase, Remains, Session, Subscriptions, Waiting};
 use crate::model::{BackendId, SessionId};
 use crate::policy::access::Meetings;
 use crate::policy::guard::Rules;
@@ -111,14 +111,15 @@ impl Session {
 
     /// Goes on with another session: its links are opened again, so that its events flow.
     fn become_(&mut self, remains: Remains, out: &mut Vec<Output>) {
-        let Remains { id, backends, pipelines, meetings, subscriptions, is_found } = remains;
-        self.meetings.add_all(&meetings, self.bounds.pipelines_max);
-        self.subscriptions = subscriptions;
-        self.is_found = is_found;
+        let Remains { id, backends, pipelines, subscriptions, .. } = remains;
+        self.meetings.add_all(&remains.meetings, self.bounds.pipelines_max);
+        self.subscriptions = remains.object_subscriptions;
+        self.is_found = remains.is_found;
         self.id = id;
         self.is_told = true;
         self.is_closed = false;
         self.links.clear();
+        self.manager.become_(subscriptions);
         for (pipeline, backend) in pipelines {
             let link = self.link_to(&backend);
             self.know(pipeline, link, out);
@@ -149,8 +150,9 @@ impl Session {
             id: self.id,
             backends: used.map(place).collect(),
             pipelines: self.pipelines.iter().map(|(id, link)| (*id, place(link.0))).collect(),
+            subscriptions: self.manager.subscriptions(),
+            object_subscriptions: self.subscriptions.clone(),
             meetings: self.meetings.clone(),
-            subscriptions: self.subscriptions.clone(),
             is_found: self.is_found,
         })
     }
@@ -164,8 +166,9 @@ impl Remains {
             id,
             backends,
             pipelines: Vec::new(),
-            meetings: Meetings::default(),
             subscriptions: Subscriptions::default(),
+            object_subscriptions: ObjectSubscriptions::default(),
+            meetings: Meetings::default(),
             is_found: true,
         }
     }

@@ -12,7 +12,7 @@ use crate::model::PipelineId;
 
 /// All of them, those to one object and to what is inside it side by side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Subscriptions(BTreeSet<(Target, u64)>);
+pub(super) struct ObjectSubscriptions(BTreeSet<(Target, u64)>);
 
 /// What is subscribed to: an object in a pipeline. Each step of its id is a hash, as is the id of a
 /// subscription, because the texts are long and there may be many.
@@ -42,7 +42,7 @@ impl Target {
     }
 }
 
-impl Subscriptions {
+impl ObjectSubscriptions {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -88,8 +88,8 @@ mod tests {
     const PIPELINE: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
     const OTHER: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
 
-    fn subscribed(objects: &[&str]) -> Subscriptions {
-        let mut subscriptions = Subscriptions::default();
+    fn subscribed(objects: &[&str]) -> ObjectSubscriptions {
+        let mut subscriptions = ObjectSubscriptions::default();
         for (number, object) in objects.iter().enumerate() {
             subscriptions.on_made(&format!("s{number}"), object);
         }

@@ -69,9 +69,18 @@ pub(super) fn only_settled_is_told(world: &mut World, conn: ConnNo, text: &str) 
         return;
     };
     let Some(pin) = pin_of(edge, meeting) else { return };
-    if pin.backend == world.backends[backend].id && !edge.store.is_settled(pin.epoch) {
-        let meeting = meeting.clone();
+    if pin.backend != world.backends[backend].id {
+        return;
+    }
+    let is_settled = edge.store.is_settled(pin.epoch);
+    let is_known = edge.edge.registry().knows(fact.id);
+    let is_noted = !is_known || edge.store.is_noted(fact.id);
+    let meeting = meeting.clone();
+    if !is_settled {
         world.complain(|| format!("a client is told of {meeting} before its pin is settled"));
+    }
+    if !is_noted {
+        world.complain(|| format!("a pipeline of {meeting} is not noted"));
     }
 }
 
@@ -144,12 +153,12 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
         return Err(format!("{link:?} is still there"));
     }
     for (number, edge) in world.edges.iter().enumerate() {
-        let left = (edge.edge.registry().len(), edge.store.pins.len());
-        if left != ((0, 0), 0) {
+        let left = (edge.edge.registry().len(), edge.store.pins.len(), edge.store.noted_count());
+        if left != ((0, 0), 0, 0) {
             let pins = MEETINGS.map(|name| (name, pin_of(edge, name)));
             let pins: Vec<_> = pins.into_iter().filter(|(_, pin)| pin.is_some()).collect();
             return Err(format!(
-                "edge {number} keeps (meetings, pipelines), pins: {left:?} {pins:?}"
+                "edge {number} keeps (meetings, pipelines), pins, notes: {left:?} {pins:?}"
             ));
         }
         if !edge.is_idle() {

@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, ready};
 use super::Bug;
 use super::time::VirtualClock;
 use crate::fleet::FleetHandle;
-use crate::model::{BackendId, Draws, Incarnation, MeetingName, Time};
+use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, Time};
 use crate::pins::{Claim, MemoryStore, Pin, PinError, PinStore};
 use crate::runtime::Timer;
 
@@ -36,6 +36,8 @@ struct Inner {
     /// The highest epoch that somebody asked for, and those that are not settled.
     last_epoch: u64,
     unsettled: BTreeSet<u64>,
+    /// Pipelines that the next process would find.
+    noted: BTreeSet<PipelineId>,
 }
 
 impl SlowStore {
@@ -51,6 +53,7 @@ impl SlowStore {
             complaint: None,
             last_epoch: 0,
             unsettled: BTreeSet::new(),
+            noted: BTreeSet::new(),
         };
         let inner = Arc::new(Mutex::new(inner));
         Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner }
@@ -64,6 +67,16 @@ impl SlowStore {
     /// Whether the pin of `epoch` outlives the edge.
     pub(super) fn is_settled(&self, epoch: u64) -> bool {
         !self.lock().unsettled.contains(&epoch)
+    }
+
+    /// Whether the next process would find that pipeline.
+    pub(super) fn is_noted(&self, pipeline: PipelineId) -> bool {
+        self.lock().noted.contains(&pipeline)
+    }
+
+    /// How many pipelines the next process would find.
+    pub(super) fn noted_count(&self) -> usize {
+        self.lock().noted.len()
     }
 
     /// What was asked of it that must not be asked.
@@ -191,6 +204,14 @@ impl PinStore for SlowStore {
             Ok(())
         };
         settling.boxed()
+    }
+
+    fn note_pipeline(&self, pipeline: PipelineId, _epoch: u64) {
+        self.lock().noted.insert(pipeline);
+    }
+
+    fn forget_pipeline(&self, pipeline: PipelineId) {
+        self.lock().noted.remove(&pipeline);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cutter;
 mod edge;
+mod party;
 mod process;
 mod socket;
 mod stub_backend;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use cutter::Cutter;
 pub(crate) use edge::{Edge, KmsSim, get};
+pub(crate) use party::Party;
 pub(crate) use process::Process;
 pub(crate) use socket::{RawSocket, narrow_socket, raw_socket, send_text};
 pub(crate) use stub_backend::{EVENT_PADDING_BYTES, StubBackend};

@@ -145,6 +145,27 @@ async fn a_backend_killed_in_the_middle_costs_its_own_meetings_only() {
 }
 
 #[tokio::test]
+async fn a_client_goes_on_by_itself_when_the_edge_is_killed_and_started_again() {
+    let sims = KmsSim::start_all(["a", "b", "c"]).await;
+    let mut edge = Edge::start(&sims).await;
+    let mut script = Script::start("edge_killed.js", &edge.url);
+    let report = script.reports("open").await;
+    let home = edge.backend_of("standup").await;
+    edge.kill().await;
+    let edge = edge.start_again().await;
+    script.tell(&report["pipeline"]);
+
+    let report = script.reports("again").await;
+    assert_eq!(edge.backend_of("standup").await, home);
+    let sim = sims.iter().find(|sim| sim.id == home).unwrap();
+    for pipeline in texts(&report["pipelines"]) {
+        assert!(sim.has(pipeline).await, "{pipeline} is on {home}");
+    }
+    script.tell(&json!("leave"));
+    script.ends_well().await;
+}
+
+#[tokio::test]
 async fn the_server_manager_speaks_for_the_whole_fleet() {
     let sims = KmsSim::start_all(["a", "b"]).await;
     let edge = Edge::start(&sims).await;

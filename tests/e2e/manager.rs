@@ -164,3 +164,37 @@ async fn what_is_made_right_behind_a_subscription_is_heard() {
         futures_util::future::join(subscribing, client.create_pipeline(None)).await;
     hears(&mut events, "ObjectCreated", &pipeline.unwrap()).await;
 }
+
+/// The session that `client` has.
+async fn session_of(client: &Client) -> String {
+    let answer = client.call("describe", json!({"object": MANAGER})).await.unwrap();
+    answer["sessionId"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_hears_the_manager_again() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    for more in ["", "[sessions]\nhold_ms = 0\n"] {
+        let edge = Edge::start_with(&sims, more, TempDir::create()).await;
+        let (client, _events) = edge.connect().await;
+        subscribe(&client, "ObjectCreated").await;
+        // With a link, so that the session is held where that is the setting.
+        client.create_pipeline(Some("standup")).await.unwrap();
+        let session = session_of(&client).await;
+        drop(client);
+        if !more.is_empty() {
+            let closed = || async {
+                let backends = edge.backends().await;
+                backends.iter().all(|backend| backend["links"] == 0).then_some(())
+            };
+            wait_for("its links are closed", closed).await;
+        }
+
+        let (client, mut events) = edge.connect().await;
+        client.call("connect", json!({"sessionId": session})).await.unwrap();
+        let (maker, _events) = edge.connect().await;
+        let pipeline = maker.create_pipeline(None).await.unwrap();
+        hears(&mut events, "ObjectCreated", &pipeline).await;
+        assert_eq!(session_of(&client).await, session);
+    }
+}

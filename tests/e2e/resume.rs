@@ -1,55 +1,9 @@
 //! Clients that come back: nothing they had is gone, and nobody else can have it.
 
-use pinfold::load::{Client, Events};
-use serde_json::{Value, json};
+use pinfold::load::Client;
+use serde_json::json;
 
-use crate::e2e::harness::{Edge, KmsSim, TempDir, wait_for, within_bound};
-
-/// A client with two elements in a meeting, subscribed to what happens between them.
-struct Party {
-    session: String,
-    pipeline: String,
-    from: String,
-    to: String,
-}
-
-impl Party {
-    async fn new(client: &Client, meeting: &str) -> Self {
-        let pipeline = client.create_pipeline(Some(meeting)).await.unwrap();
-        let element = || async {
-            let params =
-                json!({"type": "PassThrough", "constructorParams": {"mediaPipeline": pipeline}});
-            value(&client.call("create", params).await.unwrap())
-        };
-        let (from, to) = (element().await, element().await);
-        let params = json!({"object": from, "type": "ElementConnected"});
-        let answer = client.call("subscribe", params).await.unwrap();
-        let session = answer["sessionId"].as_str().unwrap().to_owned();
-        Self { session, pipeline, from, to }
-    }
-
-    /// Comes back over another connection.
-    async fn resume(&self, edge: &Edge) -> (Client, Events) {
-        let (client, events) = edge.connect().await;
-        client.call("ping", json!({})).await.unwrap();
-        let answer = client.call("connect", json!({"sessionId": self.session})).await.unwrap();
-        assert_eq!(answer["sessionId"], self.session.as_str(), "{answer}");
-        (client, events)
-    }
-
-    /// Its objects are there, and so are its subscriptions.
-    async fn is_whole(&self, client: &Client, events: &mut Events) {
-        assert_eq!(
-            client.invoke(&self.pipeline, "getName", json!({})).await.unwrap(),
-            self.pipeline
-        );
-        let sink = json!({"sink": self.to});
-        client.invoke(&self.from, "connect", sink.clone()).await.unwrap();
-        let event = within_bound("event", events.find(&self.from, "ElementConnected")).await;
-        assert_eq!(event.unwrap().object, self.from);
-        client.invoke(&self.from, "disconnect", sink).await.unwrap();
-    }
-}
+use crate::e2e::harness::{Edge, KmsSim, Party, TempDir, wait_for, within_bound};
 
 /// Two meetings of one client on different backends.
 async fn apart(edge: &Edge, client: &Client) -> (Party, Party) {
@@ -62,10 +16,6 @@ async fn apart(edge: &Edge, client: &Client) -> (Party, Party) {
         }
     }
     unreachable!("the numbers do not end")
-}
-
-fn value(answer: &Value) -> String {
-    answer["value"].as_str().unwrap().to_owned()
 }
 
 const BRIEF: &str = "[sessions]\nhold_ms = 0\n";

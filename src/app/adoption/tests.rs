@@ -1,11 +1,13 @@
 //! What a restart makes of the pins and losses of the process before.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::fleet::stub::{StubFleet, id};
 use crate::model::{Legs, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
+use crate::policy::access::Access;
 use crate::policy::health::Health;
 use crate::settings::WhenAway;
 
@@ -36,6 +38,8 @@ struct Process {
     store: Arc<DiskStore>,
     keeper: Arc<Keeper>,
     found: Vec<(MeetingName, Pin)>,
+    pipelines: Vec<(u64, PipelineId)>,
+    witness: Backends,
     clock: Clock,
     writer: Option<std::thread::JoinHandle<()>>,
 }
@@ -44,13 +48,15 @@ impl Process {
     /// Starts on what the one before has left, with backends that are not yet heard from.
     fn start(state: &State) -> Self {
         let dir = StateDir::open(&state.0).unwrap();
-        let Opened { store, pins: found, losses, writer } =
+        let Opened { store, pins: found, pipelines, losses, writer } =
             DiskStore::open(dir, 1_000, WhenAway::Refuse).unwrap();
         let writer = Some(std::thread::spawn(move || writer.run()));
         let fleet = StubFleet::start_remembering((2, Legs(400)), &losses, store.clone());
         let registry = Arc::new(Registry::new(GRACE, 1_000));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
-        Self { fleet, store, keeper, found, clock: Clock::start(), writer }
+        keeper.found.fill(&found, &pipelines);
+        let witness = Backends::default();
+        Self { fleet, store, keeper, found, pipelines, witness, clock: Clock::start(), writer }
     }
 
     /// Pins `meeting` to the present process of `kms-{index}` and waits until that is on disk.
@@ -60,6 +66,18 @@ impl Process {
         let Claim::Made(pin) = claim else { panic!("{claim:?}") };
         self.store.settled(pin.epoch).await.unwrap();
         pin
+    }
+
+    /// Makes a pipeline under `pin`, and waits until that is on disk.
+    async fn create(&self, meeting: &str, pin: &Pin, pipeline: u128) {
+        let charge = Charge::new(Arc::default(), Legs(4));
+        self.keeper.registry.begin(&name(meeting), pin, charge);
+        self.keeper.created(&name(meeting), pin.epoch, PipelineId::from_u128(pipeline));
+        // A later claim takes it along.
+        let claim = self.store.claim(&name("last"), &id(0), pin.incarnation).await.unwrap();
+        let (Claim::Made(last) | Claim::Held(last)) = claim;
+        self.store.unpin(&name("last"), last.epoch).await.unwrap();
+        self.store.settled(last.epoch).await.unwrap();
     }
 
     /// Three probes of `kms-{index}` fail; returns when its loss can be acted on.
@@ -73,8 +91,10 @@ impl Process {
     /// Starts to judge the pins that were found.
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
-        let adoption = Adoption { fleet, keeper, clock: self.clock };
-        let found = std::mem::take(&mut self.found);
+        let (clock, witness) = (self.clock, self.witness.clone());
+        let adoption = Adoption { fleet, keeper, clock, witness, reserve: Legs(4) };
+        let pins = std::mem::take(&mut self.found);
+        let found = Left { pins, pipelines: std::mem::take(&mut self.pipelines) };
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
         tokio::spawn(adoption.run(found, CancellationToken::new()))
     }
@@ -91,6 +111,27 @@ impl Process {
 
     fn after(&self, wait: Duration) -> Time {
         self.clock.now() + wait
+    }
+}
+
+/// What the backends say that they have.
+#[derive(Clone, Default)]
+struct Backends(Arc<Mutex<BTreeMap<BackendId, BTreeSet<PipelineId>>>>);
+
+impl Backends {
+    fn have(&self, index: usize, pipelines: &[u128]) {
+        let pipelines = pipelines.iter().map(|number| PipelineId::from_u128(*number)).collect();
+        self.0.lock().unwrap().insert(id(index), pipelines);
+    }
+}
+
+impl Witness for Backends {
+    async fn pipelines_of(&self, backend: &BackendId) -> Option<BTreeSet<PipelineId>> {
+        self.0.lock().unwrap().get(backend).cloned()
+    }
+
+    async fn has_pipeline(&self, backend: &BackendId, pipeline: PipelineId) -> Option<bool> {
+        self.0.lock().unwrap().get(backend).map(|all| all.contains(&pipeline))
     }
 }
 
@@ -196,5 +237,84 @@ async fn pins_on_a_backend_that_restarted_died_or_was_taken_away_do_not_hold() {
     for meeting in ["restarted", "dead", "away"] {
         assert_eq!(process.lookup(meeting).await, None, "{meeting}");
     }
+    process.end();
+}
+
+/// A meeting whose clients are silent lives for as long as its pipelines do, and a backend that has
+/// lost one is believed.
+#[tokio::test]
+async fn a_meeting_lives_as_long_as_the_pipelines_of_the_process_before() {
+    let state = State::create("pipelines");
+    let process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let live = process.pin("live", 0).await;
+    let gone = process.pin("gone", 0).await;
+    process.create("live", &live, 1).await;
+    process.create("gone", &gone, 2).await;
+    process.end();
+
+    let mut process = Process::start(&state);
+    process.witness.have(0, &[1, 77]);
+    assert_eq!(process.keeper.found.meeting_of(PipelineId::from_u128(2)), Some(name("gone")));
+    let judging = process.adopt();
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    while process.keeper.registry.len().1 == 0 || process.keeper.registry.len().0 < 2 {
+        tokio::task::yield_now().await;
+    }
+    let one = PipelineId::from_u128(1);
+    assert_eq!(process.keeper.registry.meeting_of(one), Some(name("live")));
+    process.keeper.sweep(process.after(2 * GRACE)).await;
+    process.keeper.sweep(process.after(9 * GRACE)).await;
+    assert_eq!(process.lookup("live").await, Some(live));
+    assert_eq!(process.lookup("gone").await, None);
+    let load = process.fleet.handle.snapshot().backends[0].load.clone();
+    assert_eq!(load.legs(), Legs(4), "it reserves what a meeting of unknown size does");
+    // Somebody uses it and leaves again: others may use it still.
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
+    process.keeper.registry.unhold(one, process.clock.now());
+    process.keeper.sweep(process.after(9 * GRACE)).await;
+    assert!(process.lookup("live").await.is_some());
+
+    process.keeper.released(one, process.clock.now());
+    process.keeper.sweep(process.after(2 * GRACE)).await;
+    assert_eq!(process.lookup("live").await, None);
+    judging.abort();
+    process.end();
+    let process = Process::start(&state);
+    assert_eq!((process.found.len(), process.pipelines.len()), (0, 0), "nothing is left on disk");
+}
+
+/// As the time of the watch is real, what it does when it is due is called here.
+#[tokio::test]
+async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
+    let state = State::create("watch");
+    let process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let pin = process.pin("m", 0).await;
+    process.create("m", &pin, 1).await;
+    process.end();
+
+    let mut process = Process::start(&state);
+    process.witness.have(0, &[1]);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let adoption = Adoption {
+        fleet: process.fleet.handle.clone(),
+        keeper: process.keeper.clone(),
+        clock: process.clock,
+        witness: process.witness.clone(),
+        reserve: Legs(4),
+    };
+    let view = process.fleet.handle.snapshot().backends[0].clone();
+    let pins = std::mem::take(&mut process.found);
+    let [watched] = adoption.adopt(pins, &process.pipelines, view).await.try_into().unwrap();
+    let [watched] = adoption.check(watched).await.try_into().unwrap();
+    let one = PipelineId::from_u128(1);
+    process.witness.have(0, &[]);
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
+    let [watched] = adoption.check(watched).await.try_into().unwrap();
+    process.keeper.registry.unhold(one, process.clock.now());
+    assert_eq!(adoption.check(watched.clone()).await, []);
+    assert!(!process.keeper.registry.knows(one));
+    assert_eq!(adoption.check(watched).await, [], "nor is it asked for any more");
     process.end();
 }

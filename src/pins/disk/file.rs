@@ -1,6 +1,7 @@
 //! The file: what it looks like, and what is done with one that cannot be used.
 //!
-//! Three tables: every pin by the name of its meeting, losses by backend, and facts about the file.
+//! Four tables: every pin by the name of its meeting, pipelines with the epochs of their pins, losses
+//! by backend, and facts about the file.
 //! The library is `redb`: one file, transactions, checksums.
 
 use std::cell::Cell;
@@ -12,17 +13,22 @@ use std::rc::Rc;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, TableHandle,
+    TableDefinition, TableError, TableHandle,
 };
 
 use super::writer::{Changes, Journal, JournalError};
 use super::{FILE, StateDir, StateError};
-use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::pins::Pin;
 
 /// Meeting -> epoch, process, backend.
 pub(super) const PINS: TableDefinition<'_, &str, (u64, u64, &str)> =
     TableDefinition::new("pinfold-pins");
+
+/// Pipeline, the number of its UUID -> epoch of the pin it was made under. A file of an earlier version
+/// lacks it, and one that such a version has written since may name pins that are no more.
+pub(super) const PIPELINES: TableDefinition<'_, u128, u64> =
+    TableDefinition::new("pinfold-pipelines");
 
 /// Backend -> how often a process of it was given up for lost.
 const LOSSES: TableDefinition<'_, &str, u32> = TableDefinition::new("pinfold-losses");
@@ -45,6 +51,10 @@ const CACHE_BYTES: usize = 16 << 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) pins: Vec<(MeetingName, Pin)>,
+    /// Pipelines made under these pins, in the order of their epochs.
+    pub(super) pipelines: Vec<(u64, PipelineId)>,
+    /// Pipelines of pins that are no more.
+    pub(super) orphans: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
     pub(super) last_epoch: u64,
 }
@@ -155,6 +165,7 @@ fn read_contents(database: &Database) -> Result<Contents, Unfit> {
         let (name, pin) = lib(row)?;
         contents.add_pin(name.value(), pin.value())?;
     }
+    contents.add_pipelines(&transaction)?;
     for row in lib(lib(transaction.open_table(LOSSES))?.iter())? {
         let (backend, count) = lib(row)?;
         contents.losses.insert(backend_id(backend.value())?, count.value());
@@ -179,11 +190,32 @@ fn write_format(database: &Database) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(FACTS)?.insert(FORMAT, FORMAT_NOW)?;
     transaction.open_table(PINS)?;
+    transaction.open_table(PIPELINES)?;
     transaction.open_table(LOSSES)?;
     Ok(transaction.commit()?)
 }
 
 impl Contents {
+    /// Reads the pipelines of the pins that were read before.
+    fn add_pipelines(&mut self, transaction: &ReadTransaction) -> Result<(), Unfit> {
+        let table = match transaction.open_table(PIPELINES) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            opened => lib(opened)?,
+        };
+        let mut epochs: Vec<_> = self.pins.iter().map(|(_, pin)| pin.epoch).collect();
+        epochs.sort_unstable();
+        for row in lib(table.iter())? {
+            let (pipeline, epoch) = lib(row)?;
+            let (pipeline, epoch) = (PipelineId::from_u128(pipeline.value()), epoch.value());
+            match epochs.binary_search(&epoch) {
+                Ok(_) => self.pipelines.push((epoch, pipeline)),
+                Err(_) => self.orphans.push(pipeline),
+            }
+        }
+        self.pipelines.sort_unstable();
+        Ok(())
+    }
+
     fn add_pin(&mut self, name: &str, pin: (u64, u64, &str)) -> Result<(), Unfit> {
         let (epoch, incarnation, backend) = pin;
         let meeting = MeetingName::parse(name);
@@ -234,6 +266,7 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
     let transaction = database.begin_write()?;
     if changes.is_whole {
         transaction.delete_table(PINS)?;
+        transaction.delete_table(PIPELINES)?;
     }
     {
         let mut pins = transaction.open_table(PINS)?;
@@ -243,6 +276,13 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
                     pins.insert(meeting.as_str(), (epoch, incarnation.0, backend.as_str()))?;
                 }
                 None => drop(pins.remove(meeting.as_str())?),
+            }
+        }
+        let mut pipelines = transaction.open_table(PIPELINES)?;
+        for (pipeline, epoch) in changes.pipelines {
+            match epoch {
+                Some(epoch) => drop(pipelines.insert(pipeline.as_u128(), epoch)?),
+                None => drop(pipelines.remove(pipeline.as_u128())?),
             }
         }
         let mut losses = transaction.open_table(LOSSES)?;

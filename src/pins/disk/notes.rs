@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{BackendId, MeetingName};
+use crate::model::{BackendId, MeetingName, PipelineId};
 
-/// Changes noted by name. Beyond that, which takes a disk that stands still, the names are dropped
-/// and the next write is of all pins.
+/// Changes noted by name, of meetings and of pipelines each. Beyond that, which takes a disk that
+/// stands still, the names are dropped and the next write is of everything.
 pub(super) const NOTES_MAX: usize = 131_072;
 
 /// Changes that are not in the file.
@@ -14,12 +14,16 @@ pub(super) struct Notes {
     last_epoch: u64,
     /// Meetings whose pin has changed; one may be there several times.
     meetings: Vec<MeetingName>,
-    /// More has changed than `meetings` has room for, or the file is new: all pins are to be written.
+    /// Pipelines that are new or gone; one may be there several times.
+    pipelines: Vec<PipelineId>,
+    /// More has changed than there is room for, or the file is new: everything is to be written.
     is_whole: bool,
     losses: BTreeMap<BackendId, u32>,
     has_losses: bool,
     /// Somebody waits for the write.
     pub(super) is_urgent: bool,
+    /// It should not take long.
+    pub(super) is_soon: bool,
     /// The writer is to end.
     pub(super) is_closing: bool,
 }
@@ -31,6 +35,8 @@ pub(super) struct Batch {
     pub(super) last_epoch: u64,
     /// Meetings whose pins are to be written as they are now; `None`: all there are.
     pub(super) meetings: Option<Vec<MeetingName>>,
+    /// Pipelines whose pins are to be written as they are now; `None`: all there are.
+    pub(super) pipelines: Option<Vec<PipelineId>>,
     /// The losses of all backends, if they have changed.
     pub(super) losses: Option<BTreeMap<BackendId, u32>>,
 }
@@ -54,6 +60,18 @@ impl Notes {
         self.add(meeting.clone());
     }
 
+    /// `pipeline` was made. Nobody waits for that, but until it is written a crash makes its meeting
+    /// unknown.
+    pub(super) fn on_created(&mut self, pipeline: PipelineId) {
+        self.add_pipeline(pipeline);
+        self.is_soon = true;
+    }
+
+    /// `pipeline` is gone. Found again, it is judged.
+    pub(super) fn on_gone(&mut self, pipeline: PipelineId) {
+        self.add_pipeline(pipeline);
+    }
+
     /// Notes how often processes of `backend` were lost; returns the epoch to wait for.
     pub(super) fn on_losses(&mut self, backend: &BackendId, losses: u32) -> u64 {
         self.losses.insert(backend.clone(), losses);
@@ -64,25 +82,25 @@ impl Notes {
 
     /// The file is empty: everything is to be written.
     pub(super) fn start_over(&mut self) {
-        self.meetings.clear();
+        self.drop_names();
         (self.is_whole, self.has_losses, self.is_urgent) = (true, true, true);
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.meetings.is_empty() && !self.is_whole && !self.has_losses
+        self.meetings.is_empty() && self.pipelines.is_empty() && !self.is_whole && !self.has_losses
     }
 
-    /// Takes everything noted, each meeting once and in order.
+    /// Takes everything noted, each meeting and pipeline once and in order.
     pub(super) fn take(&mut self) -> Batch {
-        let mut meetings = std::mem::take(&mut self.meetings);
-        meetings.sort_unstable();
-        meetings.dedup();
-        self.is_urgent = false;
+        let meetings = in_order(std::mem::take(&mut self.meetings));
+        let pipelines = in_order(std::mem::take(&mut self.pipelines));
+        (self.is_urgent, self.is_soon) = (false, false);
         let is_whole = std::mem::take(&mut self.is_whole);
         let has_losses = std::mem::take(&mut self.has_losses);
         Batch {
             last_epoch: self.last_epoch,
             meetings: (!is_whole).then_some(meetings),
+            pipelines: (!is_whole).then_some(pipelines),
             losses: has_losses.then(|| self.losses.clone()),
         }
     }
@@ -91,23 +109,43 @@ impl Notes {
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.has_losses |= batch.losses.is_some();
         self.is_urgent = true;
-        match batch.meetings {
-            None => self.start_over(),
-            Some(meetings) => meetings.into_iter().for_each(|meeting| self.add(meeting)),
-        }
+        let (Some(meetings), Some(pipelines)) = (batch.meetings, batch.pipelines) else {
+            return self.start_over();
+        };
+        meetings.into_iter().for_each(|meeting| self.add(meeting));
+        pipelines.into_iter().for_each(|pipeline| self.add_pipeline(pipeline));
     }
 
     fn add(&mut self, meeting: MeetingName) {
-        if self.is_whole {
-            return;
+        if self.has_room() {
+            self.meetings.push(meeting);
         }
-        if self.meetings.len() >= NOTES_MAX {
-            self.meetings = Vec::new();
-            self.is_whole = true;
-            return;
-        }
-        self.meetings.push(meeting);
     }
+
+    fn add_pipeline(&mut self, pipeline: PipelineId) {
+        if self.has_room() {
+            self.pipelines.push(pipeline);
+        }
+    }
+
+    /// Whether one more change is to be noted by name.
+    fn has_room(&mut self) -> bool {
+        if self.meetings.len().max(self.pipelines.len()) >= NOTES_MAX {
+            self.drop_names();
+            self.is_whole = true;
+        }
+        !self.is_whole
+    }
+
+    fn drop_names(&mut self) {
+        (self.meetings, self.pipelines) = (Vec::new(), Vec::new());
+    }
+}
+
+fn in_order<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort_unstable();
+    items.dedup();
+    items
 }
 
 #[cfg(test)]
@@ -137,6 +175,22 @@ mod tests {
         assert!(!notes.is_urgent && !notes.is_empty());
         notes.on_claim(&name(1));
         assert!(notes.is_urgent);
+    }
+
+    #[test]
+    fn a_new_pipeline_is_in_some_hurry_and_each_is_written_once() {
+        let mut notes = Notes::default();
+        let [one, two] = [1, 2].map(PipelineId::from_u128);
+        notes.on_gone(two);
+        assert!(!notes.is_soon && !notes.is_empty());
+        notes.on_created(one);
+        notes.on_gone(one);
+        assert!(notes.is_soon && !notes.is_urgent);
+        let batch = notes.take();
+        assert_eq!(batch.pipelines, Some(vec![one, two]));
+        assert!(notes.is_empty() && !notes.is_soon);
+        notes.put_back(batch);
+        assert_eq!(notes.take().pipelines, Some(vec![one, two]));
     }
 
     #[test]

@@ -2,18 +2,23 @@
 //!
 //! Group commit without a delay: while one transaction is written, the changes of the next one gather.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::notes::{Batch, Notes};
 use super::{DiskStore, Progress, StateError, go_away};
-use crate::model::{BackendId, MeetingName};
+use crate::model::{BackendId, MeetingName, PipelineId};
 use crate::pins::Pin;
 
 /// How long a change that nobody waits for may wait for others. With the length of a write it bounds
 /// what a crash forgets.
 const LAZY: Duration = Duration::from_secs(1);
+
+/// How long a new pipeline may wait for others. With the length of two writes, one of which may be
+/// under way, it bounds for how long a crash makes its meeting unknown.
+const SOON: Duration = Duration::from_millis(10);
 
 /// Pause before a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -22,7 +27,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Changes<'a> {
     /// Meetings with their pins, in order; `None`: there is none now.
     pub(super) pins: &'a mut dyn Iterator<Item = (MeetingName, Option<Pin>)>,
-    /// Those are all pins: every other in the file is none.
+    /// Pipelines with the epochs of their pins, in order; `None`: it is of no meeting now.
+    pub(super) pipelines: &'a mut dyn Iterator<Item = (PipelineId, Option<u64>)>,
+    /// Those are all there are: every other in the file is none.
     pub(super) is_whole: bool,
     /// The highest epoch drawn.
     pub(super) last_epoch: u64,
@@ -94,17 +101,15 @@ impl Writer {
     }
 
     fn write(&mut self, batch: &Batch) -> Result<(), JournalError> {
-        let memory = &self.store.memory;
-        let mut all = Vec::new();
-        let meetings = batch.meetings.as_ref().unwrap_or_else(|| {
-            all = memory.names();
-            all.sort_unstable();
-            &all
-        });
+        let DiskStore { memory, pipelines, .. } = &*self.store;
+        let meetings = changed_or_all(batch.meetings.as_deref(), || memory.names());
+        let made = changed_or_all(batch.pipelines.as_deref(), || pipelines.all());
+        let mut made = made.iter().map(|pipeline| (*pipeline, pipelines.find(*pipeline)));
         let mut pins = meetings.iter().map(|meeting| (meeting.clone(), memory.find(meeting)));
         let losses = batch.losses.iter().flatten().map(|(backend, n)| (backend.clone(), *n));
         let changes = Changes {
             pins: &mut pins,
+            pipelines: &mut made,
             is_whole: batch.meetings.is_none(),
             last_epoch: batch.last_epoch,
             losses: losses.collect(),
@@ -123,6 +128,21 @@ impl Writer {
             Err(error) => tracing::debug!(%error, "the pin file cannot be opened again"),
         }
     }
+}
+
+/// What has changed; all there is, in order, if that is not known.
+fn changed_or_all<T: Ord + Clone>(
+    changed: Option<&[T]>,
+    all: impl FnOnce() -> Vec<T>,
+) -> Cow<'_, [T]> {
+    changed.map_or_else(
+        || {
+            let mut all = all();
+            all.sort_unstable();
+            all.into()
+        },
+        Cow::Borrowed,
+    )
 }
 
 /// Takes a panic of the library for a failure, so that a damaged file stops nobody.
@@ -153,7 +173,12 @@ impl DiskStore {
             return false;
         }
         let can_wait = |notes: &mut Notes| !notes.is_urgent && !notes.is_closing;
-        drop(self.noted.wait_timeout_while(notes, LAZY, can_wait));
+        let can_wait_long = |notes: &mut Notes| can_wait(notes) && !notes.is_soon;
+        let waited = self.noted.wait_timeout_while(notes, LAZY, can_wait_long);
+        let notes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if notes.is_soon {
+            drop(self.noted.wait_timeout_while(notes, SOON, can_wait));
+        }
         true
     }
 

@@ -1,7 +1,25 @@
-//! All pipelines, for a client that asks the manager for them.
+//! What there is: for operators, and for a client that asks the manager.
 
-use super::Registry;
-use crate::model::PipelineId;
+use std::collections::BTreeMap;
+
+use super::{Meeting, Registry};
+use crate::model::{Legs, MeetingId, PipelineId};
+use crate::pins::{Charge, Pin};
+
+/// A meeting as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeetingView {
+    /// Which.
+    pub id: MeetingId,
+    /// Where; the epoch of an unnamed meeting is 0.
+    pub pin: Pin,
+    /// Pipelines it has.
+    pub pipelines: u32,
+    /// Uses of these by client connections.
+    pub participants: u32,
+    /// Legs it reserves on its backend; none while it has no pipeline.
+    pub reserve: Legs,
+}
 
 impl Registry {
     /// Every pipeline, in the order of their ids; `None` if there are more than `max`.
@@ -10,5 +28,40 @@ impl Registry {
         let mut all: Vec<_> = self.pipelines.iter().take(max + 1).map(|one| *one.key()).collect();
         all.sort_unstable();
         (all.len() <= max).then_some(all)
+    }
+
+    /// A meeting, for operators.
+    #[must_use]
+    pub fn meeting(&self, id: &MeetingId) -> Option<MeetingView> {
+        self.meetings.get(id).map(|meeting| meeting.view(id))
+    }
+
+    /// The `limit` meetings that follow `after` in the order of their ids as text, for operators.
+    /// Looks at every meeting.
+    #[must_use]
+    pub fn meetings(&self, after: Option<&str>, limit: usize) -> Vec<MeetingView> {
+        let mut first = BTreeMap::new();
+        for meeting in &self.meetings {
+            let id = meeting.key().to_string();
+            if after.is_none_or(|after| id.as_str() > after) {
+                first.insert(id, meeting.view(meeting.key()));
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_values().collect()
+    }
+}
+
+impl Meeting {
+    fn view(&self, id: &MeetingId) -> MeetingView {
+        MeetingView {
+            id: id.clone(),
+            pin: self.pin.clone(),
+            pipelines: self.pipelines,
+            participants: self.participants,
+            reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
+        }
     }
 }

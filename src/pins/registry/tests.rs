@@ -4,6 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Legs;
 use crate::pins::BackendLoad;
 use crate::policy::access::Meetings;
 
@@ -51,7 +52,7 @@ impl World {
     /// Lets `seconds` pass, sweeps and unpins; returns the names that ended.
     fn pass(&mut self, seconds: u64) -> Vec<String> {
         self.now = self.now + Duration::from_secs(seconds);
-        let ended = self.registry.sweep(self.now);
+        let ended = self.registry.sweep(self.now).pins;
         for (name, epoch) in &ended {
             self.registry.unpinned(name, *epoch);
         }
@@ -73,7 +74,7 @@ fn a_meeting_that_was_found_ends_after_the_grace_unless_somebody_comes() {
     }
     assert_eq!(world.begin("busy"), Begun::Joined);
     world.now = world.now + GRACE;
-    assert_eq!(world.registry.sweep(world.now), [(name("quiet"), 1)]);
+    assert_eq!(world.registry.sweep(world.now).pins, [(name("quiet"), 1)]);
     assert_eq!(world.begin("quiet"), Begun::Ending);
 }
 
@@ -88,7 +89,7 @@ fn what_was_found_gives_way_to_a_later_pin_and_what_lives_does_not() {
     assert_eq!(later(2), Begun::Adopted);
     world.registry.confirm(&name("m"), 2);
     assert_eq!(later(3), Begun::Ending, "a pipeline is being made at the second");
-    assert_eq!(world.registry.sweep(world.now + GRACE), [], "nor does the first end it");
+    assert_eq!(world.registry.sweep(world.now + GRACE).pins, [], "nor does the first end it");
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn nobody_joins_a_meeting_whose_pin_is_being_removed() {
     world.begin("m");
     world.registry.not_created(&name("m"), 1, world.now);
     world.now = world.now + GRACE;
-    assert_eq!(world.registry.sweep(world.now).len(), 1);
+    assert_eq!(world.registry.sweep(world.now).pins.len(), 1);
     assert_eq!(world.begin("m"), Begun::Ending);
     assert_eq!(world.registry.pin(&name("m")), None);
     world.registry.unpinned(&name("m"), 1);
@@ -170,7 +171,7 @@ fn what_was_on_a_lost_backend_is_forgotten_and_late_news_of_it_change_nothing() 
     world.create("m", 1);
     world.create_unnamed(2);
     world.begin("n");
-    let mut lost = world.registry.drop_backend(&backend(), ONE);
+    let mut lost = world.registry.drop_backend(&backend(), ONE).pins;
     lost.sort();
     assert_eq!(lost, [(name("m"), 1), (name("n"), 1)]);
     world.registry.created(&name("n"), 1, PipelineId::from_u128(3));

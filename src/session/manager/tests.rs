@@ -329,3 +329,29 @@ fn who_sees_its_own_only_changes_nothing_that_others_see() {
     let out = call(&mut session(ManagerScope::Own), "invoke", read);
     assert_eq!(out, [Output::Manager("1".to_owned(), ManagerCall::GetTags)]);
 }
+
+#[test]
+fn a_session_that_is_gone_on_with_has_its_subscriptions() {
+    let mut before = session(ManagerScope::All);
+    let subscribe = json!({"type": "ObjectCreated"});
+    let first = answered(&call(&mut before, "subscribe", subscribe.clone()));
+    let remains = before.remains().unwrap();
+    assert!(remains.subscriptions.hear_objects());
+
+    let new = SessionId::from_random(8);
+    let mut after = Session::new(new, "edge", Hints::default(), before.bounds);
+    let connect = json!({"jsonrpc": "2.0", "id": 2, "method": "connect",
+        "params": {"sessionId": before.id().as_str()}});
+    let asked = handle(&mut after, Input::FromClient(&connect.to_string()));
+    assert_eq!(asked, [Output::Resume(*before.id())]);
+    handle(&mut after, Input::Resumed(Some(remains)));
+    let event = Arc::new(ObjectEvent::new(Change::Created, "x".to_owned(), "1".to_owned()));
+    assert_eq!(handle(&mut after, Input::Event(&event)), [Output::Event(event.clone())]);
+
+    let second = answered(&call(&mut after, "subscribe", subscribe));
+    let id = |answer: &Value| answer["result"]["value"].as_str().unwrap().to_owned();
+    assert_ne!(id(&first), id(&second), "no id is given twice");
+    call(&mut after, "unsubscribe", json!({"subscription": id(&second)}));
+    let ended = call(&mut after, "unsubscribe", json!({"subscription": id(&first)}));
+    assert!(ended.contains(&Output::StopListening), "{ended:?}");
+}

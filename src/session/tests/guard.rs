@@ -91,7 +91,11 @@ fn what_a_session_may_touch_survives_its_connection() {
     after.handle(Input::Resumed(Some(remains)));
     assert!(allows(&after, "url") && allows(&after, "second") && !allows(&after, "other"));
     assert_eq!(after.answered(&subscribe)["error"]["code"], 40009, "they go on counting");
-    assert_eq!(after.session.may_find(), None);
+    assert_eq!(after.session.may_find(None), None);
+    for (name, may) in [("url", true), ("other", false)] {
+        let noted = Some(meeting(name));
+        assert_eq!(after.session.may_find(noted.clone()), may.then_some(noted), "{name}");
+    }
 }
 
 #[test]
@@ -101,14 +105,14 @@ fn only_a_session_from_before_may_have_made_what_nobody_knows() {
         let id = SessionId::from_random(9);
         case.handle(Input::FromClient(&request(1, "connect", &json!({"sessionId": id.as_str()}))));
         case.handle(Input::Resumed(Some(Remains::found(id, vec![backend("a")]))));
-        case.session.may_find()
+        case.session.may_find(None)
     };
     for (isolation, fresh, after_restart) in [
         (Isolation::Open, Some(None), Some(None)),
         (Isolation::Meeting, None, Some(Some(meeting("url")))),
         (Isolation::Session, None, Some(None)),
     ] {
-        assert_eq!(under(isolation).session.may_find(), fresh, "{isolation:?}");
+        assert_eq!(under(isolation).session.may_find(None), fresh, "{isolation:?}");
         assert_eq!(found(isolation), after_restart, "{isolation:?}");
     }
 }

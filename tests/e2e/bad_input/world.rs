@@ -27,13 +27,22 @@ const CREATE: &str =
 pub(super) async fn check(row: Row) {
     let tasks = Tasks::new();
     let world = World::start(&tasks, &row).await;
+    // Connected until the end, so that nothing of its links is heard in between.
+    let other = world.join_other().await;
     for input in &row.inputs {
         match input {
-            Odd::Client(odd) => world.try_client(odd, &row).await,
+            Odd::Client(odd) => world.try_client(odd, &row, &other).await,
             Odd::Http(request) => world.try_http(request, row.client).await,
             Odd::Backend(bytes) => world.try_backend(bytes.as_deref(), &row).await,
         }
     }
+}
+
+/// A client that has a meeting of its own, its pipeline there, and its session.
+struct Other {
+    _socket: RawSocket,
+    pipeline: String,
+    session: String,
 }
 
 struct World {
@@ -67,19 +76,17 @@ impl World {
         (socket, answer["result"]["value"].as_str().unwrap().to_owned())
     }
 
-    /// A client that has a meeting of its own, its pipeline there, and its session.
-    async fn join_other(&self) -> (RawSocket, String, String) {
+    async fn join_other(&self) -> Other {
         let mut socket = raw_socket(&format!("{}/others", self.app.urls[0])).await;
         let answer = send_text(&mut socket, CREATE).await;
         let session = r#"{"jsonrpc":"2.0","id":1,"method":"connect","params":{}}"#;
         let connected = send_text(&mut socket, session).await;
         let [pipeline, session] = [&answer["result"]["value"], &connected["result"]["sessionId"]]
             .map(|id| id.as_str().unwrap().to_owned());
-        (socket, pipeline, session)
+        Other { _socket: socket, pipeline, session }
     }
 
-    async fn try_client(&self, odd: &FromClient, row: &Row) {
-        let (_stays_open, other, session) = self.join_other().await;
+    async fn try_client(&self, odd: &FromClient, row: &Row, other: &Other) {
         let (mut socket, pipeline) = if odd.is_first {
             self.double.forget();
             (raw_socket(&self.app.urls[0]).await, String::new())
@@ -87,8 +94,9 @@ impl World {
             self.join().await
         };
         let filled = |text: &String| {
-            let text = text.replace(PIPELINE, &pipeline).replace(SESSION, &session);
-            text.replace(OTHER, &other).replace("<oth\\u0065r>", &other.replace('_', "\\u005f"))
+            let text = text.replace(PIPELINE, &pipeline).replace(SESSION, &other.session);
+            let escaped = other.pipeline.replace('_', "\\u005f");
+            text.replace(OTHER, &other.pipeline).replace("<oth\\u0065r>", &escaped)
         };
         let before: Vec<String> = odd.before.iter().map(filled).collect();
         let (bytes, text) = match &odd.sent {

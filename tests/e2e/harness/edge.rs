@@ -1,5 +1,6 @@
 //! The edge and the simulated backends, each the real binary.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use pinfold::load::{Client, Events};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::process::Process;
@@ -50,10 +51,18 @@ impl KmsSim {
         futures_util::future::join_all(starting).await.try_into().unwrap()
     }
 
+    /// The pipelines that live here.
+    pub(crate) async fn pipelines(&self) -> BTreeSet<String> {
+        let (client, _events) = Client::connect(&self.url).await.unwrap();
+        let params = json!({"object": "manager_ServerManager", "operation": "getPipelines"});
+        let answer = client.call("invoke", params).await.unwrap();
+        serde_json::from_value(answer["value"].clone()).unwrap()
+    }
+
     /// Whether `object` lives here.
     pub(crate) async fn has(&self, object: &str) -> bool {
         let (client, _events) = Client::connect(&self.url).await.unwrap();
-        let found = client.call("describe", serde_json::json!({"object": object})).await;
+        let found = client.call("describe", json!({"object": object})).await;
         assert!(found.is_ok() || found.as_ref().unwrap_err().code() == Some(40101), "{found:?}");
         found.is_ok()
     }
@@ -129,6 +138,25 @@ impl Edge {
             admin = admin.or_else(|| after("admin on http://"));
         }
         Self { url: url.unwrap(), admin: admin.unwrap(), process, dir }
+    }
+
+    /// Kills it without a warning.
+    pub(crate) async fn kill(&mut self) {
+        self.process.signal("KILL");
+        self.process.exited().await;
+    }
+
+    /// Starts another in its place when it has ended: same port, same state.
+    pub(crate) async fn start_again(self) -> Self {
+        let addr = self.addr().to_owned();
+        let path = self.dir.path().join("pinfold.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        // The first address is the listener's, which is port 0 the first time only.
+        let (before, after) = config.split_once("addr = \"").unwrap();
+        let (_, after) = after.split_once('"').unwrap();
+        std::fs::write(&path, format!("{before}addr = \"{addr}\"{after}")).unwrap();
+        let process = Process::pinfold("edge", &["serve", "--config", path.to_str().unwrap()]);
+        Self::of(process, self.dir).await
     }
 
     /// Where its config file is, and its state.

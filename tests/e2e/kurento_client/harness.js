@@ -33,6 +33,13 @@ function connect(url) {
   });
 }
 
+/** Opens a client that reconnects for as long as it takes, as it does by default. */
+function connectForGood(url) {
+  return new Promise((resolve, reject) => {
+    kurento(url, (error, client) => (error ? reject(error) : resolve(client)));
+  });
+}
+
 const stdout = process.stdout.write.bind(process.stdout);
 // The library writes remarks to the console; stdout belongs to the protocol with the test.
 console.log = console.error;
@@ -92,4 +99,6 @@ function run(scenario) {
   );
 }
 
-module.exports = { OFFER, assert, call, connect, errorOf, once, report, run, told };
+module.exports = {
+  OFFER, assert, call, connect, connectForGood, errorOf, once, report, run, told,
+};

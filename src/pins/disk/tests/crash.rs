@@ -101,6 +101,9 @@ impl Journal for OnRecorded {
 enum Op {
     Claim(u8),
     Unpin(u8),
+    /// A pipeline of that number is made under the pin of that meeting.
+    Create(u8, u8),
+    Gone(u8),
     Lose,
     Commit,
 }
@@ -109,10 +112,16 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
         4 => (0..12u8).prop_map(Op::Claim),
         3 => (0..12u8).prop_map(Op::Unpin),
+        4 => (0..12u8, 0..12u8).prop_map(|(meeting, pipeline)| Op::Create(meeting, pipeline)),
+        2 => (0..12u8).prop_map(Op::Gone),
         1 => Just(Op::Lose),
         3 => Just(Op::Commit),
     ];
     prop::collection::vec(op, 1..60)
+}
+
+fn id(number: u8) -> PipelineId {
+    PipelineId::from_u128(number.into())
 }
 
 /// A store at work on a recorded file, and what it may be held to.
@@ -146,6 +155,12 @@ impl Run {
                     assert!(unpin(&self.store, &meeting(number), pin.epoch));
                 }
             }
+            Op::Create(number, pipeline) => {
+                if let Some(pin) = lookup(&self.store, &meeting(number)) {
+                    self.store.note_pipeline(id(*pipeline), pin.epoch);
+                }
+            }
+            Op::Gone(pipeline) => self.store.forget_pipeline(id(*pipeline)),
             Op::Lose => {
                 *losses += 1;
                 drop(self.store.record_losses(&backend("a"), *losses));
@@ -163,8 +178,17 @@ impl Run {
         names.sort_unstable();
         let pins =
             names.into_iter().map(|name| (name.clone(), self.store.memory.find(&name).unwrap()));
+        let pins: Vec<_> = pins.collect();
+        let mut made = self.store.pipelines.all();
+        made.sort_unstable();
+        let made = made.into_iter().map(|one| (self.store.pipelines.find(one).unwrap(), one));
+        let (mut pipelines, orphans): (Vec<_>, Vec<_>) =
+            made.partition(|(epoch, _)| pins.iter().any(|(_, pin)| pin.epoch == *epoch));
+        pipelines.sort_unstable();
         Contents {
-            pins: pins.collect(),
+            pins,
+            pipelines,
+            orphans: orphans.into_iter().map(|(_, one)| one).collect(),
             losses: if losses == 0 { BTreeMap::new() } else { [(backend("a"), losses)].into() },
             last_epoch: self.store.progress.borrow().settled,
         }
@@ -220,6 +244,7 @@ proptest! {
         let mut run = Run::new();
         for number in 0..40 {
             run.apply(&Op::Claim(number), &mut 0);
+            run.apply(&Op::Create(number, number), &mut 0);
         }
         run.apply(&Op::Commit, &mut 0);
         let file = run.file.after(run.file.len());

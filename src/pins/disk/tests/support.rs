@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 
-use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::pins::disk::DiskStore;
 use crate::pins::disk::writer::{Changes, Journal, JournalError};
 use crate::pins::{Claim, Pin, PinError, PinStore};
@@ -45,6 +45,7 @@ pub(super) struct FakeDisk(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     rows: BTreeMap<MeetingName, Pin>,
+    pipelines: BTreeMap<PipelineId, u64>,
     losses: BTreeMap<BackendId, u32>,
     writes: u32,
     fails: bool,
@@ -69,6 +70,10 @@ impl FakeDisk {
         self.0.lock().unwrap().rows.clone()
     }
 
+    pub(super) fn pipelines(&self) -> BTreeMap<PipelineId, u64> {
+        self.0.lock().unwrap().pipelines.clone()
+    }
+
     pub(super) fn losses(&self) -> BTreeMap<BackendId, u32> {
         self.0.lock().unwrap().losses.clone()
     }
@@ -89,11 +94,18 @@ impl Journal for FakeDisk {
         disk.writes += 1;
         if changes.is_whole {
             disk.rows.clear();
+            disk.pipelines.clear();
         }
         for (meeting, pin) in changes.pins {
             match pin {
                 Some(pin) => drop(disk.rows.insert(meeting, pin)),
                 None => drop(disk.rows.remove(&meeting)),
+            }
+        }
+        for (pipeline, epoch) in changes.pipelines {
+            match epoch {
+                Some(epoch) => drop(disk.pipelines.insert(pipeline, epoch)),
+                None => drop(disk.pipelines.remove(&pipeline)),
             }
         }
         disk.losses.extend(changes.losses);

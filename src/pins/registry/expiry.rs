@@ -1,0 +1,129 @@
+//! How what nobody uses ends.
+
+use std::mem::replace;
+use std::sync::Arc;
+
+use dashmap::Entry;
+
+use super::{Ended, Meeting, Registry};
+use crate::model::{MeetingId, MeetingName, PipelineId, Time};
+use crate::pins::Pin;
+
+/// Since when something is not in use, and whether that is noted in `expiries`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Idle {
+    pub(super) since: Option<Time>,
+    pub(super) is_queued: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Expiry {
+    Pipeline(PipelineId),
+    Meeting(MeetingId),
+}
+
+impl Registry {
+    /// Ends what nobody has used for the grace. Each pin to remove must be reported by
+    /// [`Self::unpinned`] when that is done, and until then nobody can join its meeting.
+    pub fn sweep(&self, now: Time) -> Ended {
+        let mut ended = Ended::default();
+        while let Some(expiry) = self.next_due(now) {
+            match expiry {
+                Expiry::Pipeline(pipeline) => self.expire_pipeline(pipeline, now, &mut ended),
+                Expiry::Meeting(id) => self.expire_meeting(&id, now, &mut ended),
+            }
+        }
+        ended
+    }
+
+    /// The pin of a swept meeting is removed.
+    pub fn unpinned(&self, meeting: &MeetingName, epoch: u64) {
+        let id = MeetingId::Named(meeting.clone());
+        self.meetings.remove_if(&id, |_, known| known.is_ending && known.pin.epoch == epoch);
+    }
+
+    /// A pin was found of a meeting that nobody here takes part in: nobody can join it until
+    /// [`Self::unpinned`]. Returns whether that is so.
+    #[must_use]
+    pub fn end_stray(&self, meeting: &MeetingName, pin: &Pin) -> bool {
+        match self.meetings.entry(MeetingId::Named(meeting.clone())) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                let load = Arc::default();
+                let stray = Meeting { is_ending: true, ..Meeting::new(pin.clone(), load) };
+                vacant.insert(stray);
+                true
+            }
+        }
+    }
+
+    pub(super) fn idle(&self, idle: &mut Idle, expiry: Expiry, now: Time) {
+        idle.since = Some(now);
+        if !replace(&mut idle.is_queued, true) {
+            self.queue(now, expiry);
+        }
+    }
+
+    fn queue(&self, since: Time, expiry: Expiry) {
+        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
+        expiries.push_back((since + self.grace, expiry));
+    }
+
+    fn next_due(&self, now: Time) -> Option<Expiry> {
+        let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
+        let is_due = expiries.front().is_some_and(|(due, _)| *due <= now);
+        if is_due { expiries.pop_front().map(|(_, expiry)| expiry) } else { None }
+    }
+
+    /// Whether the grace is over. If it began anew meanwhile, it is queued again.
+    fn is_over(&self, idle: &mut Idle, expiry: Expiry, now: Time) -> bool {
+        idle.is_queued = false;
+        match idle.since {
+            None => false,
+            Some(since) if since + self.grace <= now => true,
+            Some(since) => {
+                idle.is_queued = true;
+                self.queue(since, expiry);
+                false
+            }
+        }
+    }
+
+    fn expire_pipeline(&self, pipeline: PipelineId, now: Time, ended: &mut Ended) {
+        let Some(id) = self.pipelines.get(&pipeline).map(|held| held.meeting.clone()) else {
+            return;
+        };
+        let Entry::Occupied(mut meeting) = self.meetings.entry(id.clone()) else { return };
+        let Entry::Occupied(mut held) = self.pipelines.entry(pipeline) else { return };
+        if held.get().epoch != meeting.get().pin.epoch {
+            return;
+        }
+        if !self.is_over(&mut held.get_mut().idle, Expiry::Pipeline(pipeline), now) {
+            return;
+        }
+        ended.pipelines.push(pipeline);
+        let held = held.remove();
+        let known = meeting.get_mut();
+        known.forget(&held);
+        known.live -= 1;
+        if known.live > 0 {
+            return;
+        }
+        match id {
+            MeetingId::Pipeline(_) => drop(meeting.remove()),
+            MeetingId::Named(name) => {
+                known.is_ending = true;
+                ended.pins.push((name, known.pin.epoch));
+            }
+        }
+    }
+
+    fn expire_meeting(&self, id: &MeetingId, now: Time, ended: &mut Ended) {
+        let Some(mut meeting) = self.meetings.get_mut(id) else { return };
+        let is_over = self.is_over(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
+        if let (true, 0, MeetingId::Named(name)) = (is_over, meeting.live, id) {
+            meeting.is_ending = true;
+            ended.pins.push((name.clone(), meeting.pin.epoch));
+        }
+    }
+}
