@@ -111,6 +111,25 @@ async fn after_a_restart_a_pipeline_is_for_those_who_had_a_session_before() {
 }
 
 #[tokio::test]
+async fn after_a_restart_a_meeting_is_of_those_who_take_part_in_it() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let mut edge = Edge::start_with(&sims, &config("meeting"), TempDir::create()).await;
+    let (ana, _events) = edge.connect().await;
+    let standup = pipeline(&ana, "standup").await;
+    let (eve, _events) = edge.connect().await;
+    pipeline(&eve, "other").await;
+    let eves = session(&eve).await;
+    edge.process.signal("KILL");
+    edge.process.exited().await;
+
+    let edge = Edge::start_with(&sims, &config("meeting"), edge.into_dir()).await;
+    let (eve, _events) = resume(&edge, "", &eves).await;
+    assert!(!touches(&eve, &standup).await, "what is on disk says whose it is");
+    let (ben, _events) = Client::connect(&format!("{}/standup", edge.url)).await.unwrap();
+    assert!(touches(&ben, &standup).await, "before anybody of the meeting is back");
+}
+
+#[tokio::test]
 async fn a_made_up_or_stolen_session_gives_nothing() {
     let sims = KmsSim::start_all(["a"]).await;
     let edge = Edge::start_with(&sims, &config("meeting"), TempDir::create()).await;
