@@ -18,7 +18,7 @@ const BUFFERS_REST: Duration = Duration::from_secs(5);
 impl Session {
     /// When [`Input::Tick`](super::Input::Tick) is due if nothing is handled before; `None` while there
     /// is nothing to wait for. Whoever keeps to the first answer, until it has come, and asks anew then,
-    /// is late for a call by no more than [`BUFFERS_REST`]; after news of a link it must be asked anew.
+    /// is late for a call by no more than five seconds; after news of a link it must be asked anew.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let timeout = self.bounds.call_timeout;
