@@ -18,6 +18,7 @@ use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, Time
 use pinfold::pins::{
     BackendLoad, Charge, Claim, DiskStore, MemoryStore, Opened, Pin, PinStore, Registry, StateDir,
 };
+use pinfold::policy::access::Access;
 use pinfold::runtime::Clock;
 use pinfold::settings::WhenAway;
 
@@ -175,7 +176,7 @@ fn a_million_meetings(c: &mut Criterion) {
     c.bench_function("registry/hold and unhold at 1 M", |b| {
         b.iter(|| {
             number = (number * 31 + 7) % PINS;
-            black_box(registry.hold(pipeline(number)));
+            black_box(registry.hold(pipeline(number), &Access::All));
             registry.unhold(pipeline(number), Time::ZERO);
         });
     });

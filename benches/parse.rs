@@ -2,7 +2,8 @@
 //!
 //! The peers in the same run: `serde_json::Value`, which only parses the message, and a session that
 //! keeps no calls to send them again, which shows what keeping them costs. A session whose costly calls
-//! ask for their turn, and get it at once, shows what pacing costs: nothing for other calls.
+//! ask for their turn, and get it at once, shows what pacing costs: nothing for other calls. What the
+//! guard takes of the decision stands beside it, under the built-in policy and under a table of 32 rows.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use serde_json::{Value, json};
 
 use pinfold::model::{BackendId, SessionId, Time};
-use pinfold::protocol::request::Hints;
+use pinfold::policy::access::Isolation;
+use pinfold::policy::guard::{Policy, Rules};
+use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{Bounds, Input, LinkNo, Output, Paced, Session, Ticket};
 
 /// The session asks no clock, so all happens at once.
@@ -27,6 +30,7 @@ fn session(resend_max_bytes: usize) -> Session {
         held_max_bytes: 1 << 20,
         calls_max: 4_096,
         pipelines_max: 10_000,
+        subscriptions_max: 10_000,
         resend_max_bytes,
         call_timeout: Duration::from_secs(60),
     };
@@ -101,5 +105,23 @@ fn decide(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide);
+/// What the guard adds to a message of most traffic, and to one whose parameters it reads.
+fn judge(c: &mut Criterion) {
+    let rows: Vec<String> = (0..29).map(|i| format!("deny invoke Filter{i} set*")).collect();
+    let long = Policy::parse(&rows).expect("rows");
+    let mut group = c.benchmark_group("guard/judge");
+    for operation in ["addIceCandidate", "connect"] {
+        let text = invoke(operation, 441);
+        let request = parse_request(&text, 128).expect("a request");
+        for (name, policy) in [("built-in rows", Policy::default()), ("32 rows", long.clone())] {
+            let rules = Rules { isolation: Isolation::Meeting, policy };
+            group.bench_function(BenchmarkId::new(operation, name), |b| {
+                b.iter(|| rules.judge(black_box(&request)));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide, judge);
 criterion_main!(benches);

@@ -17,7 +17,9 @@ use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
-use crate::proxy::{Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions};
+use crate::proxy::{
+    BlockingCalls, Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions,
+};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
@@ -160,6 +162,7 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
+            blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
             sessions,
             asker: Some(asker),
             hold: settings.sessions.hold,

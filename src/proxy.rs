@@ -2,6 +2,7 @@
 //!
 //! What a message means and where it goes is decided in `session`; here it is moved.
 
+mod blocking;
 mod buffers;
 mod dial;
 mod driver;
@@ -19,8 +20,10 @@ mod sessions;
 mod socket;
 mod sockets;
 mod stream;
+mod turns;
 mod visit;
 
+pub use blocking::BlockingCalls;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;

@@ -11,6 +11,7 @@
 //!
 //! Not here: which backend a meeting gets (`policy`, `pins`), how a link is dialled (`proxy`).
 
+mod admit;
 mod calls;
 mod deadline;
 mod learn;
@@ -19,6 +20,7 @@ mod manager;
 mod pace;
 mod resume;
 mod route;
+mod subscriptions;
 mod texts;
 
 #[cfg(test)]
@@ -29,6 +31,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
+use crate::policy::access::Meetings;
+use crate::policy::guard::Rules;
 use crate::policy::pacing::Ask;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -39,6 +43,7 @@ use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
 pub use pace::Paced;
 use pace::Queue;
+use subscriptions::ObjectSubscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -76,6 +81,8 @@ pub enum Input<'a> {
     LinkFailed(LinkNo, LinkFailure),
     /// The answer to [`Output::Pace`].
     Paced(Ticket, Paced),
+    /// What [`Output::SendBlocking`] asked for was not sent: too many such calls are under way.
+    NotSent(LinkNo, Ticket),
     /// [`Session::deadline`] has come.
     Tick,
     /// The manager of some backend tells this, after [`Output::Listen`].
@@ -109,6 +116,13 @@ pub enum Output {
     Pace(Ticket, BackendId, Ask),
     /// The turn is not waited for any more.
     Unpace(Ticket),
+    /// Send this text, or without one the client's message just handed in, if its backend can bear
+    /// one more call that blocks; else answer with [`Input::NotSent`]. Each that was sent ends with
+    /// [`Output::Unblocked`].
+    SendBlocking(LinkNo, BackendId, Ticket, Option<String>),
+    /// The call that blocks is answered; or, with `false`, its end will not be seen, if it was sent
+    /// at all.
+    Unblocked(Ticket, bool),
     /// Send this call to a backend once more, because the link broke before its answer came.
     Again(LinkNo, String),
     /// Send the client this answer to its call of that method, which no backend was asked.
@@ -166,6 +180,11 @@ pub struct Remains {
     pub pipelines: Vec<(PipelineId, BackendId)>,
     /// Its subscriptions to the manager.
     pub subscriptions: Subscriptions,
+    object_subscriptions: ObjectSubscriptions,
+    /// Meetings it takes part in.
+    meetings: Meetings,
+    /// Whether nobody here knows what it used, so that this must be believed.
+    is_found: bool,
 }
 
 /// What a place is wanted for.
@@ -196,8 +215,10 @@ pub struct Bounds {
     pub held_max_bytes: usize,
     /// Unanswered calls on one link.
     pub calls_max: usize,
-    /// Pipelines known to be in use.
+    /// Pipelines known to be in use, and meetings remembered to take part in.
     pub pipelines_max: usize,
+    /// Subscriptions that backends have made for this session; those under way come on top.
+    pub subscriptions_max: usize,
     /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks. A call that
     /// does not fit is answered with 40003 then; with 0 all are.
     pub resend_max_bytes: usize,
@@ -214,6 +235,8 @@ pub struct Sizes {
     pub calls: usize,
     /// Pipelines known to be in use or being made.
     pub pipelines: usize,
+    /// Subscriptions known to exist.
+    pub subscriptions: usize,
 }
 
 impl Sizes {
@@ -234,10 +257,16 @@ pub struct Session {
     bounds: Bounds,
     /// Whether costly calls ask for their turn.
     is_paced: bool,
+    rules: Arc<Rules>,
+    /// Meetings it takes part in, kept only where that decides what it may touch.
+    meetings: Meetings,
+    subscriptions: ObjectSubscriptions,
     /// The time of what is being handled.
     now: Time,
     /// What the URL says of every pipeline created here.
     url: Hints,
+    /// Whether it is from before this process, which so cannot know what it made.
+    is_found: bool,
     /// Whether the client has been told the session, so that it counts as the connection's own.
     is_told: bool,
     links: Vec<Link>,
@@ -417,8 +446,12 @@ impl Session {
             server_id: server_id.to_owned(),
             bounds,
             is_paced: false,
+            rules: Arc::default(),
+            meetings: Meetings::default(),
+            subscriptions: ObjectSubscriptions::default(),
             now: Time::ZERO,
             url,
+            is_found: false,
             is_told: false,
             links: Vec::new(),
             pipelines: BTreeMap::new(),
@@ -468,6 +501,7 @@ impl Session {
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::Paced(ticket, paced) => self.on_paced(ticket, paced, out),
+            Input::NotSent(link, ticket) => self.on_not_sent(link, ticket, out),
             Input::Tick => self.on_tick(out),
             Input::Event(event) => self.on_object_event(event, out),
             Input::EventsLost(count) => self.on_events_lost(count, out),
@@ -526,6 +560,7 @@ impl Session {
             held_bytes: self.held_bytes,
             calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
             pipelines: self.pipelines.len() + self.making,
+            subscriptions: self.subscriptions.len(),
         }
     }
 

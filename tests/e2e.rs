@@ -9,6 +9,8 @@ mod bad_input;
 mod calls;
 mod demo;
 pub(crate) mod harness;
+mod hostile;
+mod isolation;
 mod kurento_client;
 mod load;
 mod loss;

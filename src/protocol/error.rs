@@ -91,6 +91,13 @@ impl Failure {
         Self { retry_after_ms, ..Self::not_enough_resources(message) }
     }
 
+    /// 40111: the policy of the listener does not allow `what`, a call in words.
+    #[must_use]
+    pub fn not_allowed(what: &str) -> Self {
+        let message = format!("the policy of this listener does not allow {what}");
+        Self::new(40111, Some("MEDIA_OBJECT_OPERATION_NOT_SUPPORTED"), message.into())
+    }
+
     /// 40101: the object does not exist, or no longer.
     #[must_use]
     pub fn object_not_found(object: &str) -> Self {

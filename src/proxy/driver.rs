@@ -14,12 +14,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
-use super::pacer::{Asked, Waiting};
 use super::placement::{Claimed, Placed, Settling};
+use super::turns::Turns;
 use crate::fleet::{Heard, ObjectEvents};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
-use crate::policy::pacing::Ask;
+use crate::policy::access::Access;
+use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::reply::parse_reply;
@@ -61,8 +62,9 @@ enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
     Resumed(Option<Remains>),
-    Paced(Ticket, Paced),
+    Turn(Ticket),
     Link(LinkNo, LinkEvent),
+    NotSent(LinkNo, Ticket),
 }
 
 /// What was waited for.
@@ -78,10 +80,9 @@ pub(crate) struct Driver {
     session: Session,
     searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
-    /// Turns that are waited for: one for each link at most.
-    turns: BTreeMap<Ticket, Waiting>,
-    /// Turns that were given or refused at once, which the session is told before anything else.
-    turned: VecDeque<(Ticket, Paced)>,
+    /// Calls under way that block, and where.
+    blocking: BTreeMap<Ticket, BackendId>,
+    turns: Turns,
     events: VecDeque<Event>,
     hearing: Hearing,
     outputs: Vec<Output>,
@@ -106,8 +107,8 @@ impl Driver {
             session,
             searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
-            turns: BTreeMap::new(),
-            turned: VecDeque::new(),
+            blocking: BTreeMap::new(),
+            turns: Turns::default(),
             events: VecDeque::new(),
             hearing: Hearing::default(),
             outputs: Vec::new(),
@@ -226,9 +227,9 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// What the URL of the client's present connection says of new pipelines.
-    pub(crate) fn set_url(&mut self, hints: Hints) {
-        self.session.set_url(hints);
+    /// The client is on another connection: what its URL says of new pipelines, and what holds there.
+    pub(crate) fn on_moved(&mut self, hints: Hints, rules: Arc<Rules>) {
+        self.session.on_moved(hints, rules);
     }
 
     /// The session that the client wants to go on with, once. Either give the client to that session
@@ -264,9 +265,8 @@ impl Driver {
 
     /// Looks whether anything was found, or a turn has come; says whether it was.
     pub(crate) fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
-        let come = self.turns.extract_if(.., |_, waiting| waiting.poll_unpin(cx).is_ready());
         let before = self.events.len();
-        self.events.extend(come.map(|(ticket, _)| Event::Paced(ticket, Paced::Go)));
+        self.events.extend(self.turns.poll(cx).map(Event::Turn));
         let mut is_busy = self.events.len() > before;
         while let Poll::Ready(Some(found)) = self.searches.poll_next_unpin(cx) {
             is_busy = true;
@@ -300,9 +300,10 @@ impl Driver {
                 Event::Placed(ticket, place) => Input::Placed(ticket, place),
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
                 Event::Resumed(remains) => Input::Resumed(remains),
-                Event::Paced(ticket, paced) => Input::Paced(ticket, paced),
+                Event::Turn(ticket) => Input::Paced(ticket, Paced::Go),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
+                Event::NotSent(link, ticket) => Input::NotSent(link, ticket),
             };
             self.tell(input, wires);
         }
@@ -350,13 +351,14 @@ impl Driver {
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::Paced(..)
+            | Input::NotSent(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => "",
         };
         self.handle(input, at_hand, wires);
         // Most turns are given at once.
-        while let Some((ticket, paced)) = self.turned.pop_front() {
+        while let Some((ticket, paced)) = self.turns.next_answer() {
             self.handle(Input::Paced(ticket, paced), "", wires);
         }
     }
@@ -372,17 +374,18 @@ impl Driver {
 
     fn act(&mut self, output: Output, at_hand: &str, wires: &mut impl Wires) {
         match output {
-            Output::Relay(link) => {
-                self.routed = RoutingKind::TableHit;
-                wires.send_to_backend(link, at_hand);
-            }
+            Output::Relay(link) => self.send_on(link, at_hand, wires),
             Output::RelayToClient => self.send_to_client(at_hand, wires),
-            Output::ToBackend(link, text) => {
+            Output::ToBackend(link, text) => self.send_on(link, &text, wires),
+            Output::Pace(ticket, backend, ask) => {
                 self.routed = RoutingKind::TableHit;
-                wires.send_to_backend(link, &text);
+                self.turns.ask(&self.edge, ticket, &backend, ask);
             }
-            Output::Pace(ticket, backend, ask) => self.ask_for_turn(ticket, &backend, ask),
-            Output::Unpace(ticket) => drop(self.turns.remove(&ticket)),
+            Output::Unpace(ticket) => self.turns.give_back(ticket),
+            Output::SendBlocking(link, to, ticket, text) => {
+                self.send_blocking((link, to), ticket, text.as_deref().unwrap_or(at_hand), wires);
+            }
+            Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
             Output::Again(link, text) => {
                 self.edge.metrics.on_resent();
                 wires.send_to_backend(link, &text);
@@ -431,28 +434,41 @@ impl Driver {
         }
     }
 
+    fn send_on(&mut self, link: LinkNo, text: &str, wires: &mut impl Wires) {
+        self.routed = RoutingKind::TableHit;
+        wires.send_to_backend(link, text);
+    }
+
     fn prune(&mut self) {
         let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
         let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
         self.session.forget(&gone);
     }
 
-    fn ask_for_turn(&mut self, ticket: Ticket, backend: &BackendId, ask: Ask) {
+    /// Sends a call that blocks, if its backend can bear one more.
+    fn send_blocking(
+        &mut self,
+        (link, backend): (LinkNo, BackendId),
+        ticket: Ticket,
+        text: &str,
+        wires: &mut impl Wires,
+    ) {
         self.routed = RoutingKind::TableHit;
-        let asked = self.edge.pacer.as_ref().map_or(Asked::Now, |pacer| pacer.ask(backend, ask));
-        let paced = match asked {
-            Asked::Now => Paced::Go,
-            Asked::Later(waiting) => {
-                self.edge.metrics.on_pacing_wait();
-                self.turns.insert(ticket, waiting);
-                return;
-            }
-            Asked::Refused(retry_after_ms) => {
-                self.edge.metrics.on_pacing_refused();
-                Paced::Refused(retry_after_ms)
-            }
-        };
-        self.turned.push_back((ticket, paced));
+        if self.edge.blocking.try_begin(&backend, self.edge.now()) {
+            self.blocking.insert(ticket, backend);
+            wires.send_to_backend(link, text);
+        } else {
+            self.events.push_back(Event::NotSent(link, ticket));
+        }
+    }
+
+    fn on_unblocked(&mut self, ticket: Ticket, is_answered: bool) {
+        let Some(backend) = self.blocking.remove(&ticket) else { return };
+        if is_answered {
+            self.edge.blocking.end(&backend);
+        } else {
+            self.edge.blocking.abandon(&backend, self.edge.now());
+        }
     }
 
     fn answer_for_manager(&mut self, id: &str, call: ManagerCall, wires: &mut impl Wires) {
@@ -475,14 +491,24 @@ impl Driver {
         self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
     }
 
-    /// Finds out where a pipeline lives: this process knows, or the fleet is asked.
+    /// Finds out where a pipeline lives: this process knows, or the fleet is asked. One that the
+    /// session may not touch is nowhere.
     fn locate(&mut self, pipeline: PipelineId) {
         self.routed = RoutingKind::NewPin;
-        if let Some(home) = self.edge.registry().hold(pipeline) {
+        let registry = self.edge.registry();
+        let access = self.session.access();
+        if let Some(home) = registry.hold(pipeline, &access) {
             return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
         }
-        let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Located(pipeline, edge.find(pipeline).await) });
+        let is_others = !matches!(access, Access::All) && registry.knows(pipeline);
+        let noted = self.edge.placement.keeper.found.meeting_of(pipeline);
+        let Some(meeting) = self.session.may_find(noted).filter(|_| !is_others) else {
+            return self.events.push_back(Event::Located(pipeline, None));
+        };
+        let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
+        self.search(async move {
+            Found::Located(pipeline, edge.find(pipeline, meeting, &access).await)
+        });
     }
 
     fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {

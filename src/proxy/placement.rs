@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
 use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Room};
+use crate::policy::access::Access;
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
@@ -177,15 +178,20 @@ impl Placement {
     }
 
     /// A pipeline that was made before is in use again, or found on a backend; says whether that is
-    /// where it may be used. Its meeting is pinned there again, if it is pinned nowhere.
+    /// where it may be used, within `access` if others use it already. Its meeting is pinned there
+    /// again, if it is pinned nowhere.
     pub(super) async fn adopt(
         &self,
         pipeline: PipelineId,
         home: Home,
         meeting: Option<MeetingName>,
+        access: &Access<'_>,
     ) -> bool {
-        if self.keeper.registry.hold(pipeline).is_some() {
+        if self.keeper.registry.hold(pipeline, access).is_some() {
             return true;
+        }
+        if self.keeper.registry.knows(pipeline) {
+            return false;
         }
         let fleet = self.fleet.snapshot();
         let Some(view) = fleet.backend(&home.backend) else { return false };

@@ -174,7 +174,7 @@ impl Relay {
     fn welcome(&mut self, mut visit: Box<Visit>) {
         let waiting = std::mem::take(&mut visit.waiting);
         let swap = visit.swap.take();
-        self.driver.set_url(visit.hints.clone());
+        self.driver.on_moved(visit.hints.clone(), visit.rules.clone());
         let old = self.sockets.welcome(visit);
         if let Some(swap) = swap {
             swap.give_back(old);
@@ -193,7 +193,8 @@ impl Relay {
         let swapped = tokio::time::timeout(SWAP_MAX, swapped).await;
         edge.sessions.end(id, &desk, None);
         let Ok(Some(visit)) = swapped else { return false };
-        self.driver = Driver::new(edge.clone(), edge.new_session(visit.hints.clone()));
+        let session = edge.new_session(visit.hints.clone(), visit.rules.clone());
+        self.driver = Driver::new(edge.clone(), session);
         self.sockets.client = Some(visit);
         let id = *self.driver.session().id();
         self.at = (id, edge.sessions.begin(id));

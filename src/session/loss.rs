@@ -226,7 +226,12 @@ impl Session {
         match call.learn {
             Learn::Own => return,
             Learn::Closed(key, link) => return self.on_closed(key, link, out),
-            Learn::Nothing | Learn::Created(_) | Learn::Released(_) | Learn::Transaction(_) => {}
+            Learn::Nothing
+            | Learn::Created(_)
+            | Learn::Released(_)
+            | Learn::Transaction(_)
+            | Learn::Subscribed(_)
+            | Learn::Blocking(_) => {}
         }
         let answer = match failure {
             LinkFailure::Cut => Failure::unexpected(

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::admit::send;
 use super::{Held, LinkNo, Output, Phase, Session, Ticket, complete};
 use crate::policy::pacing::{Ask, cost};
 use crate::protocol::error::Failure;
@@ -94,8 +95,9 @@ impl Session {
             true => complete(&waiting.text, opening, &self.id),
             false => waiting.text,
         };
+        let blocks = call.learn.blocks();
         calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
-        out.push(Output::ToBackend(link, text));
+        out.push(send(link, &to.backend, blocks, Some(text)));
     }
 
     pub(super) fn on_paced(&mut self, ticket: Ticket, paced: Paced, out: &mut Vec<Output>) {

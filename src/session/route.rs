@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::calls::{Call, CallId, Calls, Learn, TransactionLearn};
+use super::admit::send;
+use super::calls::{Call, CallId, Calls, Learn};
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
 use crate::model::{BackendId, PipelineId, SessionId};
+use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::json::Text;
@@ -21,12 +23,12 @@ pub(super) const ATTEMPTS_MAX: u8 = 3;
 /// A client's message on its way: the text, what was read of it, and what is already known.
 pub(super) struct Going<'a> {
     text: &'a str,
-    request: Request<'a>,
+    pub(super) request: Request<'a>,
     /// Whether it is the very message the driver has just handed in, which can be relayed.
     is_at_hand: bool,
     attempts: u8,
     avoid: Option<&'a BackendId>,
-    absent: &'a [PipelineId],
+    pub(super) absent: &'a [PipelineId],
 }
 
 impl<'a> Going<'a> {
@@ -99,6 +101,10 @@ impl Session {
         if named == Named::Other {
             return self.route_foreign(going, out);
         }
+        let verdict = self.rules.judge(&going.request)?;
+        if !self.admit(going, &verdict, out)? {
+            return Ok(());
+        }
         match method {
             Method::Ping => {
                 let session = self.is_told.then_some(&self.id);
@@ -118,7 +124,7 @@ impl Session {
             // An open link keeps the session alive on its backend, so nobody need be asked.
             Method::KeepAlive => out.push(Output::Answer(*method, answer::done(id, &self.id))),
             Method::CloseSession => self.close_everywhere(going, out)?,
-            Method::Transaction => self.route_transaction(going, out)?,
+            Method::Transaction => self.route_transaction(going, &verdict, out)?,
             Method::Create => self.route_create(going, out)?,
             Method::Invoke
             | Method::Describe
@@ -126,7 +132,7 @@ impl Session {
             | Method::Unsubscribe
             | Method::Release
             | Method::Ref
-            | Method::Unref => self.route_to_object(going, out)?,
+            | Method::Unref => self.route_to_object(going, &verdict, out)?,
         }
         Ok(())
     }
@@ -177,7 +183,12 @@ impl Session {
         }
     }
 
-    fn route_to_object(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+    fn route_to_object(
+        &mut self,
+        going: &Going<'_>,
+        verdict: &Verdict<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
         let Some(object) = going.request.params.object_text() else {
             return Err(Failure::bad_parameter(match going.request.params.object {
                 None => "'object' parameter is required",
@@ -195,8 +206,12 @@ impl Session {
             self.answer_gone(&going.call(Learn::Nothing), &failure, out);
             return Ok(());
         };
-        let is_release = going.request.method == Method::Release && !object.contains('/');
-        let learn = if is_release { Learn::Released(pipeline) } else { Learn::Nothing };
+        let learn = match going.request.method {
+            Method::Release if !object.contains('/') => Learn::Released(pipeline),
+            Method::Subscribe => Learn::Subscribed(object.as_ref().into()),
+            _ if verdict.blocks => Learn::Blocking(self.next_ticket()),
+            _ => Learn::Nothing,
+        };
         self.route_to_pipeline(going, (pipeline, &object), learn, out)
     }
 
@@ -218,7 +233,7 @@ impl Session {
     }
 
     /// Keeps a message until it is known where `pipeline` lives.
-    fn park(
+    pub(super) fn park(
         &mut self,
         going: &Going<'_>,
         pipeline: PipelineId,
@@ -274,6 +289,7 @@ impl Session {
     fn route_transaction(
         &mut self,
         going: &Going<'_>,
+        verdict: &Verdict<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
         let transaction = parse_transaction(going.request.params.operations)?;
@@ -297,11 +313,7 @@ impl Session {
             return self.place(going, creates, on, out);
         }
         let Some(link) = on else { return self.route_anywhere(going, out) };
-        let learn = if releases.is_empty() {
-            Learn::Nothing
-        } else {
-            Learn::Transaction(Box::new(TransactionLearn { creates: Vec::new(), releases }))
-        };
+        let learn = self.transaction_learn(verdict, Vec::new(), releases);
         self.forward(going, link, going.call(learn), out)
     }
 
@@ -335,6 +347,9 @@ impl Session {
         }
         self.hold(going.text)?;
         self.making += creates.len();
+        let named = |(index, hints)| (index, merge(hints, &self.url));
+        let creates: Vec<_> = creates.into_iter().map(named).collect();
+        creates.iter().for_each(|(_, hints)| self.take_part(hints));
         let placing = Placing { waiting: going.waiting(), creates, tickets: Vec::new(), on };
         self.ask_for_place(placing, out);
         Ok(())
@@ -345,11 +360,9 @@ impl Session {
         let avoid = placing.waiting.avoid.clone();
         let wish = match placing.creates.get(placing.tickets.len()) {
             None => Wish::Anywhere { avoid },
-            Some((_, hints)) => Wish::Pipeline {
-                hints: merge(hints.clone(), &self.url),
-                on: placing.on.clone(),
-                avoid,
-            },
+            Some((_, hints)) => {
+                Wish::Pipeline { hints: hints.clone(), on: placing.on.clone(), avoid }
+            }
         };
         self.placing.insert(ticket, placing);
         out.push(Output::Place(ticket, wish));
@@ -396,7 +409,8 @@ impl Session {
             let releases = parse_transaction(request.params.operations)
                 .map(|transaction| transaction.releases)
                 .unwrap_or_default();
-            Learn::Transaction(Box::new(TransactionLearn { creates, releases }))
+            let verdict = self.rules.judge(&request).unwrap_or_default();
+            self.transaction_learn(&verdict, creates, releases)
         } else {
             placing.tickets.first().map_or(Learn::Nothing, |ticket| Learn::Created(*ticket))
         };
@@ -424,18 +438,13 @@ impl Session {
         if let Phase::Open { is_tied, calls, queue: None } = &mut to.phase
             && cost == 0
         {
-            let kept_max = self.bounds.resend_max_bytes;
-            if needs_session && (to.had_earlier || !*is_tied) {
-                let text = complete(going.text, opening, &self.id);
-                calls.push(call, &text, self.now, kept_max);
-                out.push(Output::ToBackend(link, text));
-                return Ok(());
-            }
-            calls.push(call, going.text, self.now, kept_max);
-            out.push(match going.is_at_hand {
-                true => Output::Relay(link),
-                false => Output::ToBackend(link, going.text.to_owned()),
-            });
+            let lacks_session = needs_session && (to.had_earlier || !*is_tied);
+            let completed = lacks_session.then(|| complete(going.text, opening, &self.id));
+            let blocks = call.learn.blocks();
+            let text = completed.as_deref().unwrap_or(going.text);
+            calls.push(call, text, self.now, self.bounds.resend_max_bytes);
+            let copy = completed.or_else(|| (!going.is_at_hand).then(|| going.text.to_owned()));
+            out.push(send(link, &to.backend, blocks, copy));
             return Ok(());
         }
         self.hold(going.text)?;

@@ -16,7 +16,7 @@ use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
 use crate::policy::pacing::Pace;
-use crate::proxy::{Edge, Manager, Pacer, Placement, Sessions};
+use crate::proxy::{BlockingCalls, Edge, Manager, Pacer, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -107,6 +107,7 @@ impl EdgeSim {
             pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
             metrics,
             fleet: handle,
+            blocking: BlockingCalls::new(usize::MAX),
             placement,
             sessions: Arc::new(Sessions::new(KEEP, 1_000)),
             asker: None,
@@ -204,6 +205,8 @@ fn limits(shape: &Shape) -> Limits {
         held_max_bytes: shape.bounds.held_max_bytes,
         calls_max: shape.bounds.calls_max,
         pipelines_max: shape.bounds.pipelines_max,
+        subscriptions_max: shape.bounds.subscriptions_max,
+        blocking_calls_max: usize::MAX,
         resend_max_bytes: shape.bounds.resend_max_bytes,
         call_timeout: shape.bounds.call_timeout,
         handshake_timeout: Duration::from_secs(10),

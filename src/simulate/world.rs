@@ -323,6 +323,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             held_max_bytes: if is_tight { 600 } else { 1 << 20 },
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
+            subscriptions_max: if is_tight { 5 } else { 10_000 },
             resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
             call_timeout: Duration::from_secs(1 + draws.below(40) as u64),
         },

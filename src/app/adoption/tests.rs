@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::fleet::stub::{StubFleet, id};
 use crate::model::{Legs, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
+use crate::policy::access::Access;
 use crate::policy::health::Health;
 use crate::settings::WhenAway;
 
@@ -269,7 +270,7 @@ async fn a_meeting_lives_as_long_as_the_pipelines_of_the_process_before() {
     let load = process.fleet.handle.snapshot().backends[0].load.clone();
     assert_eq!(load.legs(), Legs(4), "it reserves what a meeting of unknown size does");
     // Somebody uses it and leaves again: others may use it still.
-    assert!(process.keeper.registry.hold(one).is_some());
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
     process.keeper.registry.unhold(one, process.clock.now());
     process.keeper.sweep(process.after(9 * GRACE)).await;
     assert!(process.lookup("live").await.is_some());
@@ -309,7 +310,7 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
     let [watched] = adoption.check(watched).await.try_into().unwrap();
     let one = PipelineId::from_u128(1);
     process.witness.have(0, &[]);
-    assert!(process.keeper.registry.hold(one).is_some());
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
     let [watched] = adoption.check(watched).await.try_into().unwrap();
     process.keeper.registry.unhold(one, process.clock.now());
     assert_eq!(adoption.check(watched.clone()).await, []);

@@ -36,6 +36,7 @@ pub(crate) fn run(data: &[u8]) {
     let mut script = Script::new(data);
     let mut world = World::new(bounds(&mut script), script.flag());
     let is_cut_short = script.flag();
+    world.keep_apart(&mut script);
     for _ in 0..STEPS_MAX {
         if script.is_over() {
             break;
@@ -60,6 +61,7 @@ fn bounds(script: &mut Script<'_>) -> Bounds {
         held_max_bytes,
         calls_max,
         pipelines_max,
+        subscriptions_max: 10,
         resend_max_bytes,
         call_timeout,
     }

@@ -72,11 +72,9 @@ fn ask(world: &World, script: &mut Script<'_>) -> (&'static str, Vec<String>, Op
             let object = object(world, script);
             let pipeline = PipelineId::parse(&object);
             let method = about[script.pick(about.len())];
-            let mut members = vec![format!(r#""object":"{object}""#)];
-            if script.flag() {
-                members.push(r#""operation":"processOffer""#.to_owned());
-            }
-            (method, members, pipeline)
+            let operation = if script.flag() { "processOffer" } else { "stopAndWait" };
+            let operation = format!(r#""operation":"{operation}""#);
+            (method, vec![format!(r#""object":"{object}""#), operation], pipeline)
         }
         7 => {
             let object = object(world, script);

@@ -3,14 +3,16 @@
 mod laws;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pinfold::model::{BackendId, PipelineId, SessionId, Time};
+use pinfold::policy::access::Isolation;
+use pinfold::policy::guard::Rules;
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
-    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Subscriptions, Ticket,
-    Wish,
+    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Wish,
 };
 use serde_json::Value;
 
@@ -35,6 +37,8 @@ pub(super) struct World {
     claims: BTreeSet<Ticket>,
     /// Turns that are waited for, and where.
     turns: BTreeMap<Ticket, BackendId>,
+    /// Calls that block and are under way.
+    blocking: BTreeSet<Ticket>,
     locates: Vec<PipelineId>,
     /// A session that the client wants to go on with.
     wish: Option<SessionId>,
@@ -102,12 +106,20 @@ impl World {
             tickets_seen: BTreeSet::new(),
             claims: BTreeSet::new(),
             turns: BTreeMap::new(),
+            blocking: BTreeSet::new(),
             locates: Vec::new(),
             wish: None,
             holds: BTreeMap::new(),
             made: Vec::new(),
             wires: BTreeMap::new(),
         }
+    }
+
+    /// The listener may keep its clients apart.
+    pub(super) fn keep_apart(&mut self, script: &mut Script<'_>) {
+        let isolation = [Isolation::Open, Isolation::Meeting, Isolation::Session][script.pick(3)];
+        let rules = Rules { isolation, ..Rules::default() };
+        self.session.on_moved(Hints::default(), Arc::new(rules));
     }
 
     pub(super) fn session_id(&self) -> String {
@@ -170,12 +182,9 @@ impl World {
         }
         let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
         backends.push(backend(script.pick(4)));
-        self.handle(Input::Resumed(Some(Remains {
-            id,
-            backends,
-            pipelines,
-            subscriptions: Subscriptions::default(),
-        })));
+        let mut remains = Remains::found(id, backends);
+        remains.pipelines = pipelines;
+        self.handle(Input::Resumed(Some(remains)));
     }
 
     pub(super) fn has_turns(&self) -> bool {
@@ -213,6 +222,8 @@ impl World {
             | Output::ToBackend(..)
             | Output::Pace(..)
             | Output::Unpace(_)
+            | Output::SendBlocking(..)
+            | Output::Unblocked(..)
             | Output::Again(..)
             | Output::Place(..)
             | Output::Locate(_)
@@ -382,13 +393,19 @@ impl World {
         let mut out = Vec::new();
         self.session.end(&mut out);
         for output in &out {
-            let gives_back =
-                matches!(output, Output::NotCreated(_) | Output::Unheld(_) | Output::Unpace(_));
+            let gives_back = matches!(
+                output,
+                Output::NotCreated(_)
+                    | Output::Unheld(_)
+                    | Output::Unpace(_)
+                    | Output::Unblocked(_, false)
+            );
             assert!(gives_back, "{output:?}");
             self.act(output, None);
         }
         assert!(self.claims.is_empty(), "not given back: {:?}", self.claims);
         assert!(self.turns.is_empty(), "not given back: {:?}", self.turns);
+        assert!(self.blocking.is_empty(), "not given back: {:?}", self.blocking);
         assert!(self.holds.is_empty(), "still in use: {:?}", self.holds);
         assert_eq!(self.session.sizes().held_bytes, 0);
         assert!(!self.session.is_waiting());
@@ -410,6 +427,7 @@ impl World {
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::Paced(..)
+            | Input::NotSent(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => None,
