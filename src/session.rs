@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
-use crate::policy::access::Meetings;
+use crate::policy::access::{Meetings, Own};
 use crate::policy::guard::Rules;
 use crate::policy::pacing::Ask;
 use crate::protocol::answer;
@@ -185,6 +185,8 @@ pub struct Remains {
     meetings: Meetings,
     /// Whether nobody here knows what it used, so that this must be believed.
     is_found: bool,
+    /// Pipelines that it made before this process.
+    own: Own,
 }
 
 /// What a place is wanted for.
@@ -267,6 +269,8 @@ pub struct Session {
     url: Hints,
     /// Whether it is from before this process, which so cannot know what it made.
     is_found: bool,
+    /// Pipelines that it made before this process.
+    own: Own,
     /// Whether the client has been told the session, so that it counts as the connection's own.
     is_told: bool,
     links: Vec<Link>,
@@ -452,6 +456,7 @@ impl Session {
             now: Time::ZERO,
             url,
             is_found: false,
+            own: Own::new(),
             is_told: false,
             links: Vec::new(),
             pipelines: BTreeMap::new(),

@@ -215,7 +215,7 @@ impl Registry {
     /// of the session's `access`.
     pub fn hold(&self, pipeline: PipelineId, access: &Access<'_>) -> Option<Home> {
         let (mut meeting, mut held) = self.lock(pipeline)?;
-        if !access.allows(meeting.key()) {
+        if !access.allows(pipeline, meeting.key()) {
             return None;
         }
         held.holders += 1;

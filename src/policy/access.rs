@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::model::{MeetingId, MeetingName};
+use crate::model::{MeetingId, MeetingName, PipelineId};
 
 /// How far the connections of a listener are kept apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,15 +30,18 @@ impl Isolation {
     }
 }
 
-/// What one session may touch that others made.
+/// Pipelines that a session is known to have made before this process.
+pub type Own = BTreeSet<PipelineId>;
+
+/// What one session may touch of what it does not use yet.
 #[derive(Clone, Debug)]
 pub enum Access<'a> {
     /// Everything.
     All,
-    /// What belongs to these meetings.
-    Meetings(Cow<'a, Meetings>),
-    /// Nothing.
-    Nothing,
+    /// What belongs to these meetings, and its own.
+    Meetings(Cow<'a, Meetings>, Cow<'a, Own>),
+    /// Its own.
+    Own(Cow<'a, Own>),
 }
 
 impl Access<'_> {
@@ -47,18 +50,22 @@ impl Access<'_> {
     pub fn into_owned(self) -> Access<'static> {
         match self {
             Self::All => Access::All,
-            Self::Meetings(meetings) => Access::Meetings(Cow::Owned(meetings.into_owned())),
-            Self::Nothing => Access::Nothing,
+            Self::Meetings(meetings, own) => {
+                Access::Meetings(Cow::Owned(meetings.into_owned()), Cow::Owned(own.into_owned()))
+            }
+            Self::Own(own) => Access::Own(Cow::Owned(own.into_owned())),
         }
     }
 
-    /// Whether a pipeline of `meeting` may be touched.
+    /// Whether `pipeline`, which is of `meeting`, may be touched.
     #[must_use]
-    pub fn allows(&self, meeting: &MeetingId) -> bool {
+    pub fn allows(&self, pipeline: PipelineId, meeting: &MeetingId) -> bool {
         match (self, meeting) {
             (Self::All, _) => true,
-            (Self::Meetings(meetings), MeetingId::Named(name)) => meetings.contains(name),
-            (Self::Meetings(_), MeetingId::Pipeline(_)) | (Self::Nothing, _) => false,
+            (Self::Meetings(meetings, _), MeetingId::Named(name)) if meetings.contains(name) => {
+                true
+            }
+            (Self::Meetings(_, own) | Self::Own(own), _) => own.contains(&pipeline),
         }
     }
 }
@@ -101,7 +108,6 @@ impl Meetings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PipelineId;
 
     fn name(text: &str) -> MeetingName {
         MeetingName::parse(text).unwrap()
@@ -111,12 +117,17 @@ mod tests {
     fn a_participant_touches_its_meetings_and_no_unnamed_pipeline_of_others() {
         let mut meetings = Meetings::default();
         meetings.add(&name("standup"), 2);
-        let access = Access::Meetings(Cow::Borrowed(&meetings));
-        let unnamed = MeetingId::Pipeline(PipelineId::from_u128(1));
-        assert!(access.allows(&MeetingId::Named(name("standup"))));
-        assert!(!access.allows(&MeetingId::Named(name("other"))));
-        assert!(!access.allows(&unnamed));
-        assert!(Access::All.allows(&unnamed) && !Access::Nothing.allows(&unnamed));
+        let [pipeline, made] = [1, 2].map(PipelineId::from_u128);
+        let own = || Cow::Owned(Own::from([made]));
+        let access = Access::Meetings(Cow::Borrowed(&meetings), own());
+        let unnamed = MeetingId::Pipeline(pipeline);
+        assert!(access.allows(pipeline, &MeetingId::Named(name("standup"))));
+        assert!(!access.allows(pipeline, &MeetingId::Named(name("other"))));
+        assert!(!access.allows(pipeline, &unnamed) && Access::All.allows(pipeline, &unnamed));
+        for access in [access, Access::Own(own())] {
+            assert!(access.allows(made, &MeetingId::Named(name("other"))));
+        }
+        assert!(!Access::Own(own()).allows(pipeline, &unnamed));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Driver {
     fn on_created(&mut self, ticket: Ticket, pipeline: PipelineId) {
         let Some(claim) = self.claims.remove(&ticket) else { return };
         self.made.push(pipeline);
-        let Some(mut settling) = claim.created(pipeline) else { return };
+        let Some(mut settling) = claim.created(pipeline, *self.session.id()) else { return };
         // Most often the write was faster than the backend.
         let settling = match (&mut settling).now_or_never() {
             Some(Ok(())) => return,
@@ -502,12 +502,13 @@ impl Driver {
         }
         let is_others = !matches!(access, Access::All) && registry.knows(pipeline);
         let noted = self.edge.placement.keeper.found.meeting_of(pipeline);
-        let Some(meeting) = self.session.may_find(noted).filter(|_| !is_others) else {
+        let Some(meeting) = self.session.may_find(pipeline, noted).filter(|_| !is_others) else {
             return self.events.push_back(Event::Located(pipeline, None));
         };
         let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
+        let who = *self.session.id();
         self.search(async move {
-            Found::Located(pipeline, edge.find(pipeline, meeting, &access).await)
+            Found::Located(pipeline, edge.find(pipeline, meeting, (who, &access)).await)
         });
     }
 

@@ -122,7 +122,8 @@ impl Edge {
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;
         let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
-        (!backends.is_empty()).then(|| Remains::found(id, backends))
+        let made = self.placement.keeper.found.made_by(id);
+        (!backends.is_empty()).then(|| Remains::found(id, backends, &made))
     }
 
     /// What still exists of what a session held; `None` if all its backends have lost it.
@@ -144,7 +145,7 @@ impl Edge {
                 continue;
             };
             let home = Home { backend: backend.clone(), incarnation: *incarnation };
-            if self.placement.adopt(pipeline, home, meeting, &Access::All).await {
+            if self.placement.adopt(pipeline, home, meeting, (remains.id, &Access::All)).await {
                 remains.pipelines.push((pipeline, backend));
             }
         }
@@ -154,16 +155,16 @@ impl Edge {
 
     /// The backend on which a pipeline lives that this process does not know; it is in use then, and
     /// belongs to `meeting`, if that can be there. Whoever finds it first has it: `None` if it has
-    /// become known meanwhile and is outside of `access`.
+    /// become known meanwhile and is outside of the session's access.
     pub(crate) async fn find(
         &self,
         pipeline: PipelineId,
         meeting: Option<MeetingName>,
-        access: &Access<'_>,
+        who: (SessionId, &Access<'_>),
     ) -> Option<BackendId> {
         let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
         let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
-        self.placement.adopt(pipeline, home, meeting, access).await.then(|| view.id.clone())
+        self.placement.adopt(pipeline, home, meeting, who).await.then(|| view.id.clone())
     }
 
     /// Finds a place for what a session wishes.

@@ -13,8 +13,8 @@ use futures_util::future::{BoxFuture, Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
-use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Room};
+use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId, SessionId};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
 use crate::policy::access::Access;
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
@@ -115,14 +115,14 @@ impl PlaceError {
 }
 
 impl Claimed {
-    /// The pipeline exists. When this returns, every other session can find it. The client that made
+    /// The pipeline exists, and `session` uses it. When this returns, every other session can find it. The client that made
     /// it is told when its pin has settled; `None`: at once.
-    pub(super) fn created(mut self, pipeline: PipelineId) -> Option<Settling> {
+    pub(super) fn created(mut self, pipeline: PipelineId, session: SessionId) -> Option<Settling> {
         let mut settling = None;
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                self.keeper.created(&meeting, epoch, pipeline);
+                self.keeper.created(&meeting, Origin { epoch, pipeline, session });
                 settling = Some(self.keeper.pins.settled(epoch));
             }
             Some(Taken::Unnamed { home, charge, room }) => {
@@ -185,7 +185,7 @@ impl Placement {
         pipeline: PipelineId,
         home: Home,
         meeting: Option<MeetingName>,
-        access: &Access<'_>,
+        (session, access): (SessionId, &Access<'_>),
     ) -> bool {
         if self.keeper.registry.hold(pipeline, access).is_some() {
             return true;
@@ -208,7 +208,7 @@ impl Placement {
                     self.begin(&meeting, &pin, view, charge()).await
             {
                 doubt.settle();
-                if let Some(settling) = claim.created(pipeline) {
+                if let Some(settling) = claim.created(pipeline, session) {
                     // If it fails the pin may be forgotten at a restart; the pipeline is there.
                     let _ = settling.await;
                 }
@@ -217,7 +217,8 @@ impl Placement {
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
         let Some(room) = self.keeper.registry.room() else { return false };
-        self.claimed(view, Taken::Unnamed { home, charge: charge(), room }).created(pipeline);
+        self.claimed(view, Taken::Unnamed { home, charge: charge(), room })
+            .created(pipeline, session);
         true
     }
 

@@ -28,25 +28,36 @@ impl Session {
     pub fn access(&self) -> Access<'_> {
         match self.rules.isolation {
             Isolation::Open => Access::All,
-            Isolation::Meeting => Access::Meetings(Cow::Borrowed(&self.meetings)),
-            Isolation::Session => Access::Nothing,
+            Isolation::Meeting => {
+                Access::Meetings(Cow::Borrowed(&self.meetings), Cow::Borrowed(&self.own))
+            }
+            Isolation::Session => Access::Own(Cow::Borrowed(&self.own)),
         }
     }
 
-    /// As what it may use a pipeline that this process does not know, but for the meeting that is
+    /// As what it may use a `pipeline` that this process does not know, but for the meeting that is
     /// `noted` of it: one of that meeting, or of none; `None` if not at all. What is kept apart from
-    /// others could otherwise be had before its owner is back; but a session from before this process
-    /// may have made the pipeline itself.
+    /// others could otherwise be had before its owner is back; but of what is not noted, a session from
+    /// before this process may be the maker.
     #[must_use]
-    pub fn may_find(&self, noted: Option<MeetingName>) -> Option<Option<MeetingName>> {
-        match (self.rules.isolation, noted) {
-            (Isolation::Open, noted) => Some(noted),
-            (Isolation::Meeting, Some(meeting)) => {
-                self.meetings.contains(&meeting).then_some(Some(meeting))
-            }
-            (Isolation::Meeting, None) => self.is_found.then(|| self.url.meeting.clone()),
-            (Isolation::Session, noted) => self.is_found.then_some(noted),
-        }
+    pub fn may_find(
+        &self,
+        pipeline: PipelineId,
+        noted: Option<MeetingName>,
+    ) -> Option<Option<MeetingName>> {
+        let Some(meeting) = noted else {
+            return match self.rules.isolation {
+                Isolation::Open => Some(None),
+                Isolation::Meeting => self.is_found.then(|| self.url.meeting.clone()),
+                Isolation::Session => self.is_found.then_some(None),
+            };
+        };
+        let may = match self.rules.isolation {
+            Isolation::Open => true,
+            Isolation::Meeting => self.meetings.contains(&meeting) || self.own.contains(&pipeline),
+            Isolation::Session => self.own.contains(&pipeline),
+        };
+        may.then_some(Some(meeting))
     }
 
     /// Lets a call that the guard let pass go on; `false` if it was parked, because it refers to a

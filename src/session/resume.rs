@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::subscriptions::ObjectSubscriptions;
 use super::{Output, Phase, Remains, Session, Subscriptions, Waiting};
-use crate::model::{BackendId, SessionId};
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
 use crate::policy::access::Meetings;
 use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
@@ -115,6 +115,7 @@ impl Session {
         self.meetings.add_all(&remains.meetings, self.bounds.pipelines_max);
         self.subscriptions = remains.object_subscriptions;
         self.is_found = remains.is_found;
+        self.own = remains.own;
         self.id = id;
         self.is_told = true;
         self.is_closed = false;
@@ -154,22 +155,31 @@ impl Session {
             object_subscriptions: self.subscriptions.clone(),
             meetings: self.meetings.clone(),
             is_found: self.is_found,
+            own: self.own.clone(),
         })
     }
 }
 
 impl Remains {
-    /// A session that nobody here knows, found on these backends.
+    /// A session that nobody here knows, found on these backends. `made` are pipelines that are noted
+    /// as its own: it takes part in their meetings.
     #[must_use]
-    pub fn found(id: SessionId, backends: Vec<BackendId>) -> Self {
+    pub fn found(
+        id: SessionId,
+        backends: Vec<BackendId>,
+        made: &[(PipelineId, MeetingName)],
+    ) -> Self {
+        let mut meetings = Meetings::default();
+        made.iter().for_each(|(_, meeting)| meetings.add(meeting, made.len()));
         Self {
             id,
             backends,
             pipelines: Vec::new(),
             subscriptions: Subscriptions::default(),
             object_subscriptions: ObjectSubscriptions::default(),
-            meetings: Meetings::default(),
+            meetings,
             is_found: true,
+            own: made.iter().map(|(pipeline, _)| *pipeline).collect(),
         }
     }
 }

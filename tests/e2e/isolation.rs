@@ -115,7 +115,9 @@ async fn after_a_restart_a_meeting_is_of_those_who_take_part_in_it() {
     let sims = KmsSim::start_all(["a"]).await;
     let mut edge = Edge::start_with(&sims, &config("meeting"), TempDir::create()).await;
     let (ana, _events) = edge.connect().await;
-    let standup = pipeline(&ana, "standup").await;
+    let (standup, anas) = (pipeline(&ana, "standup").await, session(&ana).await);
+    let (cleo, _events) = edge.connect().await;
+    let (cleos_own, cleos) = (pipeline(&cleo, "standup").await, session(&cleo).await);
     let (eve, _events) = edge.connect().await;
     pipeline(&eve, "other").await;
     let eves = session(&eve).await;
@@ -127,6 +129,31 @@ async fn after_a_restart_a_meeting_is_of_those_who_take_part_in_it() {
     assert!(!touches(&eve, &standup).await, "what is on disk says whose it is");
     let (ben, _events) = Client::connect(&format!("{}/standup", edge.url)).await.unwrap();
     assert!(touches(&ben, &standup).await, "before anybody of the meeting is back");
+    for (who, own, others) in [(&anas, &standup, &cleos_own), (&cleos, &cleos_own, &standup)] {
+        let (client, _events) = resume(&edge, "", who).await;
+        assert!(touches(&client, own).await, "it has made that");
+        assert!(touches(&client, others).await, "so it takes part in the meeting");
+    }
+}
+
+#[tokio::test]
+async fn after_a_restart_each_session_has_what_it_made() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let mut edge = Edge::start_with(&sims, &config("session"), TempDir::create()).await;
+    let (ana, _events) = edge.connect().await;
+    let (own, anas) = (pipeline(&ana, "standup").await, session(&ana).await);
+    let (ben, _events) = edge.connect().await;
+    let (other, bens) = (pipeline(&ben, "standup").await, session(&ben).await);
+    // What was made before is on disk with the next claim.
+    pipeline(&ben, "later").await;
+    edge.process.signal("KILL");
+    edge.process.exited().await;
+
+    let edge = Edge::start_with(&sims, &config("session"), edge.into_dir()).await;
+    let (ben, _events) = resume(&edge, "/standup", &bens).await;
+    assert!(!touches(&ben, &own).await && touches(&ben, &other).await);
+    let (ana, _events) = resume(&edge, "", &anas).await;
+    assert!(touches(&ana, &own).await && !touches(&ana, &other).await);
 }
 
 #[tokio::test]

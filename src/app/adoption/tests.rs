@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::fleet::stub::{StubFleet, id};
-use crate::model::{Legs, Time};
+use crate::model::{Legs, SessionId, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
 use crate::policy::access::Access;
 use crate::policy::health::Health;
@@ -38,7 +38,7 @@ struct Process {
     store: Arc<DiskStore>,
     keeper: Arc<Keeper>,
     found: Vec<(MeetingName, Pin)>,
-    pipelines: Vec<(u64, PipelineId)>,
+    pipelines: Vec<Origin>,
     witness: Backends,
     clock: Clock,
     writer: Option<std::thread::JoinHandle<()>>,
@@ -72,7 +72,8 @@ impl Process {
     async fn create(&self, meeting: &str, pin: &Pin, pipeline: u128) {
         let charge = Charge::new(Arc::default(), Legs(4));
         self.keeper.registry.begin(&name(meeting), pin, charge);
-        self.keeper.created(&name(meeting), pin.epoch, PipelineId::from_u128(pipeline));
+        let (pipeline, session) = (PipelineId::from_u128(pipeline), SessionId::from_random(9));
+        self.keeper.created(&name(meeting), Origin { epoch: pin.epoch, pipeline, session });
         // A later claim takes it along.
         let claim = self.store.claim(&name("last"), &id(0), pin.incarnation).await.unwrap();
         let (Claim::Made(last) | Claim::Held(last)) = claim;

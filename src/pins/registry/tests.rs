@@ -113,10 +113,19 @@ fn a_session_holds_only_what_it_may_touch() {
     let is_held = |pipeline: u128, access: Access<'_>| {
         world.registry.hold(PipelineId::from_u128(pipeline), &access).is_some()
     };
-    assert!(!is_held(1, Access::Nothing) && !is_held(1, Access::Meetings(Cow::default())));
-    assert!(!is_held(2, Access::Meetings(Cow::Borrowed(&meetings))), "it belongs to no meeting");
+    assert!(
+        !is_held(1, Access::Own(Cow::default()))
+            && !is_held(1, Access::Meetings(Cow::default(), Cow::default()))
+    );
+    assert!(
+        !is_held(2, Access::Meetings(Cow::Borrowed(&meetings), Cow::default())),
+        "it belongs to no meeting"
+    );
     assert_eq!(world.load().2, 2, "who was turned away is no participant");
-    assert!(is_held(1, Access::Meetings(Cow::Borrowed(&meetings))) && is_held(2, Access::All));
+    assert!(
+        is_held(1, Access::Meetings(Cow::Borrowed(&meetings), Cow::default()))
+            && is_held(2, Access::All)
+    );
 }
 
 #[test]

@@ -58,8 +58,9 @@ fn what_would_hurt_a_backend_is_answered_and_goes_nowhere() {
 
 #[test]
 fn a_session_may_touch_what_its_listener_says() {
-    let allows =
-        |case: &Case, name: &str| case.session.access().allows(&MeetingId::Named(meeting(name)));
+    let allows = |case: &Case, name: &str| {
+        case.session.access().allows(pipeline(B), &MeetingId::Named(meeting(name)))
+    };
     let mut case = under(Isolation::Meeting);
     assert!(allows(&case, "url") && !allows(&case, "choir"));
     let named = json!({"type": "MediaPipeline", "properties": {"meeting": "choir"}});
@@ -71,8 +72,9 @@ fn a_session_may_touch_what_its_listener_says() {
 
 #[test]
 fn what_a_session_may_touch_survives_its_connection() {
-    let allows =
-        |case: &Case, name: &str| case.session.access().allows(&MeetingId::Named(meeting(name)));
+    let allows = |case: &Case, name: &str| {
+        case.session.access().allows(pipeline(B), &MeetingId::Named(meeting(name)))
+    };
     let mut before = under(Isolation::Meeting);
     let link = before.create(1, A, "a");
     let subscribe = request(2, "subscribe", &json!({"object": A, "type": "Error"}));
@@ -91,10 +93,14 @@ fn what_a_session_may_touch_survives_its_connection() {
     after.handle(Input::Resumed(Some(remains)));
     assert!(allows(&after, "url") && allows(&after, "second") && !allows(&after, "other"));
     assert_eq!(after.answered(&subscribe)["error"]["code"], 40009, "they go on counting");
-    assert_eq!(after.session.may_find(None), None);
+    assert_eq!(after.session.may_find(pipeline(A), None), None);
     for (name, may) in [("url", true), ("other", false)] {
         let noted = Some(meeting(name));
-        assert_eq!(after.session.may_find(noted.clone()), may.then_some(noted), "{name}");
+        assert_eq!(
+            after.session.may_find(pipeline(A), noted.clone()),
+            may.then_some(noted),
+            "{name}"
+        );
     }
 }
 
@@ -104,16 +110,36 @@ fn only_a_session_from_before_may_have_made_what_nobody_knows() {
         let mut case = under(isolation);
         let id = SessionId::from_random(9);
         case.handle(Input::FromClient(&request(1, "connect", &json!({"sessionId": id.as_str()}))));
-        case.handle(Input::Resumed(Some(Remains::found(id, vec![backend("a")]))));
-        case.session.may_find(None)
+        case.handle(Input::Resumed(Some(Remains::found(id, vec![backend("a")], &[]))));
+        case.session.may_find(pipeline(A), None)
     };
     for (isolation, fresh, after_restart) in [
         (Isolation::Open, Some(None), Some(None)),
         (Isolation::Meeting, None, Some(Some(meeting("url")))),
         (Isolation::Session, None, Some(None)),
     ] {
-        assert_eq!(under(isolation).session.may_find(None), fresh, "{isolation:?}");
+        assert_eq!(under(isolation).session.may_find(pipeline(A), None), fresh, "{isolation:?}");
         assert_eq!(found(isolation), after_restart, "{isolation:?}");
+    }
+}
+
+#[test]
+fn a_session_from_before_has_what_is_noted_as_its_own_and_nothing_else_that_is_noted() {
+    for (isolation, sees_its_meeting) in [(Isolation::Meeting, true), (Isolation::Session, false)] {
+        let mut case = under(isolation);
+        let id = SessionId::from_random(9);
+        let connect = request(1, "connect", &json!({"sessionId": id.as_str()}));
+        case.handle(Input::FromClient(&connect));
+        let made = [(pipeline(A), meeting("own"))];
+        let remains = Remains::found(id, vec![backend("a")], &made);
+        case.handle(Input::Resumed(Some(remains)));
+        let may = |of, name| case.session.may_find(of, Some(meeting(name))).is_some();
+        assert!(may(pipeline(A), "own"), "{isolation:?}");
+        assert!(!may(pipeline(B), "other"), "{isolation:?}");
+        assert_eq!(may(pipeline(B), "own"), sees_its_meeting, "{isolation:?}");
+        let own = MeetingId::Named(meeting("own"));
+        assert!(case.session.access().allows(pipeline(A), &own), "{isolation:?}");
+        assert_eq!(case.session.access().allows(pipeline(B), &own), sees_its_meeting);
     }
 }
 
@@ -123,7 +149,7 @@ fn another_listener_of_the_same_client_has_its_own_rules() {
     case.create(1, A, "a");
     let rules = Rules { isolation: Isolation::Session, policy: Policy::default() };
     case.session.on_moved(Hints::default(), Arc::new(rules));
-    assert!(matches!(case.session.access(), Access::Nothing));
+    assert!(matches!(case.session.access(), Access::Own(_)));
     let tag = invoke(2, MANAGER, "addTag", &json!({"key": "k", "value": "v"}));
     assert_eq!(case.answered(&tag)["error"]["code"], 40111);
     let [Output::Relay(_)] = case.handle(Input::FromClient(&describe(3, A))) else {
