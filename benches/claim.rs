@@ -14,10 +14,12 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 use tokio::runtime::Builder;
 
-use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, Time};
+use pinfold::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId, SessionId, Time};
 use pinfold::pins::{
-    BackendLoad, Charge, Claim, DiskStore, MemoryStore, Opened, Pin, PinStore, Registry, StateDir,
+    BackendLoad, Charge, Claim, DiskStore, MemoryStore, Opened, Origin, Pin, PinStore, Registry,
+    StateDir,
 };
+use pinfold::policy::access::Access;
 use pinfold::runtime::Clock;
 use pinfold::settings::WhenAway;
 
@@ -119,7 +121,9 @@ fn a_million_pins_on_disk(c: &mut Criterion) {
     let (pins_file, pins_memory) = (file(), resident_bytes());
     println!("pins/disk: {} bytes of the file a pin at {PINS} pins", pins_file / PINS as u64);
     for number in 0..PINS {
-        store.note_pipeline(pipeline(number), number as u64 + 1);
+        let session = SessionId::from_random(number as u128);
+        let origin = Origin { epoch: number as u64 + 1, pipeline: pipeline(number), session };
+        store.note_pipeline(origin);
         if number % 10_000 == 9_999 {
             // What is noted goes with the next claim.
             let epoch = epoch_of(claim(&*store, &name(PINS)));
@@ -175,7 +179,7 @@ fn a_million_meetings(c: &mut Criterion) {
     c.bench_function("registry/hold and unhold at 1 M", |b| {
         b.iter(|| {
             number = (number * 31 + 7) % PINS;
-            black_box(registry.hold(pipeline(number)));
+            black_box(registry.hold(pipeline(number), &Access::All));
             registry.unhold(pipeline(number), Time::ZERO);
         });
     });

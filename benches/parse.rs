@@ -1,7 +1,9 @@
 //! The routing decision: a client's message in, "relay it to that link" out, and its answer back.
 //!
 //! The peers in the same run: `serde_json::Value`, which only parses the message, and a session that
-//! keeps no calls to send them again, which shows what keeping them costs.
+//! keeps no calls to send them again, which shows what keeping them costs. A session whose costly calls
+//! ask for their turn, and get it at once, shows what pacing costs: nothing for other calls. What the
+//! guard takes of the decision stands beside it, under the built-in policy and under a table of 32 rows.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -10,8 +12,10 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use serde_json::{Value, json};
 
 use pinfold::model::{BackendId, SessionId, Time};
-use pinfold::protocol::request::Hints;
-use pinfold::session::{Bounds, Input, LinkNo, Output, Session, Ticket};
+use pinfold::policy::access::Isolation;
+use pinfold::policy::guard::{Policy, Rules};
+use pinfold::protocol::request::{Hints, parse_request};
+use pinfold::session::{Bounds, Input, LinkNo, Output, Paced, Session, Ticket};
 
 /// The session asks no clock, so all happens at once.
 const NOW: Time = Time::ZERO;
@@ -26,6 +30,7 @@ fn session(resend_max_bytes: usize) -> Session {
         held_max_bytes: 1 << 20,
         calls_max: 4_096,
         pipelines_max: 10_000,
+        subscriptions_max: 10_000,
         resend_max_bytes,
         call_timeout: Duration::from_secs(60),
     };
@@ -57,22 +62,38 @@ fn invoke(operation: &str, len: usize) -> String {
     text(&"a=rtpmap:96 VP8/90000 ".repeat(len)[..len - text("").len()])
 }
 
+/// A call of the client, and its turn if it asks for one; says where it goes.
+fn call(session: &mut Session, text: &str, out: &mut Vec<Output>) -> LinkNo {
+    out.clear();
+    session.handle(NOW, Input::FromClient(text), out);
+    if let Some(Output::Pace(ticket, ..)) = out.last() {
+        let ticket = *ticket;
+        session.handle(NOW, Input::Paced(ticket, Paced::Go), out);
+    }
+    match out.last() {
+        Some(Output::Relay(link) | Output::ToBackend(link, _)) => *link,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn decide(c: &mut Criterion) {
     let mut group = c.benchmark_group("session/route and answer");
     for (operation, len) in [("addIceCandidate", 441), ("processOffer", 4_096)] {
         let text = invoke(operation, len);
         let answer = r#"{"id":7,"jsonrpc":"2.0","result":{"sessionId":"s","value":null}}"#;
         group.throughput(Throughput::Bytes(len as u64));
-        for (name, resend_max_bytes) in [("pinfold", 1 << 18), ("pinfold, no re-send", 0)] {
-            let (mut session, mut out) = (session(resend_max_bytes), Vec::new());
-            session.handle(NOW, Input::FromClient(&text), &mut out);
-            assert_eq!(out.last(), Some(&Output::Relay(LinkNo(0))));
+        for (name, mut session) in [
+            ("pinfold", session(1 << 18)),
+            ("pinfold, paced", session(1 << 18).paced()),
+            ("pinfold, no re-send", session(0)),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(call(&mut session, &text, &mut out), LinkNo(0));
             session.handle(NOW, Input::FromBackend(LinkNo(0), answer), &mut out);
             assert_eq!(out.last(), Some(&Output::RelayToClient));
             group.bench_function(BenchmarkId::new(name, format!("{len} B")), |b| {
                 b.iter(|| {
-                    out.clear();
-                    session.handle(NOW, Input::FromClient(black_box(&text)), &mut out);
+                    call(&mut session, black_box(&text), &mut out);
                     session.handle(NOW, Input::FromBackend(LinkNo(0), black_box(answer)), &mut out);
                 });
             });
@@ -84,5 +105,23 @@ fn decide(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decide);
+/// What the guard adds to a message of most traffic, and to one whose parameters it reads.
+fn judge(c: &mut Criterion) {
+    let rows: Vec<String> = (0..29).map(|i| format!("deny invoke Filter{i} set*")).collect();
+    let long = Policy::parse(&rows).expect("rows");
+    let mut group = c.benchmark_group("guard/judge");
+    for operation in ["addIceCandidate", "connect"] {
+        let text = invoke(operation, 441);
+        let request = parse_request(&text, 128).expect("a request");
+        for (name, policy) in [("built-in rows", Policy::default()), ("32 rows", long.clone())] {
+            let rules = Rules { isolation: Isolation::Meeting, policy };
+            group.bench_function(BenchmarkId::new(operation, name), |b| {
+                b.iter(|| rules.judge(black_box(&request)));
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decide, judge);
 criterion_main!(benches);

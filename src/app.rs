@@ -17,7 +17,9 @@ use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
-use crate::proxy::{Edge, ListenError, Listener, Manager, Placement, Sessions};
+use crate::proxy::{
+    BlockingCalls, Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions,
+};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
@@ -152,15 +154,19 @@ impl App {
             metrics: metrics.clone(),
             draws: Mutex::new(Draws::seeded(random::seed())),
         };
+        let timer = Arc::new(clock);
+        let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));
         Edge {
             server_id: SessionId::from_random(random::secret()).to_string(),
             limits: settings.limits.clone(),
             clock,
             metrics,
             fleet: self.fleet.clone(),
+            blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
             sessions,
             asker: Some(asker),
             hold: settings.sessions.hold,
+            pacer,
             placement,
             manager: Manager::new(Clock::unix_seconds()),
             closing: self.closing.clone(),

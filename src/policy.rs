@@ -1,7 +1,11 @@
-//! Decisions: which backend a meeting gets, how a backend is doing, whether a pin still holds.
+//! Decisions: which backend a meeting gets, how a backend is doing, whether a pin still holds, what a
+//! client may ask.
 //!
 //! Pure: what is known, the time and the random draws are arguments.
 
+pub mod access;
 pub mod choose;
+pub mod guard;
 pub mod health;
+pub mod pacing;
 pub mod pin;

@@ -2,6 +2,7 @@
 //!
 //! What a message means and where it goes is decided in `session`; here it is moved.
 
+mod blocking;
 mod buffers;
 mod dial;
 mod driver;
@@ -12,6 +13,7 @@ mod hearing;
 mod link;
 mod listener;
 mod manager;
+mod pacer;
 mod placement;
 mod relay;
 mod sessions;
@@ -19,13 +21,16 @@ mod socket;
 mod sockets;
 mod stopwatch;
 mod stream;
+mod turns;
 mod visit;
 
+pub use blocking::BlockingCalls;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;
 pub use handshake::{Accepted, shake_hands};
 pub use listener::{ListenError, Listener};
 pub use manager::Manager;
+pub use pacer::Pacer;
 pub use placement::Placement;
 pub use sessions::Sessions;

@@ -11,13 +11,16 @@
 //!
 //! Not here: which backend a meeting gets (`policy`, `pins`), how a link is dialled (`proxy`).
 
+mod admit;
 mod calls;
 mod deadline;
 mod learn;
 mod loss;
 mod manager;
+mod pace;
 mod resume;
 mod route;
+mod subscriptions;
 mod texts;
 
 #[cfg(test)]
@@ -28,6 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
+use crate::policy::access::{Meetings, Own};
+use crate::policy::guard::Rules;
+use crate::policy::pacing::Ask;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::event::ObjectEvent;
@@ -35,6 +41,9 @@ use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
+pub use pace::Paced;
+use pace::Queue;
+use subscriptions::ObjectSubscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -70,6 +79,10 @@ pub enum Input<'a> {
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
     LinkFailed(LinkNo, LinkFailure),
+    /// The answer to [`Output::Pace`].
+    Paced(Ticket, Paced),
+    /// What [`Output::SendBlocking`] asked for was not sent: too many such calls are under way.
+    NotSent(LinkNo, Ticket),
     /// [`Session::deadline`] has come.
     Tick,
     /// The manager of some backend tells this, after [`Output::Listen`].
@@ -98,6 +111,18 @@ pub enum Output {
     RelayToClient,
     /// Send this text to a backend.
     ToBackend(LinkNo, String),
+    /// A call wants its turn at this backend; answered by [`Input::Paced`], at once if it need not wait.
+    /// One at a time for each link.
+    Pace(Ticket, BackendId, Ask),
+    /// The turn is not waited for any more.
+    Unpace(Ticket),
+    /// Send this text, or without one the client's message just handed in, if its backend can bear
+    /// one more call that blocks; else answer with [`Input::NotSent`]. Each that was sent ends with
+    /// [`Output::Unblocked`].
+    SendBlocking(LinkNo, BackendId, Ticket, Option<String>),
+    /// The call that blocks is answered; or, with `false`, its end will not be seen, if it was sent
+    /// at all.
+    Unblocked(Ticket, bool),
     /// Send this call to a backend once more, because the link broke before its answer came.
     Again(LinkNo, String),
     /// Send the client this answer to its call of that method, which no backend was asked.
@@ -155,6 +180,13 @@ pub struct Remains {
     pub pipelines: Vec<(PipelineId, BackendId)>,
     /// Its subscriptions to the manager.
     pub subscriptions: Subscriptions,
+    object_subscriptions: ObjectSubscriptions,
+    /// Meetings it takes part in.
+    meetings: Meetings,
+    /// Whether nobody here knows what it used, so that this must be believed.
+    is_found: bool,
+    /// Pipelines that it made before this process.
+    own: Own,
 }
 
 /// What a place is wanted for.
@@ -181,12 +213,14 @@ pub enum Wish {
 pub struct Bounds {
     /// Nesting of a client's JSON; deeper is answered with -32600.
     pub depth_max: usize,
-    /// Bytes of messages that wait for a place or a link.
+    /// Bytes of messages that wait for a place, a link, or their turn there.
     pub held_max_bytes: usize,
     /// Unanswered calls on one link.
     pub calls_max: usize,
-    /// Pipelines known to be in use.
+    /// Pipelines known to be in use, and meetings remembered to take part in.
     pub pipelines_max: usize,
+    /// Subscriptions that backends have made for this session; those under way come on top.
+    pub subscriptions_max: usize,
     /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks. A call that
     /// does not fit is answered with 40003 then; with 0 all are.
     pub resend_max_bytes: usize,
@@ -197,12 +231,14 @@ pub struct Bounds {
 /// How much a session keeps, against its [`Bounds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of messages that wait for a place or a link.
+    /// Bytes of messages that wait for a place, a link, or their turn there.
     pub held_bytes: usize,
     /// Unanswered calls, of the link that has most.
     pub calls: usize,
     /// Pipelines known to be in use or being made.
     pub pipelines: usize,
+    /// Subscriptions known to exist.
+    pub subscriptions: usize,
 }
 
 impl Sizes {
@@ -221,10 +257,20 @@ pub struct Session {
     id: SessionId,
     server_id: String,
     bounds: Bounds,
+    /// Whether costly calls ask for their turn.
+    is_paced: bool,
+    rules: Arc<Rules>,
+    /// Meetings it takes part in, kept only where that decides what it may touch.
+    meetings: Meetings,
+    subscriptions: ObjectSubscriptions,
     /// The time of what is being handled.
     now: Time,
     /// What the URL says of every pipeline created here.
     url: Hints,
+    /// Whether it is from before this process, which so cannot know what it made.
+    is_found: bool,
+    /// Pipelines that it made before this process.
+    own: Own,
     /// Whether the client has been told the session, so that it counts as the connection's own.
     is_told: bool,
     links: Vec<Link>,
@@ -275,8 +321,27 @@ impl Link {
                 let own_count = usize::from(held.first().is_some_and(Held::is_own));
                 held.len() - own_count + self.again.len()
             }
-            Phase::Open { calls, .. } => calls.len(),
+            Phase::Open { calls, queue, .. } => {
+                calls.len() + queue.as_ref().map_or(0, |queue| queue.len())
+            }
         }
+    }
+
+    /// Whether messages wait for it, or at it.
+    const fn holds_back(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_) | Phase::Open { queue: Some(_), .. })
+    }
+
+    const fn queue_mut(&mut self) -> Option<&mut Option<Box<Queue>>> {
+        match &mut self.phase {
+            Phase::Closed | Phase::Opening(_) => None,
+            Phase::Open { queue, .. } => Some(queue),
+        }
+    }
+
+    /// Whether a message would go at once, unless it is costly.
+    const fn is_clear(&self) -> bool {
+        matches!(self.phase, Phase::Open { queue: None, .. })
     }
 
     /// Calls that were sent and are not answered.
@@ -300,10 +365,12 @@ enum Phase {
     Closed,
     /// Being dialled; these messages go when it is open. The edge's own is the first.
     Opening(Vec<Held>),
-    /// `is_tied`: the backend has tied the link to the session, so that messages need not name it.
     Open {
+        /// The backend has tied the link to the session, so that messages need not name it.
         is_tied: bool,
         calls: Calls,
+        /// What waits for a costly call's turn.
+        queue: Option<Box<Queue>>,
     },
 }
 
@@ -318,12 +385,17 @@ struct Waiting {
     absent: Vec<PipelineId>,
 }
 
-/// A message that waits for its link.
+/// A message that waits for its link, or its turn there.
 #[derive(Debug)]
 struct Held {
     waiting: Waiting,
+    /// Where the session can be put in, if the text does not name it.
     opening: Option<Opening>,
     call: Call,
+    /// Tokens it needs before it may go.
+    cost: u32,
+    /// When it came.
+    since: Time,
 }
 
 impl Held {
@@ -377,8 +449,14 @@ impl Session {
             id,
             server_id: server_id.to_owned(),
             bounds,
+            is_paced: false,
+            rules: Arc::default(),
+            meetings: Meetings::default(),
+            subscriptions: ObjectSubscriptions::default(),
             now: Time::ZERO,
             url,
+            is_found: false,
+            own: Own::new(),
             is_told: false,
             links: Vec::new(),
             pipelines: BTreeMap::new(),
@@ -427,6 +505,8 @@ impl Session {
             Input::Resumed(remains) => self.on_resumed(remains, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
+            Input::Paced(ticket, paced) => self.on_paced(ticket, paced, out),
+            Input::NotSent(link, ticket) => self.on_not_sent(link, ticket, out),
             Input::Tick => self.on_tick(out),
             Input::Event(event) => self.on_object_event(event, out),
             Input::EventsLost(count) => self.on_events_lost(count, out),
@@ -469,13 +549,13 @@ impl Session {
         }
     }
 
-    /// Whether a message of the client waits for a place or a link.
+    /// Whether a message of the client waits for a place, a link, or its turn there.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         !self.parked.is_empty()
             || self.resuming.is_some()
             || !self.placing.is_empty()
-            || self.links.iter().any(|link| matches!(link.phase, Phase::Opening(_)))
+            || self.links.iter().any(Link::holds_back)
     }
 
     /// How much it keeps now.
@@ -485,6 +565,7 @@ impl Session {
             held_bytes: self.held_bytes,
             calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
             pipelines: self.pipelines.len() + self.making,
+            subscriptions: self.subscriptions.len(),
         }
     }
 
@@ -497,8 +578,10 @@ impl Session {
                 Phase::Opening(held) => {
                     held.iter().for_each(|held| held.call.learn.abandon(out));
                 }
-                Phase::Open { mut calls, .. } => {
+                Phase::Open { mut calls, queue, .. } => {
                     calls.drain().for_each(|call| call.learn.abandon(out));
+                    let held = queue.map(|queue| queue.give_up(out)).unwrap_or_default();
+                    held.iter().for_each(|held| held.call.learn.abandon(out));
                 }
             }
         }

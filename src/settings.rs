@@ -13,6 +13,7 @@ mod field;
 mod limits;
 mod listener;
 mod nearest;
+mod pacing;
 mod placement;
 mod probe;
 mod process;
@@ -31,6 +32,7 @@ pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
 pub use self::error::{Place, SettingsError};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
+pub use self::pacing::PacingSettings;
 pub use self::placement::{PinSettings, PlacementSettings, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How a backend is chosen for a new meeting.
     pub placement: PlacementSettings,
+    /// How fast costly calls go to a backend.
+    pub pacing: PacingSettings,
     /// The bounds of what clients and backends can fill.
     pub limits: Limits,
     /// How the process ends.
@@ -125,6 +129,7 @@ impl Section for Settings {
             pins: PinSettings::example(),
             sessions: SessionSettings::example(),
             placement: PlacementSettings::example(),
+            pacing: PacingSettings::example(),
             limits: Limits::example(),
             shutdown: ShutdownSettings::example(),
             log: LogSettings::example(),
@@ -143,6 +148,11 @@ impl Section for Settings {
         );
         keys.section("sessions", "Clients that go away and come back.", &mut self.sessions);
         keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
+        keys.section(
+            "pacing",
+            "How fast calls that make or negotiate endpoints go to a backend.",
+            &mut self.pacing,
+        );
         keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
         keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);
         keys.section("log", "What is logged, on standard error.", &mut self.log);

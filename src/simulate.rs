@@ -84,6 +84,8 @@ pub struct Tally {
     pub late: u64,
     /// Pipelines taken back because their pins did not settle.
     pub withdrawn: u64,
+    /// Costly calls that would have had to wait for too long, and were told so.
+    pub paced: u64,
 }
 
 /// A run in which nothing broke.
@@ -111,14 +113,14 @@ pub struct Broken {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { steps, calls, errors, events, pipelines, losses, withdrawn, .. } = self;
+        let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
-             {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {timeouts} timeouts, \
-             {late} late answers, {resent} calls sent again, {repeated} of them answered twice by \
-             their backend"
+             {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {paced} paced, \
+             {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
+             answered twice by their backend"
         )
     }
 }
@@ -139,6 +141,7 @@ impl Tally {
             repeated: self.repeated + other.repeated,
             late: self.late + other.late,
             withdrawn: self.withdrawn + other.withdrawn,
+            paced: self.paced + other.paced,
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId};
-use crate::pins::{Charge, Keeper, Pin};
+use crate::pins::{Charge, Keeper, Origin, Pin};
 use crate::policy::pin::{Verdict, judge};
 use crate::runtime::Clock;
 use watch::{Watch, Watched};
@@ -41,7 +41,7 @@ pub(super) struct Left {
     /// Its pins.
     pub(super) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under them, in the order of their pins' epochs.
-    pub(super) pipelines: Vec<(u64, PipelineId)>,
+    pub(super) pipelines: Vec<Origin>,
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.
@@ -128,7 +128,7 @@ impl<W: Witness> Adoption<W> {
         &'a self,
         found: Found,
         snapshot: &FleetSnapshot,
-        (pipelines, work): (&'a [(u64, PipelineId)], &mut Work<'a>),
+        (pipelines, work): (&'a [Origin], &mut Work<'a>),
     ) -> Found {
         let mut rest = Found::new();
         for (process, pins) in found {
@@ -149,7 +149,7 @@ impl<W: Witness> Adoption<W> {
     async fn adopt(
         &self,
         pins: Vec<(MeetingName, Pin)>,
-        pipelines: &[(u64, PipelineId)],
+        pipelines: &[Origin],
         backend: Arc<BackendView>,
     ) -> Vec<Watched> {
         let has_any = pins.iter().any(|(_, pin)| made_under(pipelines, pin).next().is_some());
@@ -214,7 +214,7 @@ impl<W: Witness> Adoption<W> {
     }
 
     /// The backend is gone, or has lost those meetings.
-    async fn discard(&self, pins: Vec<(MeetingName, Pin)>, pipelines: &[(u64, PipelineId)]) {
+    async fn discard(&self, pins: Vec<(MeetingName, Pin)>, pipelines: &[Origin]) {
         tracing::info!(meetings = pins.len(), "pins of the process before do not hold");
         for (number, (meeting, pin)) in pins.into_iter().enumerate() {
             for pipeline in made_under(pipelines, &pin) {
@@ -237,12 +237,12 @@ fn by_process(pins: Vec<(MeetingName, Pin)>) -> Found {
 
 /// Those of `pipelines`, which are in the order of epochs, that were made under `pin`.
 fn made_under<'a>(
-    pipelines: &'a [(u64, PipelineId)],
+    pipelines: &'a [Origin],
     pin: &Pin,
 ) -> impl Iterator<Item = PipelineId> + use<'a> {
-    let first = pipelines.partition_point(|(epoch, _)| *epoch < pin.epoch);
-    let last = pipelines.partition_point(|(epoch, _)| *epoch <= pin.epoch);
-    pipelines[first..last].iter().map(|(_, pipeline)| *pipeline)
+    let first = pipelines.partition_point(|origin| origin.epoch < pin.epoch);
+    let last = pipelines.partition_point(|origin| origin.epoch <= pin.epoch);
+    pipelines[first..last].iter().map(|origin| origin.pipeline)
 }
 
 async fn give_way(number: usize) {

@@ -182,7 +182,7 @@ pub fn pipeline_of_object(object: &str) -> &str {
 }
 
 /// The Kurento session of one client, drawn by the edge and the same on every backend.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; UUID_LEN]);
 
 impl SessionId {
@@ -199,6 +199,12 @@ impl SessionId {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; UUID_LEN] = text.as_bytes().try_into().ok()?;
         parse_uuid(&bytes).map(|_| Self(bytes))
+    }
+
+    /// The bits it was made from.
+    #[must_use]
+    pub fn as_u128(&self) -> u128 {
+        parse_uuid(&self.0).expect("it is written as a UUID")
     }
 
     /// The id as it stands in messages.

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::memory::MemoryStore;
-use super::store::{Claim, Pin, PinError, PinStore};
+use super::store::{Claim, Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::settings::WhenAway;
 pub use dir::StateDir;
@@ -99,7 +99,7 @@ pub struct Opened {
     pub pins: Vec<(MeetingName, Pin)>,
     /// The pipelines that were made under these pins, in the order of their pins' epochs. Whether
     /// they live is not known.
-    pub pipelines: Vec<(u64, PipelineId)>,
+    pub pipelines: Vec<Origin>,
     /// How often processes of each backend were given up for lost.
     pub losses: BTreeMap<BackendId, u32>,
     /// To be run on a thread of its own, until [`DiskStore::close`].
@@ -252,9 +252,9 @@ impl PinStore for DiskStore {
         self.written(epoch)
     }
 
-    fn note_pipeline(&self, pipeline: PipelineId, epoch: u64) {
-        if self.pipelines.insert(pipeline, epoch) {
-            self.notes().on_created(pipeline);
+    fn note_pipeline(&self, origin: Origin) {
+        if self.pipelines.insert(&origin) {
+            self.notes().on_created(origin.pipeline);
             self.noted.notify_one();
         }
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::found::Found;
 use super::load::{BackendLoad, Charge};
 use super::registry::{Ended, Registry};
-use super::store::{Pin, PinError, PinStore};
+use super::store::{Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, Time};
 
 /// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
@@ -88,11 +88,11 @@ impl Keeper {
         self.on_end(self.registry.sweep(now)).await;
     }
 
-    /// `pipeline`, of the named `meeting` at its pin of `epoch`, exists, and a session uses it.
-    pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) {
+    /// A pipeline of the named `meeting` exists, and the session of its origin uses it.
+    pub fn created(&self, meeting: &MeetingName, origin: Origin) {
         // First, so that whoever ends it finds the note to remove.
-        self.pins.note_pipeline(pipeline, epoch);
-        self.registry.created(meeting, epoch, pipeline);
+        self.pins.note_pipeline(origin);
+        self.registry.created(meeting, origin.epoch, origin.pipeline);
     }
 
     /// `pipeline` was destroyed, for everybody.

@@ -22,6 +22,7 @@ use dashmap::{DashMap, Entry};
 use super::load::{BackendLoad, Charge};
 use super::store::Pin;
 use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
+use crate::policy::access::Access;
 use expiry::{Expiry, Idle};
 pub use list::MeetingView;
 
@@ -186,7 +187,7 @@ impl Registry {
             }
             Entry::Occupied(known) => {
                 drop(known);
-                self.hold(pipeline);
+                self.hold(pipeline, &Access::All);
             }
         }
     }
@@ -210,9 +211,13 @@ impl Registry {
         }
     }
 
-    /// Another session begins to use `pipeline`; `None` if nobody here knows it.
-    pub fn hold(&self, pipeline: PipelineId) -> Option<Home> {
+    /// Another session begins to use `pipeline`; `None` if nobody here knows it, or if it is outside
+    /// of the session's `access`.
+    pub fn hold(&self, pipeline: PipelineId, access: &Access<'_>) -> Option<Home> {
         let (mut meeting, mut held) = self.lock(pipeline)?;
+        if !access.allows(pipeline, meeting.key()) {
+            return None;
+        }
         held.holders += 1;
         held.idle.since = None;
         meeting.participants += 1;

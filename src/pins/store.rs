@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
-use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
 
 /// A meeting's backend, at one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,17 @@ pub struct Pin {
     pub incarnation: Incarnation,
     /// Rises with every change of any pin, so that an old pin cannot be taken for a new one.
     pub epoch: u64,
+}
+
+/// Where a pipeline of a named meeting comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The epoch of the pin it was made under. No two pins have the same, so this names the meeting.
+    pub epoch: u64,
+    /// The pipeline.
+    pub pipeline: PipelineId,
+    /// The session that made it, or that found it when it was of no meeting yet.
+    pub session: SessionId,
 }
 
 /// The outcome of a claim.
@@ -84,11 +95,11 @@ pub trait PinStore: Send + Sync + 'static {
         ready(Ok(())).boxed()
     }
 
-    /// Notes that `pipeline` was made under the pin of `epoch`, so that its meeting is known to the
-    /// next process of this edge. Nobody waits for that. The default is for stores that end with the
+    /// Notes where a pipeline comes from, so that its meeting and its maker are known to the next
+    /// process of this edge. Nobody waits for that. The default is for stores that end with the
     /// process.
-    fn note_pipeline(&self, pipeline: PipelineId, epoch: u64) {
-        let _ = (pipeline, epoch);
+    fn note_pipeline(&self, origin: Origin) {
+        let _ = origin;
     }
 
     /// `pipeline`, noted or not, is of no meeting any more.

@@ -15,11 +15,13 @@ pub struct Failure {
     pub kind: Option<&'static str>,
     /// Says what is wrong and who must act.
     pub message: Cow<'static, str>,
+    /// When to try again, in milliseconds; told as `data.retryAfterMs`.
+    pub retry_after_ms: Option<u32>,
 }
 
 impl Failure {
     const fn new(code: i32, kind: Option<&'static str>, message: Cow<'static, str>) -> Self {
-        Self { code, kind, message }
+        Self { code, kind, message, retry_after_ms: None }
     }
 
     /// -32700: the text is not JSON.
@@ -82,6 +84,20 @@ impl Failure {
         Self::new(40009, Some("NOT_ENOUGH_RESOURCES"), message.into())
     }
 
+    /// 40009 for what has room again soon: the client may try again after so many milliseconds.
+    #[must_use]
+    pub fn busy(message: impl Into<Cow<'static, str>>, retry_after_ms: u32) -> Self {
+        let retry_after_ms = Some(retry_after_ms);
+        Self { retry_after_ms, ..Self::not_enough_resources(message) }
+    }
+
+    /// 40111: the policy of the listener does not allow `what`, a call in words.
+    #[must_use]
+    pub fn not_allowed(what: &str) -> Self {
+        let message = format!("the policy of this listener does not allow {what}");
+        Self::new(40111, Some("MEDIA_OBJECT_OPERATION_NOT_SUPPORTED"), message.into())
+    }
+
     /// 40101: the object does not exist, or no longer.
     #[must_use]
     pub fn object_not_found(object: &str) -> Self {
@@ -114,7 +130,10 @@ impl Failure {
     /// members in Kurento's order.
     #[must_use]
     pub fn to_text(&self, id: &str) -> String {
-        let data = self.kind.map(|k| format!("\"data\":{{\"type\":\"{k}\"}},")).unwrap_or_default();
+        let retry = self.retry_after_ms.map(|ms| format!("\"retryAfterMs\":{ms},"));
+        let retry = retry.unwrap_or_default();
+        let data = self.kind.map(|kind| format!("\"data\":{{{retry}\"type\":\"{kind}\"}},"));
+        let data = data.unwrap_or_default();
         let message = quote(&self.message);
         let code = self.code;
         format!(
@@ -140,6 +159,14 @@ mod tests {
             Failure::method_not_found().to_text("\"a\""),
             r#"{"error":{"code":-32601,"message":"Method not found."},"id":"a","jsonrpc":"2.0"}"#
         );
+    }
+
+    #[test]
+    fn a_hint_when_to_try_again_stands_in_data() {
+        let value: serde_json::Value =
+            serde_json::from_str(&Failure::busy("full", 500).to_text("1")).unwrap();
+        let data = serde_json::json!({"retryAfterMs": 500, "type": "NOT_ENOUGH_RESOURCES"});
+        assert_eq!((&value["error"]["code"], &value["error"]["data"]), (&40009.into(), &data));
     }
 
     #[test]

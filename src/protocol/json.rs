@@ -139,6 +139,22 @@ impl<'a> Reader<'a> {
         Ok(&self.text[start..self.at])
     }
 
+    /// Reads any value and calls `on_text` with each string in it, at any depth; keys are none.
+    ///
+    /// # Errors
+    /// What is not JSON, and whatever `on_text` returns.
+    pub fn texts<E: From<JsonError>>(
+        &mut self,
+        on_text: &mut dyn FnMut(Text<'a>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.peek() {
+            Some(b'{') => self.object(|_, reader| reader.texts(on_text)),
+            Some(b'[') => self.array(|_, reader| reader.texts(on_text)),
+            Some(b'"') => on_text(self.string()?),
+            _ => Ok(self.value().map(drop)?),
+        }
+    }
+
     /// Reads a string.
     ///
     /// # Errors
@@ -391,6 +407,19 @@ mod tests {
             })
             .unwrap();
         assert_eq!(found.unwrap().decode(), "a/b");
+    }
+
+    #[test]
+    fn strings_are_found_at_any_depth_and_keys_are_none() {
+        let mut found = Vec::new();
+        let text = r#" {"a":["\u0062",1,{"c":"d"}],"e":null,"f":"g"} "#;
+        Reader::new(text, 4)
+            .texts(&mut |text| {
+                found.push(text.decode());
+                Ok::<_, JsonError>(())
+            })
+            .unwrap();
+        assert_eq!(found, ["b", "d", "g"]);
     }
 
     #[test]

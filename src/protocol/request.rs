@@ -32,7 +32,26 @@ pub enum Method {
 }
 
 impl Method {
-    fn parse(name: Text<'_>) -> Option<Self> {
+    /// All of them, in the order of the type.
+    pub const ALL: [Self; 13] = [
+        Self::Connect,
+        Self::Ping,
+        Self::Create,
+        Self::Invoke,
+        Self::Describe,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Release,
+        Self::Ref,
+        Self::Unref,
+        Self::KeepAlive,
+        Self::CloseSession,
+        Self::Transaction,
+    ];
+
+    /// The method called `name`; `None` if there is none.
+    #[must_use]
+    pub fn parse(name: Text<'_>) -> Option<Self> {
         Some(match name.decode().as_ref() {
             "connect" => Self::Connect,
             "ping" => Self::Ping,
@@ -49,6 +68,26 @@ impl Method {
             "transaction" => Self::Transaction,
             _ => return None,
         })
+    }
+
+    /// Its name in the protocol.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Ping => "ping",
+            Self::Create => "create",
+            Self::Invoke => "invoke",
+            Self::Describe => "describe",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Release => "release",
+            Self::Ref => "ref",
+            Self::Unref => "unref",
+            Self::KeepAlive => "keepAlive",
+            Self::CloseSession => "closeSession",
+            Self::Transaction => "transaction",
+        }
     }
 
     /// Whether it succeeds for an object that is gone, so that a client may repeat it.

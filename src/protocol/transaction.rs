@@ -28,23 +28,37 @@ pub struct Transaction {
 /// A hint that cannot be taken, or too many new pipelines.
 pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failure> {
     let mut transaction = Transaction::default();
+    read_operations(operations, |index, operation| transaction.add(index, operation))?;
+    Ok(transaction)
+}
+
+/// Reads `operations`, the raw value of that member, and calls `on_operation` with the index of each;
+/// absent or no array has none.
+///
+/// # Errors
+/// What `on_operation` returns, or a member of an operation that occurs twice.
+pub fn read_operations<'a>(
+    operations: Option<&'a str>,
+    mut on_operation: impl FnMut(usize, &Operation<'a>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let Some(operations) = operations.filter(|raw| raw.starts_with('[')) else {
-        return Ok(transaction);
+        return Ok(());
     };
     Reader::new(operations, usize::MAX)
         .array(|index, reader| {
             let operation = read_operation(reader)?;
-            transaction.add(index, &operation).map_err(|failure| Refused { id: "null", failure })
+            on_operation(index, &operation).map_err(|failure| Refused { id: "null", failure })
         })
-        .map_err(|refused: Refused<'_>| refused.failure)?;
-    Ok(transaction)
+        .map_err(|refused: Refused<'_>| refused.failure)
 }
 
 /// One operation: its method and parameters, neither checked, because the backend does that.
-#[derive(Default)]
-struct Operation<'a> {
-    method: Option<&'a str>,
-    params: Params<'a>,
+#[derive(Debug, Default)]
+pub struct Operation<'a> {
+    /// Raw `method`.
+    pub method: Option<&'a str>,
+    /// The members of `params`; none if that is no object.
+    pub params: Params<'a>,
 }
 
 fn read_operation<'a>(reader: &mut Reader<'a>) -> Result<Operation<'a>, Refused<'a>> {

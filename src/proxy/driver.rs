@@ -16,15 +16,18 @@ use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::placement::{Claimed, Placed, Settling};
 use super::stopwatch::Routed;
+use super::turns::Turns;
 use crate::fleet::{Heard, ObjectEvents};
 use crate::model::{BackendId, PipelineId, SessionId};
 use crate::pins::PinError;
+use crate::policy::access::Access;
+use crate::policy::guard::Rules;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::reply::parse_reply;
 use crate::protocol::request::{Hints, Method};
 use crate::session::{
-    Input, LinkFailure, LinkNo, ManagerCall, Output, Remains, Session, Ticket, Wish,
+    Input, LinkFailure, LinkNo, ManagerCall, Output, Paced, Remains, Session, Ticket, Wish,
 };
 use crate::telemetry::LocalAnswer;
 
@@ -60,7 +63,9 @@ enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
     Located(PipelineId, Option<BackendId>),
     Resumed(Option<Remains>),
+    Turn(Ticket),
     Link(LinkNo, LinkEvent),
+    NotSent(LinkNo, Ticket),
 }
 
 /// What was waited for.
@@ -76,6 +81,9 @@ pub(crate) struct Driver {
     session: Session,
     searches: FuturesUnordered<Search>,
     claims: BTreeMap<Ticket, Claimed>,
+    /// Calls under way that block, and where.
+    blocking: BTreeMap<Ticket, BackendId>,
+    turns: Turns,
     events: VecDeque<Event>,
     hearing: Hearing,
     outputs: Vec<Output>,
@@ -101,6 +109,8 @@ impl Driver {
             session,
             searches: FuturesUnordered::new(),
             claims: BTreeMap::new(),
+            blocking: BTreeMap::new(),
+            turns: Turns::default(),
             events: VecDeque::new(),
             hearing: Hearing::default(),
             outputs: Vec::new(),
@@ -192,7 +202,7 @@ impl Driver {
     fn on_created(&mut self, ticket: Ticket, pipeline: PipelineId) {
         let Some(claim) = self.claims.remove(&ticket) else { return };
         self.made.push(pipeline);
-        let Some(mut settling) = claim.created(pipeline) else { return };
+        let Some(mut settling) = claim.created(pipeline, *self.session.id()) else { return };
         // Most often the write was faster than the backend.
         let settling = match (&mut settling).now_or_never() {
             Some(Ok(())) => return,
@@ -225,9 +235,9 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// What the URL of the client's present connection says of new pipelines.
-    pub(crate) fn set_url(&mut self, hints: Hints) {
-        self.session.set_url(hints);
+    /// The client is on another connection: what its URL says of new pipelines, and what holds there.
+    pub(crate) fn on_moved(&mut self, hints: Hints, rules: Arc<Rules>) {
+        self.session.on_moved(hints, rules);
     }
 
     /// The session that the client wants to go on with, once. Either give the client to that session
@@ -261,9 +271,11 @@ impl Driver {
         });
     }
 
-    /// Looks whether anything was found; says whether it was.
+    /// Looks whether anything was found, or a turn has come; says whether it was.
     pub(crate) fn poll_places(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut is_busy = false;
+        let before = self.events.len();
+        self.events.extend(self.turns.poll(cx).map(Event::Turn));
+        let mut is_busy = self.events.len() > before;
         while let Poll::Ready(Some(found)) = self.searches.poll_next_unpin(cx) {
             is_busy = true;
             self.events.push_back(match found {
@@ -296,8 +308,10 @@ impl Driver {
                 Event::Placed(ticket, place) => Input::Placed(ticket, place),
                 Event::Located(pipeline, backend) => Input::Located(pipeline, backend),
                 Event::Resumed(remains) => Input::Resumed(remains),
+                Event::Turn(ticket) => Input::Paced(ticket, Paced::Go),
                 Event::Link(link, LinkEvent::Opened) => Input::LinkOpened(link),
                 Event::Link(link, LinkEvent::Failed(why)) => Input::LinkFailed(link, why),
+                Event::NotSent(link, ticket) => Input::NotSent(link, ticket),
             };
             self.routed = Routed::Held;
             self.tell(input, wires);
@@ -346,10 +360,20 @@ impl Driver {
             | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
+            | Input::Paced(..)
+            | Input::NotSent(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => "",
         };
+        self.handle(input, at_hand, wires);
+        // Most turns are given at once.
+        while let Some((ticket, paced)) = self.turns.next_answer() {
+            self.handle(Input::Paced(ticket, paced), "", wires);
+        }
+    }
+
+    fn handle(&mut self, input: Input<'_>, at_hand: &str, wires: &mut impl Wires) {
         let mut outputs = std::mem::take(&mut self.outputs);
         self.session.handle(self.edge.now(), input, &mut outputs);
         for output in outputs.drain(..) {
@@ -364,6 +388,12 @@ impl Driver {
             Output::Relay(link) => wires.send_to_backend(link, at_hand),
             Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => wires.send_to_backend(link, &text),
+            Output::Pace(ticket, backend, ask) => self.turns.ask(&self.edge, ticket, &backend, ask),
+            Output::Unpace(ticket) => self.turns.give_back(ticket),
+            Output::SendBlocking(link, to, ticket, text) => {
+                self.send_blocking((link, to), ticket, text.as_deref().unwrap_or(at_hand), wires);
+            }
+            Output::Unblocked(ticket, is_answered) => self.on_unblocked(ticket, is_answered),
             Output::Again(link, text) => {
                 self.edge.metrics.on_resent();
                 wires.send_to_backend(link, &text);
@@ -401,17 +431,44 @@ impl Driver {
                 self.edge.placement.keeper.released(pipeline, self.edge.now());
             }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
-            Output::Prune => {
-                let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
-                let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
-                self.session.forget(&gone);
-            }
+            Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),
             Output::TimedOut(link, count) => {
                 self.edge.metrics.on_timed_out(count);
                 wires.report_timeout(link);
             }
             Output::Late => self.edge.metrics.on_late(),
+        }
+    }
+
+    fn prune(&mut self) {
+        let known = |pipeline: &PipelineId| self.edge.registry().knows(*pipeline);
+        let gone: Vec<_> = self.session.pipelines().filter(|p| !known(p)).collect();
+        self.session.forget(&gone);
+    }
+
+    /// Sends a call that blocks, if its backend can bear one more.
+    fn send_blocking(
+        &mut self,
+        (link, backend): (LinkNo, BackendId),
+        ticket: Ticket,
+        text: &str,
+        wires: &mut impl Wires,
+    ) {
+        if self.edge.blocking.try_begin(&backend, self.edge.now()) {
+            self.blocking.insert(ticket, backend);
+            wires.send_to_backend(link, text);
+        } else {
+            self.events.push_back(Event::NotSent(link, ticket));
+        }
+    }
+
+    fn on_unblocked(&mut self, ticket: Ticket, is_answered: bool) {
+        let Some(backend) = self.blocking.remove(&ticket) else { return };
+        if is_answered {
+            self.edge.blocking.end(&backend);
+        } else {
+            self.edge.blocking.abandon(&backend, self.edge.now());
         }
     }
 
@@ -434,13 +491,24 @@ impl Driver {
         self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
     }
 
-    /// Finds out where a pipeline lives: this process knows, or the fleet is asked.
+    /// Finds out where a pipeline lives: this process knows, or the fleet is asked. One that the
+    /// session may not touch is nowhere.
     fn locate(&mut self, pipeline: PipelineId) {
-        if let Some(home) = self.edge.registry().hold(pipeline) {
+        let registry = self.edge.registry();
+        let access = self.session.access();
+        if let Some(home) = registry.hold(pipeline, &access) {
             return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
         }
-        let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Located(pipeline, edge.find(pipeline).await) });
+        let is_others = !matches!(access, Access::All) && registry.knows(pipeline);
+        let noted = self.edge.placement.keeper.found.meeting_of(pipeline);
+        let Some(meeting) = self.session.may_find(pipeline, noted).filter(|_| !is_others) else {
+            return self.events.push_back(Event::Located(pipeline, None));
+        };
+        let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
+        let who = *self.session.id();
+        self.search(async move {
+            Found::Located(pipeline, edge.find(pipeline, meeting, (who, &access)).await)
+        });
     }
 
     fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {

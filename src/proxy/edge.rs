@@ -5,16 +5,20 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::BlockingCalls;
 use super::manager::Manager;
+use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::{Away, Sessions};
 use crate::fleet::{Asker, BackendView, FleetHandle};
-use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, SessionId, Time};
 use crate::pins::{Home, Registry};
+use crate::policy::access::Access;
+use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
 use crate::runtime::{Clock, random};
-use crate::session::{Bounds, Remains, Session, Subscriptions, Wish};
+use crate::session::{Bounds, Remains, Session, Wish};
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
 
@@ -34,6 +38,10 @@ pub struct Edge {
     pub metrics: Metrics,
     /// The backends.
     pub fleet: FleetHandle,
+    /// Calls that block a thread of their backend.
+    pub blocking: BlockingCalls,
+    /// Gives costly calls their turns; `None`: all go at once.
+    pub pacer: Option<Arc<Pacer>>,
     /// Places new pipelines.
     pub placement: Placement,
     /// The sessions of this process.
@@ -79,18 +87,21 @@ impl Edge {
         self.draws.lock().expect("nothing panics while holding it").next()
     }
 
-    /// A session of a new connection; `url` holds the hints of its URL.
-    pub(super) fn new_session(&self, url: Hints) -> Session {
+    /// A session of a new connection; `url` holds the hints of its URL, `rules` are its listener's.
+    pub(super) fn new_session(&self, url: Hints, rules: Arc<Rules>) -> Session {
         let limits = &self.limits;
         let bounds = Bounds {
             depth_max: limits.depth_max,
             held_max_bytes: limits.held_max_bytes,
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
+            subscriptions_max: limits.subscriptions_max,
             resend_max_bytes: limits.resend_max_bytes,
             call_timeout: limits.call_timeout,
         };
-        Session::new(SessionId::from_random(random::secret()), &self.server_id, url, bounds)
+        let id = SessionId::from_random(random::secret());
+        let session = Session::new(id, &self.server_id, url, bounds).under(rules);
+        if self.pacer.is_some() { session.paced() } else { session }
     }
 
     /// What is left of `session` now that its client is away; `None` if there is nothing.
@@ -111,14 +122,15 @@ impl Edge {
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;
         let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
-        let (pipelines, subscriptions) = (Vec::new(), Subscriptions::default());
-        (!backends.is_empty()).then_some(Remains { id, backends, pipelines, subscriptions })
+        let made = self.placement.keeper.found.made_by(id);
+        (!backends.is_empty()).then(|| Remains::found(id, backends, &made))
     }
 
     /// What still exists of what a session held; `None` if all its backends have lost it.
     async fn recall(&self, away: Away) -> Option<Remains> {
-        let Away { remains, incarnations, meetings, .. } = away;
-        let Remains { id, backends, pipelines, subscriptions } = remains;
+        let Away { mut remains, incarnations, meetings, .. } = away;
+        let backends = std::mem::take(&mut remains.backends);
+        let pipelines = std::mem::take(&mut remains.pipelines);
         let had_any = !backends.is_empty();
         let lives = |(backend, incarnation): &(BackendId, Option<Incarnation>)| {
             let now = self.backend(backend).and_then(|view| view.incarnation);
@@ -128,26 +140,31 @@ impl Edge {
         if had_any && homes.is_empty() {
             return None;
         }
-        let mut known = Vec::new();
         for ((pipeline, backend), meeting) in pipelines.into_iter().zip(meetings) {
             let Some((_, Some(incarnation))) = homes.iter().find(|(id, _)| *id == backend) else {
                 continue;
             };
             let home = Home { backend: backend.clone(), incarnation: *incarnation };
-            if self.placement.adopt(pipeline, home, meeting).await {
-                known.push((pipeline, backend));
+            if self.placement.adopt(pipeline, home, meeting, (remains.id, &Access::All)).await {
+                remains.pipelines.push((pipeline, backend));
             }
         }
-        let backends = homes.into_iter().map(|(backend, _)| backend).collect();
-        Some(Remains { id, backends, pipelines: known, subscriptions })
+        remains.backends = homes.into_iter().map(|(backend, _)| backend).collect();
+        Some(remains)
     }
 
-    /// The backend on which a pipeline lives that this process does not know; it is in use then.
-    pub(crate) async fn find(&self, pipeline: PipelineId) -> Option<BackendId> {
+    /// The backend on which a pipeline lives that this process does not know; it is in use then, and
+    /// belongs to `meeting`, if that can be there. Whoever finds it first has it: `None` if it has
+    /// become known meanwhile and is outside of the session's access.
+    pub(crate) async fn find(
+        &self,
+        pipeline: PipelineId,
+        meeting: Option<MeetingName>,
+        who: (SessionId, &Access<'_>),
+    ) -> Option<BackendId> {
         let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
         let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
-        let meeting = self.placement.keeper.found.meeting_of(pipeline);
-        self.placement.adopt(pipeline, home, meeting).await.then(|| view.id.clone())
+        self.placement.adopt(pipeline, home, meeting, who).await.then(|| view.id.clone())
     }
 
     /// Finds a place for what a session wishes.

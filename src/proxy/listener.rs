@@ -17,6 +17,7 @@ use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
 use super::visit::Visit;
+use crate::policy::guard::Rules;
 use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
 use crate::telemetry::HandshakeRejection;
@@ -54,6 +55,7 @@ pub struct Listener {
     socket: TcpListener,
     path: Arc<str>,
     tls: Option<TlsAcceptor>,
+    rules: Arc<Rules>,
 }
 
 impl Listener {
@@ -76,7 +78,8 @@ impl Listener {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Ok(TlsAcceptor::from(Arc::new(config)))
         });
-        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()? })
+        let rules = Arc::new(settings.rules());
+        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()?, rules })
     }
 
     /// The URL to connect to, with the port that was really bound.
@@ -103,7 +106,8 @@ impl Listener {
             match stop.run_until_cancelled(self.socket.accept()).await {
                 None => return,
                 Some(Ok((stream, addr))) => {
-                    let visitor = Visitor { edge: edge.clone(), path: self.path.clone(), addr };
+                    let (path, rules) = (self.path.clone(), self.rules.clone());
+                    let visitor = Visitor { edge: edge.clone(), path, rules, addr };
                     let tls = self.tls.clone();
                     tasks.spawn("client", visitor.serve(stream, tls, permit));
                 }
@@ -127,6 +131,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 struct Visitor {
     edge: Arc<Edge>,
     path: Arc<str>,
+    rules: Arc<Rules>,
     addr: SocketAddr,
 }
 
@@ -147,20 +152,16 @@ impl Visitor {
         };
         let counts = (self.edge.metrics.on_connection(), permit);
         let Accepted { stream, first, hints, .. } = accepted;
-        let session = self.edge.new_session(hints.clone());
+        let rules = self.rules;
+        let session = self.edge.new_session(hints.clone(), rules.clone());
         let net = ClientNet::of(self.addr.ip());
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let client = Box::new(Visit {
-            socket,
-            hints,
-            waiting: Vec::new(),
-            swap: None,
-            since_nanos: None,
-            _counts: counts,
-        });
-        Relay::new(self.edge, session, client).run(stop).await;
+        let waiting = Vec::new();
+        let (swap, since_nanos) = (None, None);
+        let client = Visit { socket, hints, rules, waiting, swap, since_nanos, _counts: counts };
+        Relay::new(self.edge, session, Box::new(client)).run(stop).await;
     }
 
     async fn shake_hands(

@@ -13,8 +13,9 @@ use futures_util::future::{BoxFuture, Either, select};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
-use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId};
-use crate::pins::{Begun, Charge, Claim, Home, Keeper, Pin, PinError, Room};
+use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId, SessionId};
+use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
+use crate::policy::access::Access;
 use crate::policy::choose::{Candidate, NoBackend, choose};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
@@ -114,14 +115,14 @@ impl PlaceError {
 }
 
 impl Claimed {
-    /// The pipeline exists. When this returns, every other session can find it. The client that made
+    /// The pipeline exists, and `session` uses it. When this returns, every other session can find it. The client that made
     /// it is told when its pin has settled; `None`: at once.
-    pub(super) fn created(mut self, pipeline: PipelineId) -> Option<Settling> {
+    pub(super) fn created(mut self, pipeline: PipelineId, session: SessionId) -> Option<Settling> {
         let mut settling = None;
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                self.keeper.created(&meeting, epoch, pipeline);
+                self.keeper.created(&meeting, Origin { epoch, pipeline, session });
                 settling = Some(self.keeper.pins.settled(epoch));
             }
             Some(Taken::Unnamed { home, charge, room }) => {
@@ -177,15 +178,20 @@ impl Placement {
     }
 
     /// A pipeline that was made before is in use again, or found on a backend; says whether that is
-    /// where it may be used. Its meeting is pinned there again, if it is pinned nowhere.
+    /// where it may be used, within `access` if others use it already. Its meeting is pinned there
+    /// again, if it is pinned nowhere.
     pub(super) async fn adopt(
         &self,
         pipeline: PipelineId,
         home: Home,
         meeting: Option<MeetingName>,
+        (session, access): (SessionId, &Access<'_>),
     ) -> bool {
-        if self.keeper.registry.hold(pipeline).is_some() {
+        if self.keeper.registry.hold(pipeline, access).is_some() {
             return true;
+        }
+        if self.keeper.registry.knows(pipeline) {
+            return false;
         }
         let fleet = self.fleet.snapshot();
         let Some(view) = fleet.backend(&home.backend) else { return false };
@@ -202,7 +208,7 @@ impl Placement {
                     self.begin(&meeting, &pin, view, charge()).await
             {
                 doubt.settle();
-                if let Some(settling) = claim.created(pipeline) {
+                if let Some(settling) = claim.created(pipeline, session) {
                     // If it fails the pin may be forgotten at a restart; the pipeline is there.
                     let _ = settling.await;
                 }
@@ -211,7 +217,8 @@ impl Placement {
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
         let Some(room) = self.keeper.registry.room() else { return false };
-        self.claimed(view, Taken::Unnamed { home, charge: charge(), room }).created(pipeline);
+        self.claimed(view, Taken::Unnamed { home, charge: charge(), room })
+            .created(pipeline, session);
         true
     }
 

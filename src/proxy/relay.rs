@@ -178,7 +178,7 @@ impl Relay {
         if let Some(since) = visit.since_nanos.take() {
             self.sockets.watch.on_resumed(since);
         }
-        self.driver.set_url(visit.hints.clone());
+        self.driver.on_moved(visit.hints.clone(), visit.rules.clone());
         let old = self.sockets.welcome(visit);
         if let Some(swap) = swap {
             swap.give_back(old);
@@ -197,7 +197,8 @@ impl Relay {
         let swapped = tokio::time::timeout(SWAP_MAX, swapped).await;
         edge.sessions.end(id, &desk, None);
         let Ok(Some(visit)) = swapped else { return false };
-        self.driver = Driver::new(edge.clone(), edge.new_session(visit.hints.clone()));
+        let session = edge.new_session(visit.hints.clone(), visit.rules.clone());
+        self.driver = Driver::new(edge.clone(), session);
         self.sockets.client = Some(visit);
         let id = *self.driver.session().id();
         self.at = (id, edge.sessions.begin(id));

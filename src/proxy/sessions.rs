@@ -32,7 +32,7 @@ pub struct Sessions {
 #[derive(Debug)]
 enum Known {
     AtWork(Arc<Desk>),
-    Away(Away),
+    Away(Box<Away>),
 }
 
 /// What is left of a session whose client is away.
@@ -155,7 +155,7 @@ impl Sessions {
             None => drop(known.remove()),
             Some(left) => {
                 let since = left.since;
-                known.insert(Known::Away(left));
+                known.insert(Known::Away(Box::new(left)));
                 drop(known);
                 self.remember(since, id);
             }
@@ -170,7 +170,7 @@ impl Sessions {
             Known::AtWork(_) => false,
         };
         match self.known.remove_if(&id, |_, known| is_away(known))? {
-            (_, Known::Away(away)) => Some(away),
+            (_, Known::Away(away)) => Some(*away),
             (_, Known::AtWork(_)) => None,
         }
     }

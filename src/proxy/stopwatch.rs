@@ -28,13 +28,17 @@ impl Routed {
     /// What `output` says of the message at hand; `None` if nothing.
     pub(super) const fn of(output: &Output) -> Option<Self> {
         match output {
-            Output::Relay(_) | Output::ToBackend(..) => Some(Self::Sent),
+            Output::Relay(_) | Output::ToBackend(..) | Output::SendBlocking(..) => Some(Self::Sent),
             Output::Answer(..) | Output::Refuse(..) | Output::Manager(..) => Some(Self::Answered),
             Output::Place(..) | Output::Locate(_) | Output::OpenLink(..) => {
                 Some(Self::Waits(RoutingKind::NewPin))
             }
             Output::Resume(_) => Some(Self::Waits(RoutingKind::Resume)),
+            // A turn that has to be waited for is wanted, and says nothing of routing.
             Output::RelayToClient
+            | Output::Pace(..)
+            | Output::Unpace(_)
+            | Output::Unblocked(..)
             | Output::Again(..)
             | Output::Listen(_)
             | Output::StopListening

@@ -6,6 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::sessions::Desk;
 use super::socket::Socket;
+use crate::policy::guard::Rules;
 use crate::protocol::request::Hints;
 use crate::telemetry::OpenCount;
 
@@ -14,6 +15,8 @@ pub(super) struct Visit {
     pub(super) socket: Socket,
     /// What its URL says of every pipeline created here.
     pub(super) hints: Hints,
+    /// What holds for the clients of its listener.
+    pub(super) rules: Arc<Rules>,
     /// Messages that were read from it and wait for the session they name.
     pub(super) waiting: Vec<String>,
     /// Who takes the connection that this one displaces; told even if there is none.

@@ -72,8 +72,12 @@ pub(super) enum Learn {
     Created(Ticket),
     /// That this pipeline is destroyed.
     Released(PipelineId),
-    /// Both, by index of the operation.
+    /// Both, and subscriptions, by index of the operation.
     Transaction(Box<TransactionLearn>),
+    /// The id of a new subscription to this object.
+    Subscribed(Box<str>),
+    /// That a thread of the backend is free again.
+    Blocking(Ticket),
     /// That the backend of this link has closed the session.
     Closed(Ticket, LinkNo),
     /// The call is the edge's own: its answer is for nobody else.
@@ -84,16 +88,36 @@ pub(super) enum Learn {
 pub(super) struct TransactionLearn {
     pub(super) creates: Vec<(usize, Ticket)>,
     pub(super) releases: Vec<(usize, PipelineId)>,
+    /// Objects as the text has them, so perhaps as a reference to another operation.
+    pub(super) subscribes: Vec<(usize, Box<str>)>,
+    pub(super) blocks: Option<Ticket>,
+}
+
+impl TransactionLearn {
+    /// `Nothing` if there is nothing to be learned.
+    pub(super) fn into_learn(self) -> Learn {
+        let Self { creates, releases, subscribes, blocks } = &self;
+        if creates.is_empty() && releases.is_empty() && subscribes.is_empty() && blocks.is_none() {
+            return Learn::Nothing;
+        }
+        Learn::Transaction(Box::new(self))
+    }
 }
 
 impl Learn {
     /// Gives back the places that will not be used.
     pub(super) fn abandon(&self, out: &mut Vec<Output>) {
         match self {
-            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => {}
+            Self::Nothing
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Closed(..)
+            | Self::Own => {}
             Self::Created(ticket) => out.push(Output::NotCreated(*ticket)),
+            Self::Blocking(ticket) => out.push(Output::Unblocked(*ticket, false)),
             Self::Transaction(learn) => {
                 out.extend(learn.creates.iter().map(|(_, t)| Output::NotCreated(*t)));
+                out.extend(learn.blocks.map(|ticket| Output::Unblocked(ticket, false)));
             }
         }
     }
@@ -101,11 +125,14 @@ impl Learn {
     /// What is still to be learned from an answer whose call was given up.
     fn when_late(&self) -> Self {
         match self {
-            Self::Nothing | Self::Created(_) | Self::Closed(..) => Self::Nothing,
+            Self::Nothing | Self::Created(_) | Self::Blocking(_) | Self::Closed(..) => {
+                Self::Nothing
+            }
             Self::Released(pipeline) => Self::Released(*pipeline),
+            Self::Subscribed(object) => Self::Subscribed(object.clone()),
             Self::Transaction(learn) => {
-                let releases = learn.releases.clone();
-                Self::Transaction(Box::new(TransactionLearn { creates: Vec::new(), releases }))
+                let late = TransactionLearn { creates: Vec::new(), blocks: None, ..*learn.clone() };
+                late.into_learn()
             }
             Self::Own => Self::Own,
         }
@@ -115,7 +142,26 @@ impl Learn {
         match self {
             Self::Created(_) => true,
             Self::Transaction(learn) => !learn.creates.is_empty(),
-            Self::Nothing | Self::Released(_) | Self::Closed(..) | Self::Own => false,
+            Self::Nothing
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Blocking(_)
+            | Self::Closed(..)
+            | Self::Own => false,
+        }
+    }
+
+    /// The ticket of a call that blocks a thread of its backend.
+    pub(super) const fn blocks(&self) -> Option<Ticket> {
+        match self {
+            Self::Blocking(ticket) => Some(*ticket),
+            Self::Transaction(learn) => learn.blocks,
+            Self::Nothing
+            | Self::Created(_)
+            | Self::Released(_)
+            | Self::Subscribed(_)
+            | Self::Closed(..)
+            | Self::Own => None,
         }
     }
 }
@@ -309,6 +355,12 @@ impl Calls {
         }
     }
 
+    /// Takes back the call of `ticket`, which blocks and was not sent.
+    pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Call> {
+        let found = self.sent.iter().position(|sent| sent.call.learn.blocks() == Some(ticket))?;
+        self.remove(found).map(|sent| sent.call)
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Call> {
         std::mem::take(self).sent.into_iter().filter(|sent| !sent.is_expired).map(|sent| sent.call)
     }
@@ -447,7 +499,9 @@ mod tests {
             PipelineId::parse("aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline");
         let releases = vec![(1, pipeline.unwrap())];
         let creates = vec![(0, Ticket(1))];
-        let learn = Learn::Transaction(Box::new(TransactionLearn { creates, releases }));
+        let subscribes = vec![(2, "newref:0".into())];
+        let blocks = Some(Ticket(2));
+        let learn = TransactionLearn { creates, releases, subscribes, blocks }.into_learn();
         let mut calls = Calls::default();
         calls.push(call("1", learn), "text", Time::ZERO, MAX);
         let expired = calls.expire(seconds(1), Duration::ZERO);
@@ -457,6 +511,7 @@ mod tests {
             panic!("the slot is there")
         };
         assert_eq!((late.creates.len(), late.releases.len()), (0, 1));
+        assert_eq!((late.subscribes.len(), late.blocks), (1, None));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const BUFFERS_REST: Duration = Duration::from_secs(5);
 impl Session {
     /// When [`Input::Tick`](super::Input::Tick) is due if nothing is handled before; `None` while there
     /// is nothing to wait for. Whoever keeps to the first answer, until it has come, and asks anew then,
-    /// is late for a call by no more than [`BUFFERS_REST`]; after news of a link it must be asked anew.
+    /// is late for a call by no more than five seconds; after news of a link it must be asked anew.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let timeout = self.bounds.call_timeout;
@@ -62,7 +62,12 @@ impl Session {
         match call.learn {
             Learn::Own => {}
             Learn::Closed(key, link) => self.on_closed(key, link, out),
-            Learn::Nothing | Learn::Created(_) | Learn::Released(_) | Learn::Transaction(_) => {
+            Learn::Nothing
+            | Learn::Created(_)
+            | Learn::Released(_)
+            | Learn::Subscribed(_)
+            | Learn::Blocking(_)
+            | Learn::Transaction(_) => {
                 let failure = Failure::unexpected(
                     "the media server has not answered in time; the call may have run, or may still run",
                 );

@@ -1,10 +1,13 @@
 //! What a backend's message means, and what the session learns from an answer.
 
+use std::borrow::Cow;
+
 use super::calls::{Call, Learn, Sent, TransactionLearn};
 use super::{Closing, LinkNo, Output, Phase, Session, Ticket};
 use crate::model::PipelineId;
 use crate::protocol::answer;
 use crate::protocol::json::Text;
+use crate::protocol::object::newref;
 use crate::protocol::reply::{FromBackend, Reply, parse_reply, peek};
 use crate::protocol::request::Method;
 use crate::protocol::transaction::parse_done;
@@ -17,7 +20,7 @@ impl Session {
             FromBackend::Reply(id) => id,
         };
         let from = &mut self.links[link.0];
-        let Phase::Open { is_tied, calls } = &mut from.phase else {
+        let Phase::Open { is_tied, calls, .. } = &mut from.phase else {
             // While it settles only the edge's own call was sent.
             if !from.is_settling {
                 out.push(Output::Stray);
@@ -46,12 +49,15 @@ impl Session {
                 }
             }
             Learn::Transaction(learn) => self.learn_transaction(link, &learn, &reply, out),
+            Learn::Subscribed(object) => self.learn_subscribed(&object, reply.value),
+            Learn::Blocking(ticket) => out.push(Output::Unblocked(ticket, true)),
             Learn::Closed(key, _) => return self.on_closed(key, link, out),
         }
         out.push(Output::RelayToClient);
     }
 
-    /// An answer whose call was given up: what it says of pipelines that are gone is true all the same.
+    /// An answer whose call was given up: what it says of pipelines that are gone, and of
+    /// subscriptions, is true all the same.
     fn on_late(&mut self, link: LinkNo, call: &Call, text: &str, out: &mut Vec<Output>) {
         let reply = parse_reply(text);
         if let Phase::Open { is_tied, .. } = &mut self.links[link.0].phase {
@@ -60,9 +66,11 @@ impl Session {
         match &call.learn {
             Learn::Released(pipeline) if reply.is_success => self.learn_released(*pipeline, out),
             Learn::Transaction(learn) => self.learn_transaction(link, learn, &reply, out),
+            Learn::Subscribed(object) => self.learn_subscribed(object, reply.value),
             Learn::Nothing
             | Learn::Created(_)
             | Learn::Released(_)
+            | Learn::Blocking(_)
             | Learn::Closed(..)
             | Learn::Own => {}
         }
@@ -94,6 +102,13 @@ impl Session {
         out.push(Output::Released(pipeline));
     }
 
+    /// `id` is the raw value of the answer to a `subscribe`; none if that failed.
+    fn learn_subscribed(&mut self, object: &str, id: Option<&str>) {
+        if let Some(id) = id.and_then(Text::of) {
+            self.subscriptions.on_made(&id.decode(), object);
+        }
+    }
+
     /// A transaction stops at its first failing operation; those before it have happened.
     fn learn_transaction(
         &mut self,
@@ -112,6 +127,15 @@ impl Session {
                 self.learn_released(pipeline, out);
             }
         }
+        let value = |index| done.iter().find(|d| d.index == index).and_then(|d| d.value);
+        for (index, object) in &learn.subscribes {
+            let made = newref(object).map(|index| value(index).and_then(Text::of));
+            let object = made.map_or(Some(Cow::from(&**object)), |made| made.map(Text::decode));
+            if let Some(object) = object {
+                self.learn_subscribed(&object, value(*index));
+            }
+        }
+        out.extend(learn.blocks.map(|ticket| Output::Unblocked(ticket, true)));
     }
 
     /// The backend of `link` has closed the session. With that goes the use of the pipelines there,

@@ -33,23 +33,27 @@ impl Session {
         match std::mem::replace(&mut failed.phase, Phase::Closed) {
             Phase::Closed => {}
             Phase::Opening(held) => self.on_not_opened(link, (was_settling, held), failure, out),
-            Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
+            Phase::Open { is_tied, calls, queue } => {
+                let held = queue.map(|queue| queue.give_up(out)).unwrap_or_default();
+                self.on_broken(link, (is_tied, calls, held.into()), failure, out);
+            }
         }
     }
 
     /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
-    /// again, or for what the session has there, because an open link keeps it alive and events come by
-    /// it. Without calls only a link that was once tied is reopened, so that a backend which cuts every
-    /// link is not dialled without end.
+    /// again, for what waited for its turn, or for what the session has there, because an open link keeps
+    /// it alive and events come by it. Without calls only a link that was once tied is reopened, so that a
+    /// backend which cuts every link is not dialled without end.
     fn on_broken(
         &mut self,
         link: LinkNo,
-        (is_tied, mut calls): (bool, Calls),
+        (is_tied, mut calls, held): (bool, Calls, Vec<Held>),
         failure: LinkFailure,
         out: &mut Vec<Output>,
     ) {
         if failure == LinkFailure::Lost {
-            return calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
+            calls.drain().for_each(|call| self.on_call_failed(&call, failure, out));
+            return self.on_all_held_failed(link, held, failure, out);
         }
         if !calls.is_empty() {
             self.links[link.0].again_at = self.now + SETTLE;
@@ -58,10 +62,12 @@ impl Session {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
         let has_pipelines = || self.pipelines.values().any(|at| *at == link);
-        if !calls.is_empty() || is_tied && has_pipelines() {
+        let (staying, moving) = part(held);
+        if !calls.is_empty() || !staying.is_empty() || is_tied && has_pipelines() {
             self.links[link.0].again = calls;
-            self.reopen(link, Vec::new(), out);
+            self.reopen(link, staying, out);
         }
+        self.on_all_held_failed(link, moving, failure, out);
     }
 
     /// A link could not be opened, or broke again before anything but the edge's own call went over it.
@@ -88,17 +94,14 @@ impl Session {
         }
         let mut moving = held;
         if !again.is_empty() || was_settling && failure != LinkFailure::Lost {
-            let mut staying: Vec<Held> = moving.extract_if(.., |held| held.may_stay()).collect();
-            staying.iter_mut().for_each(|held| held.waiting.attempts += 1);
+            let staying;
+            (staying, moving) = part(moving);
             if !again.is_empty() || !staying.is_empty() {
                 self.links[link.0].again = again;
                 self.reopen(link, staying, out);
             }
         }
-        for held in moving {
-            self.let_go(&held);
-            self.on_held_failed(link, held, failure, out);
-        }
+        self.on_all_held_failed(link, moving, failure, out);
     }
 
     /// Opens a link with a call of the edge's own that ties it to the session.
@@ -130,7 +133,7 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        Held { waiting, opening: None, call }
+        Held { waiting, opening: None, call, cost: 0, since: self.now }
     }
 
     /// The link is open again, too early for the calls that are to be sent again; whether that is so.
@@ -148,13 +151,15 @@ impl Session {
 
     /// The link is open again: the calls that were under way go over it once more, with the same ids
     /// and texts, so that those which were answered already are not run again.
-    pub(super) fn send_again(&mut self, link: LinkNo, calls: &mut Calls, out: &mut Vec<Output>) {
+    pub(super) fn send_again(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let mut again = std::mem::take(&mut self.links[link.0].again);
         for call in again.give_up_late(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
         out.extend(again.texts().map(|text| Output::Again(link, self.naming_session(text))));
-        calls.take_over(again);
+        if let Phase::Open { calls, .. } = &mut self.links[link.0].phase {
+            calls.take_over(again);
+        }
     }
 
     /// `text`, a call that was sent before, with the session in it. Kurento puts it in where it is
@@ -176,6 +181,19 @@ impl Session {
             }
             *at != link
         });
+    }
+
+    fn on_all_held_failed(
+        &mut self,
+        link: LinkNo,
+        held: Vec<Held>,
+        failure: LinkFailure,
+        out: &mut Vec<Output>,
+    ) {
+        for held in held {
+            self.let_go(&held);
+            self.on_held_failed(link, held, failure, out);
+        }
     }
 
     /// A message that never left can go elsewhere, unless it is about something that lives there.
@@ -208,7 +226,12 @@ impl Session {
         match call.learn {
             Learn::Own => return,
             Learn::Closed(key, link) => return self.on_closed(key, link, out),
-            Learn::Nothing | Learn::Created(_) | Learn::Released(_) | Learn::Transaction(_) => {}
+            Learn::Nothing
+            | Learn::Created(_)
+            | Learn::Released(_)
+            | Learn::Transaction(_)
+            | Learn::Subscribed(_)
+            | Learn::Blocking(_) => {}
         }
         let answer = match failure {
             LinkFailure::Cut => Failure::unexpected(
@@ -232,4 +255,11 @@ impl Session {
         }
         self.answer_gone(call, &Failure::object_lost(), out);
     }
+}
+
+/// Parts those that wait until their link is tried once more from the others.
+fn part(mut held: Vec<Held>) -> (Vec<Held>, Vec<Held>) {
+    let mut staying: Vec<Held> = held.extract_if(.., |held| held.may_stay()).collect();
+    staying.iter_mut().for_each(|held| held.waiting.attempts += 1);
+    (staying, held)
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::{Output, Session};
 use crate::model::PipelineId;
+use crate::policy::access::Isolation;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::event::{ManagerEvent, ObjectEvent};
@@ -34,6 +35,16 @@ pub enum ManagerScope {
     All,
 }
 
+impl From<Isolation> for ManagerScope {
+    /// A client that is kept apart from others is not told of them.
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Open => Self::All,
+            Isolation::Meeting | Isolation::Session => Self::Own,
+        }
+    }
+}
+
 /// A call of the manager that needs what all sessions share. It is answered with a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the operation of the same name, with its parameters")]
@@ -53,6 +64,29 @@ pub enum ManagerCall {
     GetTag(String),
     AddTag(String, String),
     RemoveTag(String),
+}
+
+impl ManagerCall {
+    /// Whether it changes what every client of the process sees.
+    const fn is_seen_by_others(&self) -> bool {
+        match self {
+            Self::SetName(_)
+            | Self::SetSendTagsInEvents(_)
+            | Self::AddTag(..)
+            | Self::RemoveTag(_) => true,
+            Self::GetInfo
+            | Self::GetCpuCount
+            | Self::GetUsedCpu
+            | Self::GetUsedMemory
+            | Self::GetPipelines(_)
+            | Self::GetSessions
+            | Self::GetCreationTime
+            | Self::GetName
+            | Self::GetSendTagsInEvents
+            | Self::GetTags
+            | Self::GetTag(_) => false,
+        }
+    }
 }
 
 /// What an operation of the manager takes to be answered.
@@ -93,6 +127,11 @@ pub(super) struct Manager {
 }
 
 impl Manager {
+    /// From now on the session sees so much of others.
+    pub(super) fn set_scope(&mut self, scope: ManagerScope) {
+        self.scope = scope;
+    }
+
     fn is_subscribed(&self, event: ManagerEvent) -> bool {
         self.subscriptions.all.iter().any(|(_, of)| *of == event)
     }
@@ -155,13 +194,6 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {
 }
 
 impl Session {
-    /// The same session, which sees so much of others through the manager.
-    #[must_use]
-    pub fn with_manager_scope(mut self, scope: ManagerScope) -> Self {
-        self.manager.scope = scope;
-        self
-    }
-
     /// Answers a call of the manager, or says by `false` that any backend can.
     ///
     /// # Errors
@@ -213,9 +245,13 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<bool, Failure> {
         let operation = text_member(params.operation, "operation")?;
-        match asked(&operation, &Arguments(params.operation_params), self.manager.scope)? {
+        let scope = self.manager.scope;
+        match asked(&operation, &Arguments(params.operation_params), scope)? {
             Asked::Value(value) => {
                 out.push(Output::Answer(Method::Invoke, answer::value(id, &self.id, &value)));
+            }
+            Asked::Shared(call) if call.is_seen_by_others() && scope == ManagerScope::Own => {
+                return Err(Failure::not_allowed(&format!("invoke ServerManager {operation}")));
             }
             Asked::Shared(call) => out.push(Output::Manager(id.to_owned(), call)),
             Asked::Backend => return Ok(false),

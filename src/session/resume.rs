@@ -4,9 +4,13 @@
 //! 128 random bits, so whoever knows it is its client, as it is for a Kurento server.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::{Output, Phase, Remains, Session, Waiting};
-use crate::model::SessionId;
+use super::subscriptions::ObjectSubscriptions;
+use super::{Output, Phase, Remains, Session, Subscriptions, Waiting};
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use crate::policy::access::Meetings;
+use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, parse_request};
 
@@ -61,8 +65,12 @@ impl Session {
         waiting.into()
     }
 
-    /// The client is on another connection, whose URL says this of every pipeline created there.
-    pub fn set_url(&mut self, url: Hints) {
+    /// The client is on another connection, whose URL says this of every pipeline created there, and
+    /// whose listener has these rules. What it uses it goes on using.
+    pub fn on_moved(&mut self, url: Hints, rules: Arc<Rules>) {
+        self.manager.set_scope(rules.isolation.into());
+        self.rules = rules;
+        self.take_part(&url);
         self.url = url;
     }
 
@@ -103,7 +111,11 @@ impl Session {
 
     /// Goes on with another session: its links are opened again, so that its events flow.
     fn become_(&mut self, remains: Remains, out: &mut Vec<Output>) {
-        let Remains { id, backends, pipelines, subscriptions } = remains;
+        let Remains { id, backends, pipelines, subscriptions, .. } = remains;
+        self.meetings.add_all(&remains.meetings, self.bounds.pipelines_max);
+        self.subscriptions = remains.object_subscriptions;
+        self.is_found = remains.is_found;
+        self.own = remains.own;
         self.id = id;
         self.is_told = true;
         self.is_closed = false;
@@ -140,7 +152,35 @@ impl Session {
             backends: used.map(place).collect(),
             pipelines: self.pipelines.iter().map(|(id, link)| (*id, place(link.0))).collect(),
             subscriptions: self.manager.subscriptions(),
+            object_subscriptions: self.subscriptions.clone(),
+            meetings: self.meetings.clone(),
+            is_found: self.is_found,
+            own: self.own.clone(),
         })
+    }
+}
+
+impl Remains {
+    /// A session that nobody here knows, found on these backends. `made` are pipelines that are noted
+    /// as its own: it takes part in their meetings.
+    #[must_use]
+    pub fn found(
+        id: SessionId,
+        backends: Vec<BackendId>,
+        made: &[(PipelineId, MeetingName)],
+    ) -> Self {
+        let mut meetings = Meetings::default();
+        made.iter().for_each(|(_, meeting)| meetings.add(meeting, made.len()));
+        Self {
+            id,
+            backends,
+            pipelines: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            object_subscriptions: ObjectSubscriptions::default(),
+            meetings,
+            is_found: true,
+            own: made.iter().map(|(pipeline, _)| *pipeline).collect(),
+        }
     }
 }
 

@@ -1,12 +1,16 @@
 //! Where a client's message goes.
 
-use super::calls::{Call, CallId, Calls, Learn, TransactionLearn};
+use std::collections::VecDeque;
+
+use super::admit::send;
+use super::calls::{Call, CallId, Calls, Learn};
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
 use crate::model::{BackendId, PipelineId, SessionId};
+use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::json::Text;
@@ -19,12 +23,12 @@ pub(super) const ATTEMPTS_MAX: u8 = 3;
 /// A client's message on its way: the text, what was read of it, and what is already known.
 pub(super) struct Going<'a> {
     text: &'a str,
-    request: Request<'a>,
+    pub(super) request: Request<'a>,
     /// Whether it is the very message the driver has just handed in, which can be relayed.
     is_at_hand: bool,
     attempts: u8,
     avoid: Option<&'a BackendId>,
-    absent: &'a [PipelineId],
+    pub(super) absent: &'a [PipelineId],
 }
 
 impl<'a> Going<'a> {
@@ -97,6 +101,10 @@ impl Session {
         if named == Named::Other {
             return self.route_foreign(going, out);
         }
+        let verdict = self.rules.judge(&going.request)?;
+        if !self.admit(going, &verdict, out)? {
+            return Ok(());
+        }
         match method {
             Method::Ping => {
                 let session = self.is_told.then_some(&self.id);
@@ -116,7 +124,7 @@ impl Session {
             // An open link keeps the session alive on its backend, so nobody need be asked.
             Method::KeepAlive => out.push(Output::Answer(*method, answer::done(id, &self.id))),
             Method::CloseSession => self.close_everywhere(going, out)?,
-            Method::Transaction => self.route_transaction(going, out)?,
+            Method::Transaction => self.route_transaction(going, &verdict, out)?,
             Method::Create => self.route_create(going, out)?,
             Method::Invoke
             | Method::Describe
@@ -124,7 +132,7 @@ impl Session {
             | Method::Unsubscribe
             | Method::Release
             | Method::Ref
-            | Method::Unref => self.route_to_object(going, out)?,
+            | Method::Unref => self.route_to_object(going, &verdict, out)?,
         }
         Ok(())
     }
@@ -175,7 +183,12 @@ impl Session {
         }
     }
 
-    fn route_to_object(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
+    fn route_to_object(
+        &mut self,
+        going: &Going<'_>,
+        verdict: &Verdict<'_>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
         let Some(object) = going.request.params.object_text() else {
             return Err(Failure::bad_parameter(match going.request.params.object {
                 None => "'object' parameter is required",
@@ -193,8 +206,12 @@ impl Session {
             self.answer_gone(&going.call(Learn::Nothing), &failure, out);
             return Ok(());
         };
-        let is_release = going.request.method == Method::Release && !object.contains('/');
-        let learn = if is_release { Learn::Released(pipeline) } else { Learn::Nothing };
+        let learn = match going.request.method {
+            Method::Release if !object.contains('/') => Learn::Released(pipeline),
+            Method::Subscribe => Learn::Subscribed(object.as_ref().into()),
+            _ if verdict.blocks => Learn::Blocking(self.next_ticket()),
+            _ => Learn::Nothing,
+        };
         self.route_to_pipeline(going, (pipeline, &object), learn, out)
     }
 
@@ -216,7 +233,7 @@ impl Session {
     }
 
     /// Keeps a message until it is known where `pipeline` lives.
-    fn park(
+    pub(super) fn park(
         &mut self,
         going: &Going<'_>,
         pipeline: PipelineId,
@@ -272,6 +289,7 @@ impl Session {
     fn route_transaction(
         &mut self,
         going: &Going<'_>,
+        verdict: &Verdict<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
         let transaction = parse_transaction(going.request.params.operations)?;
@@ -295,11 +313,7 @@ impl Session {
             return self.place(going, creates, on, out);
         }
         let Some(link) = on else { return self.route_anywhere(going, out) };
-        let learn = if releases.is_empty() {
-            Learn::Nothing
-        } else {
-            Learn::Transaction(Box::new(TransactionLearn { creates: Vec::new(), releases }))
-        };
+        let learn = self.transaction_learn(verdict, Vec::new(), releases);
         self.forward(going, link, going.call(learn), out)
     }
 
@@ -333,6 +347,9 @@ impl Session {
         }
         self.hold(going.text)?;
         self.making += creates.len();
+        let named = |(index, hints)| (index, merge(hints, &self.url));
+        let creates: Vec<_> = creates.into_iter().map(named).collect();
+        creates.iter().for_each(|(_, hints)| self.take_part(hints));
         let placing = Placing { waiting: going.waiting(), creates, tickets: Vec::new(), on };
         self.ask_for_place(placing, out);
         Ok(())
@@ -343,11 +360,9 @@ impl Session {
         let avoid = placing.waiting.avoid.clone();
         let wish = match placing.creates.get(placing.tickets.len()) {
             None => Wish::Anywhere { avoid },
-            Some((_, hints)) => Wish::Pipeline {
-                hints: merge(hints.clone(), &self.url),
-                on: placing.on.clone(),
-                avoid,
-            },
+            Some((_, hints)) => {
+                Wish::Pipeline { hints: hints.clone(), on: placing.on.clone(), avoid }
+            }
         };
         self.placing.insert(ticket, placing);
         out.push(Output::Place(ticket, wish));
@@ -394,7 +409,8 @@ impl Session {
             let releases = parse_transaction(request.params.operations)
                 .map(|transaction| transaction.releases)
                 .unwrap_or_default();
-            Learn::Transaction(Box::new(TransactionLearn { creates, releases }))
+            let verdict = self.rules.judge(&request).unwrap_or_default();
+            self.transaction_learn(&verdict, creates, releases)
         } else {
             placing.tickets.first().map_or(Learn::Nothing, |ticket| Learn::Created(*ticket))
         };
@@ -417,29 +433,31 @@ impl Session {
         let opening = going.request.params.opening;
         let needs_session = going.request.params.session_id.is_none();
         self.check_room(link)?;
+        let cost = self.cost_of(&going.request);
         let to = &mut self.links[link.0];
-        if let Phase::Open { is_tied, calls } = &mut to.phase {
-            let kept_max = self.bounds.resend_max_bytes;
-            if needs_session && (to.had_earlier || !*is_tied) {
-                let text = complete(going.text, opening, &self.id);
-                calls.push(call, &text, self.now, kept_max);
-                out.push(Output::ToBackend(link, text));
-                return Ok(());
-            }
-            calls.push(call, going.text, self.now, kept_max);
-            out.push(match going.is_at_hand {
-                true => Output::Relay(link),
-                false => Output::ToBackend(link, going.text.to_owned()),
-            });
+        if let Phase::Open { is_tied, calls, queue: None } = &mut to.phase
+            && cost == 0
+        {
+            let lacks_session = needs_session && (to.had_earlier || !*is_tied);
+            let completed = lacks_session.then(|| complete(going.text, opening, &self.id));
+            let blocks = call.learn.blocks();
+            let text = completed.as_deref().unwrap_or(going.text);
+            calls.push(call, text, self.now, self.bounds.resend_max_bytes);
+            let copy = completed.or_else(|| (!going.is_at_hand).then(|| going.text.to_owned()));
+            out.push(send(link, &to.backend, blocks, copy));
             return Ok(());
         }
         self.hold(going.text)?;
         let waiting = going.waiting();
         let opening = opening.filter(|_| needs_session);
-        let held = Held { waiting, opening, call };
+        let held = Held { waiting, opening, call, cost, since: self.now };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
-            Link { backend, phase, .. } => {
+            Link { phase: Phase::Open { queue: Some(queue), .. }, .. } => queue.push(held),
+            Link { phase: Phase::Open { queue: None, .. }, .. } => {
+                self.send_in_turn(link, VecDeque::from([held]), out);
+            }
+            Link { backend, phase: phase @ Phase::Closed, .. } => {
                 out.push(Output::OpenLink(link, backend.clone()));
                 *phase = Phase::Opening(vec![held]);
             }
@@ -465,34 +483,14 @@ impl Session {
 
     /// Sends all that waited for the link.
     pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        let Phase::Opening(held) = &mut self.links[link.0].phase else { return };
-        let (own, held): (Vec<_>, Vec<_>) =
+        let to = &mut self.links[link.0];
+        let Phase::Opening(held) = &mut to.phase else { return };
+        let (own, held): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(held).into_iter().partition(Held::is_own);
-        let mut calls = Calls::default();
-        self.send_held(link, own, &mut calls, out);
-        self.send_again(link, &mut calls, out);
-        self.send_held(link, held, &mut calls, out);
-        self.links[link.0].phase = Phase::Open { is_tied: false, calls };
-    }
-
-    /// Sends what had to wait for its link.
-    fn send_held(
-        &mut self,
-        link: LinkNo,
-        held: Vec<Held>,
-        calls: &mut Calls,
-        out: &mut Vec<Output>,
-    ) {
-        for held in held {
-            self.let_go(&held);
-            let Held { waiting, opening, call } = held;
-            let text = match opening {
-                Some(_) => complete(&waiting.text, opening, &self.id),
-                None => waiting.text,
-            };
-            calls.push(call, &text, self.now, self.bounds.resend_max_bytes);
-            out.push(Output::ToBackend(link, text));
-        }
+        to.phase = Phase::Open { is_tied: false, calls: Calls::default(), queue: None };
+        self.send_in_turn(link, own, out);
+        self.send_again(link, out);
+        self.send_in_turn(link, held, out);
     }
 
     /// Closes the session on every backend that has it; the client is answered when all have.
@@ -510,7 +508,7 @@ impl Session {
         let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
-            if !matches!(self.links[link.0].phase, Phase::Open { .. }) {
+            if !self.links[link.0].is_clear() {
                 to_hold += going.text.len();
             }
         }

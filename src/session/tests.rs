@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 
 mod calls;
+mod guard;
+mod pace;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";
@@ -23,6 +25,7 @@ fn bounds() -> Bounds {
         held_max_bytes: 10_000,
         calls_max: 8,
         pipelines_max: 100,
+        subscriptions_max: 100,
         resend_max_bytes: 2_000,
         call_timeout: Duration::from_secs(60),
     }

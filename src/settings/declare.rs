@@ -40,6 +40,8 @@ pub(super) enum Kind {
     Choice(Vec<&'static str>),
     /// Text of this form, described as in "expected …".
     Text(&'static str),
+    /// An array of texts of this form.
+    Texts(&'static str),
 }
 
 /// A value between file and field.
@@ -51,6 +53,8 @@ pub(super) enum Value {
     Flag(bool),
     /// For [`Kind::Choice`] and [`Kind::Text`].
     Text(String),
+    /// For [`Kind::Texts`].
+    Texts(Vec<String>),
 }
 
 /// A field of checked settings that one key fills.
@@ -153,7 +157,7 @@ impl Kind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 quoted.join(" or ")
             }
-            Self::Text(form) => (*form).to_owned(),
+            Self::Text(form) | Self::Texts(form) => (*form).to_owned(),
         }
     }
 }

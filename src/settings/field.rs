@@ -141,6 +141,36 @@ impl<T> Field for Parsed<'_, T> {
     }
 }
 
+/// A field that an array of texts fills.
+pub(super) struct Texts<'a, T> {
+    field: &'a mut T,
+    parse: fn(&[String]) -> Result<T, Mismatch>,
+    show: fn(&T) -> Vec<String>,
+}
+
+impl<'a, T> Texts<'a, T> {
+    /// `field`, read by `parse` and written by `show`.
+    pub(super) fn new(
+        field: &'a mut T,
+        parse: fn(&[String]) -> Result<T, Mismatch>,
+        show: fn(&T) -> Vec<String>,
+    ) -> Self {
+        Self { field, parse, show }
+    }
+}
+
+impl<T> Field for Texts<'_, T> {
+    fn value(&self) -> Value {
+        Value::Texts((self.show)(self.field))
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Texts(texts) = value else { return Err(Mismatch::Kind) };
+        *self.field = (self.parse)(&texts)?;
+        Ok(())
+    }
+}
+
 /// A field that one of a few words fills.
 pub(super) struct Choice<'a, T: 'static> {
     pub(super) field: &'a mut T,

@@ -25,6 +25,10 @@ pub struct Limits {
     pub calls_max: usize,
     /// Pipelines that one session may know.
     pub pipelines_max: usize,
+    /// Subscriptions of one session to events of objects.
+    pub subscriptions_max: usize,
+    /// Calls on one backend, of all clients, that each block one of its threads.
+    pub blocking_calls_max: usize,
     /// Bytes of unanswered calls of one link that are kept to be sent again if it breaks.
     pub resend_max_bytes: usize,
     /// Time a backend may take to answer a call.
@@ -48,6 +52,8 @@ impl Section for Limits {
             held_max_bytes: MIB,
             calls_max: 4_096,
             pipelines_max: 10_000,
+            subscriptions_max: 10_000,
+            blocking_calls_max: 4,
             resend_max_bytes: MIB / 4,
             call_timeout: Duration::from_secs(60),
             handshake_timeout: Duration::from_secs(10),
@@ -119,6 +125,20 @@ impl Limits {
             &mut self.pipelines_max,
             ("pipelines", 1..=1_000_000),
             "Pipelines known to one session. Beyond it a create is answered with an error.",
+        );
+        keys.integer(
+            "subscriptions_max",
+            &mut self.subscriptions_max,
+            ("subscriptions", 1..=1_000_000),
+            "Subscriptions of one session to events of objects. Beyond it each is answered with an \
+             error.",
+        );
+        keys.integer(
+            "blocking_calls_max",
+            &mut self.blocking_calls_max,
+            ("calls", 1..=1_000),
+            "Calls under way on one backend that each block one of its ten threads, like \
+             stopAndWait. Beyond it each is answered with an error.",
         );
         keys.integer(
             "resend_max_bytes",

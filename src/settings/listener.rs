@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::declare::{Keys, Kind, Mismatch, Section};
-use super::field::{ADDR_FORM, Parsed, parse_addr};
+use super::field::{ADDR_FORM, Parsed, Texts, parse_addr};
+use crate::policy::access::Isolation;
+use crate::policy::guard::{Policy, Rules};
 
 /// Longest listener path, in bytes.
 const PATH_MAX_LEN: usize = 256;
@@ -22,6 +24,26 @@ pub struct ListenerSettings {
     pub dialect: Dialect,
     /// Certificate and key; `None` for plain `ws://`.
     pub tls: Option<TlsFiles>,
+    /// How far its connections are kept apart, if not as its address asks for.
+    isolation: Option<Isolation>,
+    /// What clients may ask.
+    pub policy: Policy,
+}
+
+impl ListenerSettings {
+    /// What holds for its clients.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules { isolation: self.isolation(), policy: self.policy.clone() }
+    }
+
+    fn isolation(&self) -> Isolation {
+        self.isolation.unwrap_or_else(|| self.default_isolation())
+    }
+
+    fn default_isolation(&self) -> Isolation {
+        Isolation::by_default(!self.addr.ip().is_loopback())
+    }
 }
 
 /// The protocol that clients of a listener speak.
@@ -47,6 +69,8 @@ impl Section for ListenerSettings {
             path: "/kurento".to_owned(),
             dialect: Dialect::Kurento,
             tls: None,
+            isolation: None,
+            policy: Policy::default(),
         }
     }
 
@@ -76,7 +100,40 @@ impl Section for ListenerSettings {
              directory of this file.",
             &mut self.tls,
         );
+        self.rules_keys(keys);
     }
+}
+
+impl ListenerSettings {
+    fn rules_keys(&mut self, keys: &mut impl Keys) {
+        let mut isolation = self.isolation();
+        keys.choice(
+            "isolation",
+            &mut isolation,
+            &[
+                ("open", Isolation::Open),
+                ("meeting", Isolation::Meeting),
+                ("session", Isolation::Session),
+            ],
+            "What a connection may touch: \"open\" every object by its id, as a bare server; \
+             \"meeting\" what it made, and the pipelines of meetings that it named; \"session\" what it \
+             made. If left out, \"open\" on a loopback address and \"meeting\" on any other.",
+        );
+        self.isolation = (isolation != self.default_isolation()).then_some(isolation);
+        let rows = |policy: &Policy| policy.rows().collect();
+        keys.value(
+            "policy",
+            &mut Texts::new(&mut self.policy, parse_policy, rows),
+            Kind::Texts("rows like \"deny create PlayerEndpoint uri=file:///\""),
+            "What clients may ask, a table: ACTION METHOD [TYPE [OPERATION or EVENT]] [uri=PATTERN], * \
+             for any. The first row that fits decides; what none fits is allowed. The rows shown here \
+             stand below yours in any case; to lift one, allow before it what it denies.",
+        );
+    }
+}
+
+fn parse_policy(rows: &[String]) -> Result<Policy, Mismatch> {
+    Policy::parse(rows).map_err(|error| Mismatch::Because(error.to_string()))
 }
 
 impl Section for TlsFiles {
@@ -107,6 +164,58 @@ fn parse_path(text: &str) -> Result<String, Mismatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{Settings, dump, parse};
+
+    /// The only listener of a config, with these keys.
+    fn listener(keys: &str) -> Result<ListenerSettings, Vec<String>> {
+        let backends = "[[backends]]\nid = \"a\"\nurl = \"ws://10.0.0.5\"\n";
+        let read = parse(&format!("[[listeners]]\n{keys}\n{backends}"));
+        let read = read.map(|mut settings| settings.listeners.remove(0));
+        read.map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn meetings_are_kept_apart_where_other_machines_connect_unless_the_file_says_else() {
+        for (addr, more, expected) in [
+            ("127.0.0.1:1", "", Isolation::Open),
+            ("[::1]:1", "", Isolation::Open),
+            ("0.0.0.0:1", "", Isolation::Meeting),
+            ("[::]:1", "", Isolation::Meeting),
+            ("10.0.0.5:1", "", Isolation::Meeting),
+            ("10.0.0.5:1", "isolation = \"open\"", Isolation::Open),
+            ("127.0.0.1:1", "isolation = \"session\"", Isolation::Session),
+        ] {
+            let listener = listener(&format!("addr = \"{addr}\"\n{more}")).unwrap();
+            assert_eq!(listener.rules().isolation, expected, "{addr} {more}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_dumped_as_it_is_in_force() {
+        let keys = "addr = \"127.0.0.1:1\"\npolicy = [\"allow  create GStreamerFilter\"]";
+        let rows: Vec<String> = listener(keys).unwrap().policy.rows().collect();
+        assert_eq!(rows[..2], ["allow create GStreamerFilter", "deny  create GStreamerFilter"]);
+        let mut settings = Settings::example();
+        settings.listeners[0] = listener(keys).unwrap();
+        let dumped = dump(&settings);
+        let rows = "policy = [\n  \"allow create GStreamerFilter\",\n  \"deny  create GStr";
+        assert!(dumped.contains(rows), "{dumped}");
+        assert_eq!(parse(&dumped), Ok(settings));
+    }
+
+    #[test]
+    fn a_row_that_is_none_is_told_with_its_number() {
+        let mistakes = listener("addr = \"127.0.0.1:1\"\npolicy = [\"allow *\", \"drop create\"]");
+        assert_eq!(
+            mistakes.unwrap_err(),
+            [
+                "<config>:3:10: listeners[0].policy: found an array, expected rows like \"deny create \
+              PlayerEndpoint uri=file:///\" (row 2: expected allow or deny, found \"drop\")"
+            ]
+        );
+        let mistakes = listener("addr = \"127.0.0.1:1\"\npolicy = [5]").unwrap_err();
+        assert!(mistakes[0].contains("expected rows like"), "{mistakes:?}");
+    }
 
     #[test]
     fn a_path_is_one_that_requests_can_equal() {

@@ -223,6 +223,10 @@ fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
         (Kind::Choice(_) | Kind::Text(_), DeValue::String(text)) => {
             Some(Value::Text(text.as_ref().to_owned()))
         }
+        (Kind::Texts(_), DeValue::Array(entries)) => {
+            let texts = entries.iter().map(|entry| entry.get_ref().as_str().map(str::to_owned));
+            texts.collect::<Option<_>>().map(Value::Texts)
+        }
         _ => None,
     }
 }

@@ -53,12 +53,17 @@ impl Keys for SchemaWriter {
             }
             Kind::Flag => (json!({"type": "boolean"}), key.doc.to_owned()),
             Kind::Choice(words) => (json!({"enum": words}), key.doc.to_owned()),
+            Kind::Texts(form) => (
+                json!({"type": "array", "items": {"type": "string"}}),
+                format!("{} Expects {form}.", key.doc),
+            ),
             Kind::Text(form) => (json!({"type": "string"}), format!("{} Expects {form}.", key.doc)),
         };
         let value = match field.value() {
             Value::Integer(number) => json!(number),
             Value::Flag(flag) => json!(flag),
             Value::Text(text) => json!(text),
+            Value::Texts(texts) => json!(texts),
         };
         if key.is_required {
             self.required.push(key.name);

@@ -129,6 +129,7 @@ fn describe(key: &Key, value: &str) -> String {
             format!("{default} Unit: {unit}. Range {min} to {max}.")
         }
         Kind::Flag => default,
+        Kind::Texts(_) => format!("Expects {}.", key.kind.expected()),
         Kind::Choice(_) | Kind::Text(_) => format!("{default} Expects {}.", key.kind.expected()),
     }
 }
@@ -138,8 +139,17 @@ fn to_toml(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
-        Value::Text(text) => toml::Value::String(text.clone()).to_string(),
+        Value::Text(text) => quoted(text),
+        Value::Texts(texts) if texts.is_empty() => "[]".to_owned(),
+        Value::Texts(texts) => {
+            let lines: String = texts.iter().map(|text| format!("  {},\n", quoted(text))).collect();
+            format!("[\n{lines}]")
+        }
     }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 /// Breaks `text` at spaces into lines of at most `len` characters, longer only for a longer word.

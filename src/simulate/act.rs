@@ -55,7 +55,7 @@ impl World {
         };
         let shared = self.edges[edge].edge.clone();
         let id = SessionId::from_random(bits);
-        let session = Session::new(id, &shared.server_id, url, self.shape.bounds);
+        let session = Session::new(id, &shared.server_id, url, self.shape.bounds).paced();
         let conn = self.open_conn(client, edge, Driver::new(shared, session));
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));
         let known = &mut self.clients[client];
@@ -131,7 +131,7 @@ impl World {
         let known = &mut self.clients[client];
         let name = meeting_of(&mut known.draws);
         let text = format!(
-            r#""method":"transaction","params":{{"operations":[{{"id":0,"jsonrpc":"2.0","method":"create","params":{{"type":"MediaPipeline","constructorParams":{{}},"properties":{{"meeting":"{name}"}}}}}},{{"id":1,"jsonrpc":"2.0","method":"create","params":{{"type":"PassThrough","constructorParams":{{"mediaPipeline":"newref:0"}}}}}}]}}"#
+            r#""method":"transaction","params":{{"operations":[{{"id":0,"jsonrpc":"2.0","method":"create","params":{{"type":"MediaPipeline","constructorParams":{{}},"properties":{{"meeting":"{name}"}}}}}},{{"id":1,"jsonrpc":"2.0","method":"create","params":{{"type":"WebRtcEndpoint","constructorParams":{{"mediaPipeline":"newref:0"}}}}}}]}}"#
         );
         (What::CreateInTransaction(Some(name)), text)
     }
@@ -160,8 +160,10 @@ impl World {
         let other = elements.get(known.draws.below(elements.len())).cloned();
         match (known.draws.below(20), element, other) {
             (0..3, ..) | (3..15, None, _) => {
+                // The second is paced.
+                let kind = ["PassThrough", "WebRtcEndpoint"][known.draws.below(2)];
                 let text = format!(
-                    r#""method":"create","params":{{"type":"PassThrough","constructorParams":{{"mediaPipeline":"{pipeline}"}}}}"#
+                    r#""method":"create","params":{{"type":"{kind}","constructorParams":{{"mediaPipeline":"{pipeline}"}}}}"#
                 );
                 (What::Element(pipeline.to_owned()), text)
             }

@@ -15,7 +15,8 @@ use super::time::VirtualClock;
 use crate::fleet::{Fleet, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
 use crate::pins::{Keeper, PinStore, Registry};
-use crate::proxy::{Edge, Manager, Placement, Sessions};
+use crate::policy::pacing::Pace;
+use crate::proxy::{BlockingCalls, Edge, Manager, Pacer, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -34,6 +35,7 @@ pub(super) struct Shape {
     pub(super) grace: Duration,
     pub(super) pins_max: usize,
     pub(super) bounds: Bounds,
+    pub(super) pace: Pace,
     pub(super) dial_timeout: Duration,
     pub(super) probe: ProbeSettings,
     pub(super) bug: Option<Bug>,
@@ -102,8 +104,10 @@ impl EdgeSim {
             server_id: "edge".to_owned(),
             limits: limits(shape),
             clock: Clock::start(),
+            pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
             metrics,
             fleet: handle,
+            blocking: BlockingCalls::new(usize::MAX),
             placement,
             sessions: Arc::new(Sessions::new(KEEP, 1_000)),
             asker: None,
@@ -201,6 +205,8 @@ fn limits(shape: &Shape) -> Limits {
         held_max_bytes: shape.bounds.held_max_bytes,
         calls_max: shape.bounds.calls_max,
         pipelines_max: shape.bounds.pipelines_max,
+        subscriptions_max: shape.bounds.subscriptions_max,
+        blocking_calls_max: usize::MAX,
         resend_max_bytes: shape.bounds.resend_max_bytes,
         call_timeout: shape.bounds.call_timeout,
         handshake_timeout: Duration::from_secs(10),

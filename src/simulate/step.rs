@@ -199,6 +199,7 @@ impl World {
 
     fn send_to_client(&mut self, conn: ConnNo, message: ToClient) {
         self.note(|| format!("   to client of {conn:?}: {}", message.text));
+        self.tally.paced += u64::from(message.text.contains("retryAfterMs"));
         check::only_settled_is_told(self, conn, &message.text);
         let (now, delay) = (self.now(), self.delay());
         let Some(known) = self.conns.get_mut(&conn).filter(|known| known.is_open) else { return };

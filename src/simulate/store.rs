@@ -11,7 +11,7 @@ use super::Bug;
 use super::time::VirtualClock;
 use crate::fleet::FleetHandle;
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, Time};
-use crate::pins::{Claim, MemoryStore, Pin, PinError, PinStore};
+use crate::pins::{Claim, MemoryStore, Origin, Pin, PinError, PinStore};
 use crate::runtime::Timer;
 
 /// Microseconds that the store takes to do something, at most.
@@ -206,8 +206,8 @@ impl PinStore for SlowStore {
         settling.boxed()
     }
 
-    fn note_pipeline(&self, pipeline: PipelineId, _epoch: u64) {
-        self.lock().noted.insert(pipeline);
+    fn note_pipeline(&self, origin: Origin) {
+        self.lock().noted.insert(origin.pipeline);
     }
 
     fn forget_pipeline(&self, pipeline: PipelineId) {

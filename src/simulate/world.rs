@@ -13,6 +13,7 @@ use super::time::VirtualClock;
 use super::{Bug, Run, Tally};
 use crate::fleet::{BackendView, Report};
 use crate::model::{BackendId, Draws, Incarnation, PipelineId, Time};
+use crate::policy::pacing::Pace;
 use crate::proxy::Driver;
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
@@ -322,8 +323,15 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             held_max_bytes: if is_tight { 600 } else { 1 << 20 },
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
+            subscriptions_max: if is_tight { 5 } else { 10_000 },
             resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
             call_timeout: Duration::from_secs(1 + draws.below(40) as u64),
+        },
+        pace: Pace {
+            interval: Duration::from_millis(10 + draws.below(1_000) as u64),
+            burst: 1 + u32::try_from(draws.below(4)).expect("below 4"),
+            wait_max: Duration::from_millis(draws.below(5_000) as u64),
+            waiting_max: 1 + draws.below(3),
         },
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {

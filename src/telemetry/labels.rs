@@ -117,6 +117,8 @@ labels! {
         Resources = "resources",
         /// 40101: no such object.
         Object = "object",
+        /// 40111: the listener's policy does not allow it.
+        Policy = "policy",
         /// Any other code.
         Other = "other",
     }
@@ -192,6 +194,7 @@ impl ErrorClass {
             40007 => Self::Session,
             40009 => Self::Resources,
             40101 => Self::Object,
+            40111 => Self::Policy,
             _ => Self::Other,
         }
     }

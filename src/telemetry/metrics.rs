@@ -55,6 +55,8 @@ struct Values {
     calls_resent: Counter,
     calls_timed_out: Counter,
     late_answers: Counter,
+    pacing_waits: Counter,
+    pacing_refused: Counter,
     events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
@@ -163,6 +165,16 @@ impl Metrics {
         self.0.values.late_answers.inc();
     }
 
+    /// Counts a costly call that has to wait for its turn.
+    pub fn on_pacing_wait(&self) {
+        self.0.values.pacing_waits.inc();
+    }
+
+    /// Counts a costly call that was refused, because too many wait or it would for too long.
+    pub fn on_pacing_refused(&self) {
+        self.0.values.pacing_refused.inc();
+    }
+
     /// Counts events of the manager that a client did not get because it took too few.
     pub fn on_events_dropped(&self, count: u64) {
         self.0.values.events_dropped.inc_by(count);
@@ -233,6 +245,12 @@ impl Values {
             calls_resent: counter(r, "calls_resent", "Calls sent again after their link broke"),
             calls_timed_out: counter(r, "calls_timed_out", "Calls not answered in time"),
             late_answers: counter(r, "late_answers", "Answers to calls that had timed out"),
+            pacing_waits: counter(
+                r,
+                "pacing_waits",
+                "Costly calls that had to wait for their turn",
+            ),
+            pacing_refused: counter(r, "pacing_refused", "Costly calls refused by pacing"),
             events_dropped: counter(
                 r,
                 "manager_events_dropped",

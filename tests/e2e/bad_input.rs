@@ -8,6 +8,7 @@ mod backends;
 mod calls;
 mod double;
 mod frames;
+mod guard;
 mod handshake;
 mod requests;
 mod row;
@@ -46,6 +47,7 @@ fn tested() -> Vec<Told> {
         requests::rows(),
         calls::rows(),
         transactions::rows(),
+        guard::rows(),
         backends::rows(),
     ];
     let told = |(name, row): (&str, Row)| {

@@ -15,10 +15,11 @@ async fn backend(name: &str) -> (Process, String) {
     (process, url)
 }
 
-/// An edge before two of them.
+/// An edge before two of them, which does not pace: clients that get ready would take seconds.
 async fn edge(listener: &str, dir: TempDir) -> (Edge, [Process; 2]) {
     let ((a, a_url), (b, b_url)) = (backend("a").await, backend("b").await);
-    let edge = Edge::start_unready(&[("a", &a_url), ("b", &b_url)], listener, dir).await;
+    let more = format!("{listener}[pacing]\ncalls_per_second = 0\n");
+    let edge = Edge::start_unready(&[("a", &a_url), ("b", &b_url)], &more, dir).await;
     edge.becomes_ready().await;
     (edge, [a, b])
 }

@@ -43,7 +43,7 @@ async fn a_backend_that_joins_later_is_heard_too() {
     let address = sims[1].url.strip_prefix("ws://").unwrap().split('/').next().unwrap().to_owned();
     let gone = || async { (edge.backends().await[1]["health"] == "ejected").then_some(()) };
     wait_for("the ejection", gone).await;
-    sims[1] = KmsSim::start_at("b", &address).await;
+    sims[1] = KmsSim::start_at("b", &address, &[]).await;
     edge.becomes_ready().await;
 
     let (maker, _events) = edge.connect().await;

@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::fleet::stub::{StubFleet, id};
-use crate::model::{Legs, Time};
+use crate::model::{Legs, SessionId, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
+use crate::policy::access::Access;
 use crate::policy::health::Health;
 use crate::settings::WhenAway;
 
@@ -37,7 +38,7 @@ struct Process {
     store: Arc<DiskStore>,
     keeper: Arc<Keeper>,
     found: Vec<(MeetingName, Pin)>,
-    pipelines: Vec<(u64, PipelineId)>,
+    pipelines: Vec<Origin>,
     witness: Backends,
     clock: Clock,
     writer: Option<std::thread::JoinHandle<()>>,
@@ -71,7 +72,8 @@ impl Process {
     async fn create(&self, meeting: &str, pin: &Pin, pipeline: u128) {
         let charge = Charge::new(Arc::default(), Legs(4));
         self.keeper.registry.begin(&name(meeting), pin, charge);
-        self.keeper.created(&name(meeting), pin.epoch, PipelineId::from_u128(pipeline));
+        let (pipeline, session) = (PipelineId::from_u128(pipeline), SessionId::from_random(9));
+        self.keeper.created(&name(meeting), Origin { epoch: pin.epoch, pipeline, session });
         // A later claim takes it along.
         let claim = self.store.claim(&name("last"), &id(0), pin.incarnation).await.unwrap();
         let (Claim::Made(last) | Claim::Held(last)) = claim;
@@ -269,7 +271,7 @@ async fn a_meeting_lives_as_long_as_the_pipelines_of_the_process_before() {
     let load = process.fleet.handle.snapshot().backends[0].load.clone();
     assert_eq!(load.legs(), Legs(4), "it reserves what a meeting of unknown size does");
     // Somebody uses it and leaves again: others may use it still.
-    assert!(process.keeper.registry.hold(one).is_some());
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
     process.keeper.registry.unhold(one, process.clock.now());
     process.keeper.sweep(process.after(9 * GRACE)).await;
     assert!(process.lookup("live").await.is_some());
@@ -309,7 +311,7 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
     let [watched] = adoption.check(watched).await.try_into().unwrap();
     let one = PipelineId::from_u128(1);
     process.witness.have(0, &[]);
-    assert!(process.keeper.registry.hold(one).is_some());
+    assert!(process.keeper.registry.hold(one, &Access::All).is_some());
     let [watched] = adoption.check(watched).await.try_into().unwrap();
     process.keeper.registry.unhold(one, process.clock.now());
     assert_eq!(adoption.check(watched.clone()).await, []);

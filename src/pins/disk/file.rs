@@ -1,7 +1,7 @@
 //! The file: what it looks like, and what is done with one that cannot be used.
 //!
-//! Four tables: every pin by the name of its meeting, pipelines with the epochs of their pins, losses
-//! by backend, and facts about the file.
+//! Four tables: every pin by the name of its meeting, pipelines with their origins, losses by backend,
+//! and facts about the file.
 //! The library is `redb`: one file, transactions, checksums.
 
 use std::cell::Cell;
@@ -18,16 +18,17 @@ use redb::{
 
 use super::writer::{Changes, Journal, JournalError};
 use super::{FILE, StateDir, StateError};
-use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
-use crate::pins::Pin;
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
+use crate::pins::{Origin, Pin};
 
 /// Meeting -> epoch, process, backend.
 pub(super) const PINS: TableDefinition<'_, &str, (u64, u64, &str)> =
     TableDefinition::new("pinfold-pins");
 
-/// Pipeline, the number of its UUID -> epoch of the pin it was made under. A file of an earlier version
-/// lacks it, and one that such a version has written since may name pins that are no more.
-pub(super) const PIPELINES: TableDefinition<'_, u128, u64> =
+/// Pipeline, the number of its UUID -> epoch of the pin it was made under, and the number of its maker's
+/// session. A file of an earlier version lacks it, and one that such a version has written since may
+/// name pins that are no more.
+pub(super) const PIPELINES: TableDefinition<'_, u128, (u64, u128)> =
     TableDefinition::new("pinfold-pipelines");
 
 /// Backend -> how often a process of it was given up for lost.
@@ -52,7 +53,7 @@ const CACHE_BYTES: usize = 16 << 20;
 pub(super) struct Contents {
     pub(super) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under these pins, in the order of their epochs.
-    pub(super) pipelines: Vec<(u64, PipelineId)>,
+    pub(super) pipelines: Vec<Origin>,
     /// Pipelines of pins that are no more.
     pub(super) orphans: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
@@ -205,10 +206,12 @@ impl Contents {
         let mut epochs: Vec<_> = self.pins.iter().map(|(_, pin)| pin.epoch).collect();
         epochs.sort_unstable();
         for row in lib(table.iter())? {
-            let (pipeline, epoch) = lib(row)?;
-            let (pipeline, epoch) = (PipelineId::from_u128(pipeline.value()), epoch.value());
+            let (pipeline, made) = lib(row)?;
+            let (pipeline, (epoch, session)) =
+                (PipelineId::from_u128(pipeline.value()), made.value());
+            let session = SessionId::from_random(session);
             match epochs.binary_search(&epoch) {
-                Ok(_) => self.pipelines.push((epoch, pipeline)),
+                Ok(_) => self.pipelines.push(Origin { epoch, pipeline, session }),
                 Err(_) => self.orphans.push(pipeline),
             }
         }
@@ -279,9 +282,9 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
             }
         }
         let mut pipelines = transaction.open_table(PIPELINES)?;
-        for (pipeline, epoch) in changes.pipelines {
-            match epoch {
-                Some(epoch) => drop(pipelines.insert(pipeline.as_u128(), epoch)?),
+        for (pipeline, made) in changes.pipelines {
+            match made {
+                Some(made) => drop(pipelines.insert(pipeline.as_u128(), made)?),
                 None => drop(pipelines.remove(pipeline.as_u128())?),
             }
         }

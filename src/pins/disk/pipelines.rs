@@ -1,73 +1,95 @@
-//! Under which pin each pipeline of a named meeting was made.
+//! Under which pin, and by whom, each pipeline of a named meeting was made.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 
 use crate::model::PipelineId;
+use crate::pins::Origin;
 
-/// Pipelines with the epochs of their pins; no two pins ever have the same, so an epoch names a
-/// meeting.
+/// The epoch of a pipeline's pin, and its maker's session.
+pub(super) type Made = (u64, u128);
+
+/// Pipelines with their origins.
 #[derive(Debug)]
 pub(super) struct Pipelines {
-    epochs: DashMap<PipelineId, u64>,
+    made: DashMap<PipelineId, Made>,
     count: AtomicUsize,
     max: usize,
 }
 
 impl Pipelines {
     /// Those of `found`, whatever `max` is now.
-    pub(super) fn knowing(found: &[(u64, PipelineId)], max: usize) -> Self {
-        let epochs: DashMap<_, _> =
-            found.iter().map(|(epoch, pipeline)| (*pipeline, *epoch)).collect();
-        Self { count: AtomicUsize::new(epochs.len()), epochs, max }
+    pub(super) fn knowing(found: &[Origin], max: usize) -> Self {
+        let made: DashMap<_, _> =
+            found.iter().map(|origin| (origin.pipeline, made(origin))).collect();
+        Self { count: AtomicUsize::new(made.len()), made, max }
     }
 
-    /// Notes one; `false` if there is no room, or it was noted so before.
-    pub(super) fn insert(&self, pipeline: PipelineId, epoch: u64) -> bool {
+    /// Notes one; `false` if there is no room, or it was noted under that pin before: it keeps its maker.
+    pub(super) fn insert(&self, origin: &Origin) -> bool {
         if self.count.fetch_add(1, Ordering::Relaxed) >= self.max {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        let before = self.epochs.insert(pipeline, epoch);
-        if before.is_some() {
-            self.count.fetch_sub(1, Ordering::Relaxed);
+        match self.made.entry(origin.pipeline) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(made(origin));
+                true
+            }
+            Entry::Occupied(mut known) => {
+                self.count.fetch_sub(1, Ordering::Relaxed);
+                let is_other_pin = known.get().0 != origin.epoch;
+                if is_other_pin {
+                    known.insert(made(origin));
+                }
+                is_other_pin
+            }
         }
-        before != Some(epoch)
     }
 
     /// Forgets one; says whether it was there.
     pub(super) fn remove(&self, pipeline: PipelineId) -> bool {
-        let is_removed = self.epochs.remove(&pipeline).is_some();
+        let is_removed = self.made.remove(&pipeline).is_some();
         if is_removed {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
         is_removed
     }
 
-    /// The epoch of its pin.
-    pub(super) fn find(&self, pipeline: PipelineId) -> Option<u64> {
-        self.epochs.get(&pipeline).map(|epoch| *epoch)
+    /// Where it comes from.
+    pub(super) fn find(&self, pipeline: PipelineId) -> Option<Made> {
+        self.made.get(&pipeline).map(|made| *made)
     }
 
     /// All pipelines, in no order.
     pub(super) fn all(&self) -> Vec<PipelineId> {
-        self.epochs.iter().map(|entry| *entry.key()).collect()
+        self.made.iter().map(|entry| *entry.key()).collect()
     }
+}
+
+fn made(origin: &Origin) -> Made {
+    (origin.epoch, origin.session.as_u128())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::SessionId;
+
+    fn origin(epoch: u64, number: u128) -> Origin {
+        let session = SessionId::from_random(7);
+        Origin { epoch, pipeline: PipelineId::from_u128(number), session }
+    }
 
     #[test]
     fn there_are_no_more_than_the_bound_and_those_that_are_there_may_change() {
-        let pipelines = Pipelines::knowing(&[(1, PipelineId::from_u128(1))], 2);
+        let pipelines = Pipelines::knowing(&[origin(1, 1)], 2);
         let id = PipelineId::from_u128;
-        assert!(pipelines.insert(id(2), 1));
-        assert!(!pipelines.insert(id(3), 1));
+        assert!(pipelines.insert(&origin(1, 2)));
+        assert!(!pipelines.insert(&origin(1, 3)));
         assert!(pipelines.remove(id(1)) && !pipelines.remove(id(1)));
-        assert!(pipelines.insert(id(3), 2));
-        assert_eq!([1, 2, 3].map(|n| pipelines.find(id(n))), [None, Some(1), Some(2)]);
+        assert!(pipelines.insert(&origin(2, 3)));
+        assert_eq!([1, 2, 3].map(|n| pipelines.find(id(n))), [None, Some((1, 7)), Some((2, 7))]);
     }
 }

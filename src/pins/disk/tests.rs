@@ -10,7 +10,8 @@ use futures_util::FutureExt;
 
 use super::file::{Contents, FACTS, FORMAT, PINS};
 use super::*;
-use support::{FakeDisk, TempDir, backend, claim, lookup, name, pin_of, unpin};
+use crate::model::SessionId;
+use support::{FakeDisk, TempDir, backend, claim, lookup, name, origin, pin_of, unpin};
 
 const PINS_MAX: usize = 1_000;
 
@@ -279,8 +280,9 @@ async fn a_library_that_panics_is_a_disk_that_fails() {
     assert_eq!(claim(&store, "new", "a"), Err(PinError::Away));
 }
 
-fn made(numbers: &[u128], epoch: u64) -> BTreeMap<PipelineId, u64> {
-    numbers.iter().map(|number| (PipelineId::from_u128(*number), epoch)).collect()
+fn made(numbers: &[u128], epoch: u64) -> BTreeMap<PipelineId, (u64, u128)> {
+    let made = |number: &u128| (PipelineId::from_u128(*number), (epoch, number + 1_000));
+    numbers.iter().map(made).collect()
 }
 
 #[test]
@@ -290,7 +292,7 @@ fn the_pipelines_of_a_pin_are_there_again_and_those_of_no_pin_are_removed() {
     let Opened { store, mut writer, .. } = open(&dir).unwrap();
     let [one, two] = ["one", "two"].map(|m| pin_of(&claim(&store, m, "a").unwrap()));
     for (number, pin) in [(9, &one), (2, &one), (3, &two), (4, &one)] {
-        store.note_pipeline(id(number), pin.epoch);
+        store.note_pipeline(origin(number, pin.epoch));
     }
     store.forget_pipeline(id(4));
     assert!(writer.write_noted());
@@ -300,7 +302,7 @@ fn the_pipelines_of_a_pin_are_there_again_and_those_of_no_pin_are_removed() {
     drop((store, writer));
 
     let Opened { store, mut writer, pipelines, .. } = open(&dir).unwrap();
-    assert_eq!(pipelines, [(one.epoch, id(2)), (one.epoch, id(9))]);
+    assert_eq!(pipelines, [2, 9].map(|number| origin(number, one.epoch)));
     assert!(!store.notes().is_empty(), "the pipeline of no pin is to be removed");
     assert!(writer.write_noted());
     drop((store, writer));
@@ -317,7 +319,7 @@ fn a_file_without_pipelines_is_one_of_an_earlier_version() {
     });
     let Opened { store, mut writer, pins, pipelines, .. } = open(&dir).unwrap();
     assert_eq!((pins.len(), pipelines.len(), set_aside(&dir).len()), (1, 0, 0));
-    store.note_pipeline(PipelineId::from_u128(1), pins[0].1.epoch);
+    store.note_pipeline(origin(1, pins[0].1.epoch));
     assert!(writer.write_noted());
     drop((store, writer));
     assert_eq!(open(&dir).unwrap().pipelines.len(), 1);
@@ -327,10 +329,10 @@ fn a_file_without_pipelines_is_one_of_an_earlier_version() {
 fn pipelines_that_a_failed_write_had_noted_are_in_the_next() {
     let (store, mut writer, disk) = on_fake_disk(WhenAway::Refuse);
     let pin = pin_of(&claim(&store, "m", "a").unwrap());
-    store.note_pipeline(PipelineId::from_u128(1), pin.epoch);
+    store.note_pipeline(origin(1, pin.epoch));
     disk.fail(true);
     assert!(!writer.write_noted());
-    store.note_pipeline(PipelineId::from_u128(2), pin.epoch);
+    store.note_pipeline(origin(2, pin.epoch));
     disk.fail(false);
     assert!(writer.write_noted());
     assert_eq!(disk.pipelines(), made(&[1, 2], pin.epoch));
@@ -344,7 +346,7 @@ fn pipelines_that_a_failed_write_had_noted_are_in_the_next() {
 fn a_new_pipeline_is_written_though_nobody_waits() {
     let (store, writer, disk) = on_fake_disk(WhenAway::Refuse);
     let thread = std::thread::spawn(move || writer.run());
-    store.note_pipeline(PipelineId::from_u128(1), 1);
+    store.note_pipeline(origin(1, 1));
     while disk.writes() == 0 {
         std::thread::yield_now();
     }

@@ -11,6 +11,7 @@ use super::notes::{Batch, Notes};
 use super::{DiskStore, Progress, StateError, go_away};
 use crate::model::{BackendId, MeetingName, PipelineId};
 use crate::pins::Pin;
+use crate::pins::disk::pipelines::Made;
 
 /// How long a change that nobody waits for may wait for others. With the length of a write it bounds
 /// what a crash forgets.
@@ -27,8 +28,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Changes<'a> {
     /// Meetings with their pins, in order; `None`: there is none now.
     pub(super) pins: &'a mut dyn Iterator<Item = (MeetingName, Option<Pin>)>,
-    /// Pipelines with the epochs of their pins, in order; `None`: it is of no meeting now.
-    pub(super) pipelines: &'a mut dyn Iterator<Item = (PipelineId, Option<u64>)>,
+    /// Pipelines with their origins, in order; `None`: it is of no meeting now.
+    pub(super) pipelines: &'a mut dyn Iterator<Item = (PipelineId, Option<Made>)>,
     /// Those are all there are: every other in the file is none.
     pub(super) is_whole: bool,
     /// The highest epoch drawn.

@@ -11,7 +11,7 @@ use crate::pins::{BackendLoad, Charge, Pin};
 
 impl Registry {
     /// A pin was found of a meeting that nobody here has taken part in yet: enters it, to end when
-    /// nobody comes within the grace. As with [`Begun::Adopted`], whether the pin still exists must be
+    /// nobody comes within the grace. As with [`Begun::Adopted`](super::Begun::Adopted), whether the pin still exists must be
     /// looked up after this. `load` is that of its backend. Returns whether the meeting was not here.
     #[must_use]
     pub fn adopt(

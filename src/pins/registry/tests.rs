@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -5,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::Legs;
 use crate::pins::BackendLoad;
+use crate::policy::access::Meetings;
 
 const GRACE: Duration = Duration::from_secs(60);
 const ONE: Incarnation = Incarnation(1);
@@ -95,10 +97,35 @@ fn a_meeting_charges_once_and_counts_its_participants() {
     let world = World::new();
     world.create("m", 1);
     world.create("m", 2);
-    assert!(world.registry.hold(PipelineId::from_u128(1)).is_some());
+    assert!(world.registry.hold(PipelineId::from_u128(1), &Access::All).is_some());
     assert_eq!(world.load(), (4, 1, 3));
     let view = world.registry.meeting(&MeetingId::Named(name("m"))).unwrap();
     assert_eq!((view.pipelines, view.participants, view.reserve), (2, 3, Legs(4)));
+}
+
+#[test]
+fn a_session_holds_only_what_it_may_touch() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    let mut meetings = Meetings::default();
+    meetings.add(&name("m"), 10);
+    let is_held = |pipeline: u128, access: Access<'_>| {
+        world.registry.hold(PipelineId::from_u128(pipeline), &access).is_some()
+    };
+    assert!(
+        !is_held(1, Access::Own(Cow::default()))
+            && !is_held(1, Access::Meetings(Cow::default(), Cow::default()))
+    );
+    assert!(
+        !is_held(2, Access::Meetings(Cow::Borrowed(&meetings), Cow::default())),
+        "it belongs to no meeting"
+    );
+    assert_eq!(world.load().2, 2, "who was turned away is no participant");
+    assert!(
+        is_held(1, Access::Meetings(Cow::Borrowed(&meetings), Cow::default()))
+            && is_held(2, Access::All)
+    );
 }
 
 #[test]
@@ -107,7 +134,10 @@ fn a_named_meeting_outlives_its_people_by_the_grace() {
     world.create("m", 1);
     world.registry.unhold(PipelineId::from_u128(1), world.now);
     assert!(world.pass(59).is_empty());
-    assert!(world.registry.hold(PipelineId::from_u128(1)).is_some(), "somebody came back");
+    assert!(
+        world.registry.hold(PipelineId::from_u128(1), &Access::All).is_some(),
+        "somebody came back"
+    );
     assert!(world.pass(100).is_empty());
     world.registry.unhold(PipelineId::from_u128(1), world.now);
     assert!(world.pass(59).is_empty(), "the grace began anew");
@@ -122,7 +152,7 @@ fn a_released_named_meeting_keeps_its_place_for_the_grace_and_an_unnamed_one_goe
     world.create_unnamed(2);
     world.registry.released(PipelineId::from_u128(1), world.now);
     world.registry.released(PipelineId::from_u128(2), world.now);
-    assert_eq!(world.registry.hold(PipelineId::from_u128(1)), None);
+    assert_eq!(world.registry.hold(PipelineId::from_u128(1), &Access::All), None);
     assert_eq!(world.load(), (0, 0, 0), "nothing of it is left on the backend");
     world.create("m", 3);
     assert_eq!(world.load(), (4, 1, 1), "it came back to the same place");
@@ -240,7 +270,7 @@ fn apply(world: &mut World, held: &mut Held, step: &Step) {
             }
         }
         Step::Hold(p) => {
-            if world.registry.hold(pipeline(p)).is_some() {
+            if world.registry.hold(pipeline(p), &Access::All).is_some() {
                 held.pipelines.push(p);
             }
         }

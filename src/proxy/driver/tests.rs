@@ -13,7 +13,7 @@ use crate::model::{Draws, Legs, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{Manager, Placement, Sessions};
+use crate::proxy::{BlockingCalls, Manager, Placement, Sessions};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
@@ -67,6 +67,8 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         clock: Clock::start(),
         metrics,
         fleet: fleet.handle.clone(),
+        blocking: BlockingCalls::new(4),
+        pacer: None,
         placement,
         sessions: Arc::new(Sessions::new(Duration::ZERO, 1)),
         asker: None,
@@ -84,6 +86,7 @@ fn driver(edge: &Arc<Edge>, session: u128) -> Driver {
         held_max_bytes: 1_000,
         calls_max: 8,
         pipelines_max: 10,
+        subscriptions_max: 10,
         resend_max_bytes: 1_000,
         call_timeout: Duration::from_secs(60),
     };

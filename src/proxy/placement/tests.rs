@@ -77,7 +77,7 @@ async fn a_herd_of_meetings_spreads() {
 async fn while_the_store_is_away_known_meetings_go_on_and_others_are_refused() {
     let world = World::seeded(2, 0).await;
     let mut first = world.place("known").await.unwrap();
-    first.claim.take().unwrap().created(PipelineId::from_u128(1));
+    first.claim.take().unwrap().created(PipelineId::from_u128(1), SessionId::from_random(9));
     let charged = world.charged();
 
     world.store.is_away.store(true, Ordering::Relaxed);
@@ -164,7 +164,7 @@ async fn a_meeting_waits_for_its_suspect_backend_only_so_long() {
 /// Gives the meeting `standup` a pipeline; says where.
 async fn settle(world: &World) -> usize {
     let Placed { backend, claim } = world.place("standup").await.unwrap();
-    claim.unwrap().created(PipelineId::from_u128(1));
+    claim.unwrap().created(PipelineId::from_u128(1), SessionId::from_random(9));
     (0..).find(|index| id(*index) == backend).unwrap()
 }
 
@@ -218,7 +218,7 @@ async fn a_pipeline_made_on_a_backend_that_was_lost_meanwhile_is_forgotten() {
         world.fleet.fail(0, Health::Ejected).await;
         world.lose_backend().await;
         let pipeline = PipelineId::from_u128(1);
-        placed.claim.unwrap().created(pipeline);
+        placed.claim.unwrap().created(pipeline, SessionId::from_random(9));
         assert!(!world.placement.keeper.registry.knows(pipeline));
         assert_eq!(world.placement.keeper.registry.len(), (0, 0));
         assert_eq!(world.charged(), []);

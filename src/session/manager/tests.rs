@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::{BackendId, SessionId, Time};
+use crate::policy::guard::Rules;
 use crate::protocol::event::Change;
 use crate::protocol::request::Hints;
 use crate::session::{Bounds, Input, LinkNo, Ticket, Wish};
@@ -19,11 +20,17 @@ fn session(scope: ManagerScope) -> Session {
         held_max_bytes: 10_000,
         calls_max: 8,
         pipelines_max: 100,
+        subscriptions_max: 100,
         resend_max_bytes: 10_000,
         call_timeout: Duration::from_secs(60),
     };
+    let isolation = match scope {
+        ManagerScope::All => Isolation::Open,
+        ManagerScope::Own => Isolation::Session,
+    };
+    let rules = Rules { isolation, ..Rules::default() };
     let id = SessionId::from_random(7);
-    Session::new(id, "edge", Hints::default(), bounds).with_manager_scope(scope)
+    Session::new(id, "edge", Hints::default(), bounds).under(Arc::new(rules))
 }
 
 fn handle(session: &mut Session, input: Input<'_>) -> Vec<Output> {
@@ -300,6 +307,27 @@ fn its_own_scope_is_told_to_whoever_lists() {
         let out = call(&mut session, "invoke", json!({"operation": operation}));
         assert_eq!(out, [Output::Manager("1".to_owned(), expected)]);
     }
+}
+
+#[test]
+fn who_sees_its_own_only_changes_nothing_that_others_see() {
+    for (operation, params) in [
+        ("setName", json!({"name": "mine"})),
+        ("addTag", json!({"key": "k", "value": "v"})),
+        ("removeTag", json!({"key": "k"})),
+        ("setSendTagsInEvents", json!({"sendTagsInEvents": true})),
+    ] {
+        let params = json!({"operation": operation, "operationParams": params});
+        let code = |scope| match &call(&mut session(scope), "invoke", params.clone())[..] {
+            [Output::Refuse(_, failure)] => failure.code,
+            [Output::Manager(..)] => 0,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((code(ManagerScope::Own), code(ManagerScope::All)), (40111, 0), "{operation}");
+    }
+    let read = json!({"operation": "getTags"});
+    let out = call(&mut session(ManagerScope::Own), "invoke", read);
+    assert_eq!(out, [Output::Manager("1".to_owned(), ManagerCall::GetTags)]);
 }
 
 #[test]

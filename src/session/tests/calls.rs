@@ -269,7 +269,10 @@ fn calls_sent_again_to_a_backend_that_turns_out_lost_are_answered_as_ever() {
         assert_eq!(case.told(), [(json!(2), 40101), (json!(3), 0), (json!(4), 40009)]);
         assert!(case.out.contains(&Output::Unheld(pipeline(A))));
         assert!(case.out.contains(&Output::NotCreated(Ticket(2))));
-        assert_eq!(case.session.sizes(), Sizes { held_bytes: 0, calls: 0, pipelines: 0 });
+        assert_eq!(
+            case.session.sizes(),
+            Sizes { held_bytes: 0, calls: 0, pipelines: 0, subscriptions: 0 }
+        );
     }
 }
 

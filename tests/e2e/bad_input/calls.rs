@@ -84,10 +84,6 @@ rows! {
         ("invoke", r#""object":"<pipeline>","operation":5"#),
         ("subscribe", r#""object":"<pipeline>","type":"Nope""#),
     ]).passes();
-    connect_to_a_sink_that_is_no_element => calls(&[
-        ("invoke", r#""object":"<pipeline>/x","operation":"connect",
-            "operationParams":{"sink":"<pipeline>"}"#),
-    ]).passes();
     a_meeting_or_participants_of_a_wrong_kind => calls(&[
         ("create", r#""type":"MediaPipeline","properties":{"meeting":5}"#),
         ("create", r#""type":"MediaPipeline","properties":{"meeting":""}"#),

@@ -90,15 +90,15 @@ impl Double {
 
     /// Answers one message; `false` if that is to hang up.
     ///
-    /// `invoke` of `say` sends the bytes it was told instead, if it has not done so, of `silence`
-    /// nothing, and `hangUp` ends the connection.
+    /// `invoke` of `say` sends the bytes it was told instead, if it has not done so, of `silence` and
+    /// `stopAndWait` nothing, and `hangUp` ends the connection.
     async fn answer(&self, socket: &mut WebSocketStream<TcpStream>, text: &str) -> bool {
         let request: Value = serde_json::from_str(text).unwrap();
         let operation = request["params"]["operation"].as_str();
         let value = match (request["method"].as_str().unwrap(), operation) {
             ("create", _) => json!(format!("{}_kurento.MediaPipeline", uuid())),
             ("invoke", Some("getInfo")) => json!({"version": "7.3.0"}),
-            ("invoke", Some("silence")) => return true,
+            ("invoke", Some("silence" | "stopAndWait")) => return true,
             ("invoke", Some("hangUp")) => return false,
             ("invoke", Some("say")) => {
                 let bytes = std::mem::take(&mut *self.says.lock().unwrap());

@@ -28,13 +28,19 @@ pub(super) struct FromClient {
 /// A message, or bytes as they are.
 #[derive(Clone, Debug)]
 pub(super) enum Sent {
-    /// [`PIPELINE`] in it stands for the pipeline of its connection.
+    /// [`PIPELINE`], [`OTHER`] and [`SESSION`] in it stand for what they say.
     Text(String),
     Bytes(Vec<u8>),
 }
 
 /// Stands where the id of the connection's own pipeline goes.
 pub(super) const PIPELINE: &str = "<pipeline>";
+
+/// Stands where the id of another client's pipeline goes, of a meeting of its own.
+pub(super) const OTHER: &str = "<other>";
+
+/// Stands where the session of that client goes.
+pub(super) const SESSION: &str = "<session>";
 
 /// The beginning of an answer to the call that waits when a backend sends something odd.
 pub(super) const AN_ANSWER: &str = r#"{"id":1,"#;
@@ -132,11 +138,14 @@ pub(super) struct Row {
     pub(super) backend: Backend,
     /// Lines of `[limits]` in the config.
     pub(super) limits: &'static str,
+    /// Lines of its listener.
+    pub(super) listener: &'static str,
 }
 
 impl Row {
     fn new(inputs: Vec<Odd>) -> Self {
-        Self { inputs, client: Client::Nothing, backend: Backend::Nothing, limits: "" }
+        let (client, backend) = (Client::Nothing, Backend::Nothing);
+        Self { inputs, client, backend, limits: "", listener: "" }
     }
 
     fn from_client(sent: impl IntoIterator<Item = Sent>) -> Self {
@@ -196,6 +205,11 @@ impl Row {
 
     pub(super) fn limits(mut self, limits: &'static str) -> Self {
         self.limits = limits;
+        self
+    }
+
+    pub(super) fn listener(mut self, listener: &'static str) -> Self {
+        self.listener = listener;
         self
     }
 

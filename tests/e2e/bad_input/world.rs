@@ -12,7 +12,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::double::{Double, Heard};
-use super::row::{AN_ANSWER, Backend, CALL, Client, FromClient, Odd, PIPELINE, Row, Sent, frame};
+use super::row::{
+    AN_ANSWER, Backend, CALL, Client, FromClient, OTHER, Odd, PIPELINE, Row, SESSION, Sent, frame,
+};
 use crate::e2e::harness::{RawSocket, raw_socket, send_text, wait_for, within_bound};
 
 /// What clients close with when their test is over.
@@ -24,14 +26,23 @@ const CREATE: &str =
 /// Tries every input of `row`, each on a connection of its own.
 pub(super) async fn check(row: Row) {
     let tasks = Tasks::new();
-    let world = World::start(&tasks, row.limits).await;
+    let world = World::start(&tasks, &row).await;
+    // Connected until the end, so that nothing of its links is heard in between.
+    let other = world.join_other().await;
     for input in &row.inputs {
         match input {
-            Odd::Client(odd) => world.try_client(odd, &row).await,
+            Odd::Client(odd) => world.try_client(odd, &row, &other).await,
             Odd::Http(request) => world.try_http(request, row.client).await,
             Odd::Backend(bytes) => world.try_backend(bytes.as_deref(), &row).await,
         }
     }
+}
+
+/// A client that has a meeting of its own, its pipeline there, and its session.
+struct Other {
+    _socket: RawSocket,
+    pipeline: String,
+    session: String,
 }
 
 struct World {
@@ -40,10 +51,11 @@ struct World {
 }
 
 impl World {
-    async fn start(tasks: &Tasks, limits: &str) -> Self {
+    async fn start(tasks: &Tasks, row: &Row) -> Self {
+        let Row { limits, listener, .. } = row;
         let double = Double::start(tasks).await;
         let config = format!(
-            "[[listeners]]\naddr = \"127.0.0.1:0\"\n[admin]\naddr = \"127.0.0.1:0\"\n\
+            "[[listeners]]\naddr = \"127.0.0.1:0\"\n{listener}[admin]\naddr = \"127.0.0.1:0\"\n\
              [[backends]]\nid = \"a\"\nurl = \"{}\"\n[limits]\nmessage_max_bytes = 8192\n\
              backend_message_max_bytes = 65536\ndepth_max = 16\n{limits}",
             double.url
@@ -64,14 +76,28 @@ impl World {
         (socket, answer["result"]["value"].as_str().unwrap().to_owned())
     }
 
-    async fn try_client(&self, odd: &FromClient, row: &Row) {
+    async fn join_other(&self) -> Other {
+        let mut socket = raw_socket(&format!("{}/others", self.app.urls[0])).await;
+        let answer = send_text(&mut socket, CREATE).await;
+        let session = r#"{"jsonrpc":"2.0","id":1,"method":"connect","params":{}}"#;
+        let connected = send_text(&mut socket, session).await;
+        let [pipeline, session] = [&answer["result"]["value"], &connected["result"]["sessionId"]]
+            .map(|id| id.as_str().unwrap().to_owned());
+        Other { _socket: socket, pipeline, session }
+    }
+
+    async fn try_client(&self, odd: &FromClient, row: &Row, other: &Other) {
         let (mut socket, pipeline) = if odd.is_first {
             self.double.forget();
             (raw_socket(&self.app.urls[0]).await, String::new())
         } else {
             self.join().await
         };
-        let filled = |text: &String| text.replace(PIPELINE, &pipeline);
+        let filled = |text: &String| {
+            let text = text.replace(PIPELINE, &pipeline).replace(SESSION, &other.session);
+            let escaped = other.pipeline.replace('_', "\\u005f");
+            text.replace(OTHER, &other.pipeline).replace("<oth\\u0065r>", &escaped)
+        };
         let before: Vec<String> = odd.before.iter().map(filled).collect();
         let (bytes, text) = match &odd.sent {
             Sent::Text(text) => (frame(0x81, filled(text).as_bytes()), filled(text)),

@@ -28,12 +28,18 @@ pub(crate) struct KmsSim {
 impl KmsSim {
     /// One that answers at once, so that what a test sees does not hang on the load of a machine.
     pub(crate) async fn start(id: &str) -> Self {
-        Self::start_at(id, "127.0.0.1:0").await
+        Self::start_with(id, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn start_with(id: &str, more: &[&str]) -> Self {
+        Self::start_at(id, "127.0.0.1:0", more).await
     }
 
     /// One that listens on `address`, as one before it did.
-    pub(crate) async fn start_at(id: &str, address: &str) -> Self {
-        let arguments = ["kms-sim", "--listen", address, "--name", id, "--timed", "false"];
+    pub(crate) async fn start_at(id: &str, address: &str, more: &[&str]) -> Self {
+        let plain = ["kms-sim", "--listen", address, "--name", id, "--timed", "false"];
+        let arguments = [&plain, more].concat();
         let mut process = Process::pinfold(id, &arguments);
         let url = process.line_after("listening on ").await;
         Self { id: id.to_owned(), url, process }

@@ -130,6 +130,11 @@ impl Process {
         kib * 1024
     }
 
+    /// Whether it has not ended.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for the end.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
         let what = format!("the end of {}", self.name);

@@ -7,6 +7,7 @@
 //! - what reaches a backend is the client's own text, the session put in where it is needed, over a
 //!   link that is open, in the order sent;
 //! - a message that is refused goes nowhere;
+//! - a session waits for one turn at each backend at most, and each ends once;
 //! - each place found is used or given back once, each use of a pipeline ends once;
 //! - every bound is kept.
 //!
@@ -33,8 +34,9 @@ const STEPS_MAX: usize = 200;
 /// Where a law is broken.
 pub(crate) fn run(data: &[u8]) {
     let mut script = Script::new(data);
-    let mut world = World::new(bounds(&mut script));
+    let mut world = World::new(bounds(&mut script), script.flag());
     let is_cut_short = script.flag();
+    world.keep_apart(&mut script);
     for _ in 0..STEPS_MAX {
         if script.is_over() {
             break;
@@ -59,13 +61,14 @@ fn bounds(script: &mut Script<'_>) -> Bounds {
         held_max_bytes,
         calls_max,
         pipelines_max,
+        subscriptions_max: 10,
         resend_max_bytes,
         call_timeout,
     }
 }
 
 fn step(world: &mut World, script: &mut Script<'_>) {
-    match script.pick(17) {
+    match script.pick(19) {
         0..=4 => client::speak(world, script),
         5..=6 => world.place(script),
         7 if world.has_wish() => world.resume(script),
@@ -75,6 +78,7 @@ fn step(world: &mut World, script: &mut Script<'_>) {
         13 => world.fail_link(script, None),
         14 => world.pass_time(script),
         15 => backend::say_something_else(world, script),
+        16..=17 => world.give_turn(script),
         _ => world.tell_nonsense(script),
     }
 }
@@ -88,6 +92,8 @@ fn settle(world: &mut World, script: &mut Script<'_>) {
             world.locate(script);
         } else if world.has_wish() {
             world.resume(script);
+        } else if world.has_turns() {
+            world.give_turn(script);
         } else if world.has_opening() {
             world.open_link(script);
         } else if world.has_unanswered() {

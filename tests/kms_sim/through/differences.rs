@@ -23,12 +23,14 @@ const SESSIONS: &str = "`getSessions` of the manager";
 const RELEASE_MANAGER: &str = "`release` of the manager";
 const USED_AGAIN: &str = "an `id` used again";
 const NO_ID: &str = "no `id` or null";
+const GSTREAMER_FILTER: &str = "`create` of a `GStreamerFilter`";
 const MALFORMED: &str = "malformed JSON";
 
 /// All of them.
 pub(super) const DIFFERENCES: &[Differs] = &[
     differs("a-server-manager", SESSIONS, &[21, 65]),
     differs("a-server-manager", RELEASE_MANAGER, &[71]),
+    differs("c-media", GSTREAMER_FILTER, &[90, 109]),
     differs("d-transactions", "`newref` outside a transaction", &[47]),
     differs("d-transactions", "`transaction`, `closeSession` or `connect` in a transaction", &[49]),
     differs("d-transactions", NOT_OWN, &[57, 59]),

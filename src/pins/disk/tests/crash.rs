@@ -157,7 +157,7 @@ impl Run {
             }
             Op::Create(number, pipeline) => {
                 if let Some(pin) = lookup(&self.store, &meeting(number)) {
-                    self.store.note_pipeline(id(*pipeline), pin.epoch);
+                    self.store.note_pipeline(origin(u128::from(*pipeline), pin.epoch));
                 }
             }
             Op::Gone(pipeline) => self.store.forget_pipeline(id(*pipeline)),
@@ -181,14 +181,17 @@ impl Run {
         let pins: Vec<_> = pins.collect();
         let mut made = self.store.pipelines.all();
         made.sort_unstable();
-        let made = made.into_iter().map(|one| (self.store.pipelines.find(one).unwrap(), one));
+        let made = made.into_iter().map(|pipeline| {
+            let (epoch, session) = self.store.pipelines.find(pipeline).unwrap();
+            Origin { epoch, pipeline, session: SessionId::from_random(session) }
+        });
         let (mut pipelines, orphans): (Vec<_>, Vec<_>) =
-            made.partition(|(epoch, _)| pins.iter().any(|(_, pin)| pin.epoch == *epoch));
+            made.partition(|origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch));
         pipelines.sort_unstable();
         Contents {
             pins,
             pipelines,
-            orphans: orphans.into_iter().map(|(_, one)| one).collect(),
+            orphans: orphans.into_iter().map(|origin| origin.pipeline).collect(),
             losses: if losses == 0 { BTreeMap::new() } else { [(backend("a"), losses)].into() },
             last_epoch: self.store.progress.borrow().settled,
         }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 
-use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
 use crate::pins::disk::DiskStore;
 use crate::pins::disk::writer::{Changes, Journal, JournalError};
-use crate::pins::{Claim, Pin, PinError, PinStore};
+use crate::pins::{Claim, Origin, Pin, PinError, PinStore};
 
 /// A directory of one test, removed at its end.
 pub(super) struct TempDir(PathBuf);
@@ -45,7 +45,7 @@ pub(super) struct FakeDisk(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     rows: BTreeMap<MeetingName, Pin>,
-    pipelines: BTreeMap<PipelineId, u64>,
+    pipelines: BTreeMap<PipelineId, (u64, u128)>,
     losses: BTreeMap<BackendId, u32>,
     writes: u32,
     fails: bool,
@@ -70,7 +70,7 @@ impl FakeDisk {
         self.0.lock().unwrap().rows.clone()
     }
 
-    pub(super) fn pipelines(&self) -> BTreeMap<PipelineId, u64> {
+    pub(super) fn pipelines(&self) -> BTreeMap<PipelineId, (u64, u128)> {
         self.0.lock().unwrap().pipelines.clone()
     }
 
@@ -102,9 +102,9 @@ impl Journal for FakeDisk {
                 None => drop(disk.rows.remove(&meeting)),
             }
         }
-        for (pipeline, epoch) in changes.pipelines {
-            match epoch {
-                Some(epoch) => drop(disk.pipelines.insert(pipeline, epoch)),
+        for (pipeline, made) in changes.pipelines {
+            match made {
+                Some(made) => drop(disk.pipelines.insert(pipeline, made)),
                 None => drop(disk.pipelines.remove(&pipeline)),
             }
         }
@@ -142,4 +142,10 @@ pub(super) fn lookup(store: &DiskStore, meeting: &str) -> Option<Pin> {
 pub(super) fn pin_of(claim: &Claim) -> Pin {
     let (Claim::Made(pin) | Claim::Held(pin)) = claim;
     pin.clone()
+}
+
+/// A pipeline that a session of its own has made.
+pub(super) fn origin(number: u128, epoch: u64) -> Origin {
+    let session = SessionId::from_random(number + 1_000);
+    Origin { epoch, pipeline: PipelineId::from_u128(number), session }
 }

@@ -72,13 +72,16 @@ fn ask(world: &World, script: &mut Script<'_>) -> (&'static str, Vec<String>, Op
             let object = object(world, script);
             let pipeline = PipelineId::parse(&object);
             let method = about[script.pick(about.len())];
-            (method, vec![format!(r#""object":"{object}""#)], pipeline)
+            let operation = if script.flag() { "processOffer" } else { "stopAndWait" };
+            let operation = format!(r#""operation":"{operation}""#);
+            (method, vec![format!(r#""object":"{object}""#), operation], pipeline)
         }
         7 => {
             let object = object(world, script);
             let pipeline = PipelineId::parse(&object);
             let constructor = format!(r#""constructorParams":{{"mediaPipeline":"{object}"}}"#);
-            ("create", vec![r#""type":"PassThrough""#.to_owned(), constructor], pipeline)
+            let kind = if script.flag() { "PassThrough" } else { "WebRtcEndpoint" };
+            ("create", vec![format!(r#""type":"{kind}""#), constructor], pipeline)
         }
         8..=9 => ("transaction", vec![operations(world, script)], None),
         10 => {

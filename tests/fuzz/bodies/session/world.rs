@@ -3,13 +3,16 @@
 mod laws;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pinfold::model::{BackendId, PipelineId, SessionId, Time};
+use pinfold::policy::access::Isolation;
+use pinfold::policy::guard::Rules;
 use pinfold::protocol::error::Failure;
 use pinfold::protocol::request::{Hints, parse_request};
 use pinfold::session::{
-    Bounds, Input, LinkFailure, LinkNo, Output, Remains, Session, Subscriptions, Ticket, Wish,
+    Bounds, Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Wish,
 };
 use serde_json::Value;
 
@@ -32,6 +35,10 @@ pub(super) struct World {
     places: BTreeMap<Ticket, Wish>,
     tickets_seen: BTreeSet<Ticket>,
     claims: BTreeSet<Ticket>,
+    /// Turns that are waited for, and where.
+    turns: BTreeMap<Ticket, BackendId>,
+    /// Calls that block and are under way.
+    blocking: BTreeSet<Ticket>,
     locates: Vec<PipelineId>,
     /// A session that the client wants to go on with.
     wish: Option<SessionId>,
@@ -85,10 +92,10 @@ impl Frame {
 }
 
 impl World {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        let id = SessionId::from_random(7);
+    pub(super) fn new(bounds: Bounds, is_paced: bool) -> Self {
+        let session = Session::new(SessionId::from_random(7), "edge", Hints::default(), bounds);
         Self {
-            session: Session::new(id, "edge", Hints::default(), bounds),
+            session: if is_paced { session.paced() } else { session },
             now: Time::ZERO,
             bounds,
             out: Vec::new(),
@@ -98,12 +105,21 @@ impl World {
             places: BTreeMap::new(),
             tickets_seen: BTreeSet::new(),
             claims: BTreeSet::new(),
+            turns: BTreeMap::new(),
+            blocking: BTreeSet::new(),
             locates: Vec::new(),
             wish: None,
             holds: BTreeMap::new(),
             made: Vec::new(),
             wires: BTreeMap::new(),
         }
+    }
+
+    /// The listener may keep its clients apart.
+    pub(super) fn keep_apart(&mut self, script: &mut Script<'_>) {
+        let isolation = [Isolation::Open, Isolation::Meeting, Isolation::Session][script.pick(3)];
+        let rules = Rules { isolation, ..Rules::default() };
+        self.session.on_moved(Hints::default(), Arc::new(rules));
     }
 
     pub(super) fn session_id(&self) -> String {
@@ -166,12 +182,23 @@ impl World {
         }
         let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
         backends.push(backend(script.pick(4)));
-        self.handle(Input::Resumed(Some(Remains {
-            id,
-            backends,
-            pipelines,
-            subscriptions: Subscriptions::default(),
-        })));
+        let mut remains = Remains::found(id, backends, &[]);
+        remains.pipelines = pipelines;
+        self.handle(Input::Resumed(Some(remains)));
+    }
+
+    pub(super) fn has_turns(&self) -> bool {
+        !self.turns.is_empty()
+    }
+
+    /// A turn that is waited for has come, or is refused.
+    pub(super) fn give_turn(&mut self, script: &mut Script<'_>) {
+        let Some(ticket) = script.choose(self.turns.keys().copied()) else { return };
+        self.turns.remove(&ticket);
+        let paced = if script.pick(4) == 3 { Paced::Refused(100) } else { Paced::Go };
+        self.handle(Input::Paced(ticket, paced));
+        let is_refused = self.out.iter().any(|output| matches!(output, Output::Refuse(..)));
+        assert_eq!(is_refused, paced != Paced::Go, "{:?}", self.out);
     }
 
     pub(super) fn has_opening(&self) -> bool {
@@ -193,6 +220,10 @@ impl World {
             | Output::EventsLost(_) => true,
             Output::Relay(_)
             | Output::ToBackend(..)
+            | Output::Pace(..)
+            | Output::Unpace(_)
+            | Output::SendBlocking(..)
+            | Output::Unblocked(..)
             | Output::Again(..)
             | Output::Place(..)
             | Output::Locate(_)
@@ -320,7 +351,7 @@ impl World {
     /// Answers to what was not asked, or not any more.
     pub(super) fn tell_nonsense(&mut self, script: &mut Script<'_>) {
         let closed = self.links_that(|wire| wire.state == State::Closed);
-        match (script.pick(5), script.choose(closed)) {
+        match (script.pick(6), script.choose(closed)) {
             (0, _) => {
                 self.handle(Input::Placed(Ticket(1 << 40), Err(Failure::invalid_session())));
                 assert_eq!(self.out, [], "nobody asked");
@@ -331,6 +362,13 @@ impl World {
                 let Some(ticket) = script.choose(tickets) else { return };
                 self.handle(Input::Placed(ticket, Err(Failure::invalid_session())));
                 assert_eq!(self.out, [], "it was answered before");
+            }
+            (5, _) => {
+                let ended = |ticket: &Ticket| !self.turns.contains_key(ticket);
+                let tickets: Vec<_> = self.tickets_seen.iter().copied().filter(ended).collect();
+                let Some(ticket) = script.choose(tickets) else { return };
+                self.handle(Input::Paced(ticket, Paced::Go));
+                assert_eq!(self.out, [], "it is not waited for");
             }
             (2, _) => {
                 let Some(pipeline) = script.choose(self.session.pipelines()) else { return };
@@ -355,10 +393,19 @@ impl World {
         let mut out = Vec::new();
         self.session.end(&mut out);
         for output in &out {
-            assert!(matches!(output, Output::NotCreated(_) | Output::Unheld(_)), "{output:?}");
+            let gives_back = matches!(
+                output,
+                Output::NotCreated(_)
+                    | Output::Unheld(_)
+                    | Output::Unpace(_)
+                    | Output::Unblocked(_, false)
+            );
+            assert!(gives_back, "{output:?}");
             self.act(output, None);
         }
         assert!(self.claims.is_empty(), "not given back: {:?}", self.claims);
+        assert!(self.turns.is_empty(), "not given back: {:?}", self.turns);
+        assert!(self.blocking.is_empty(), "not given back: {:?}", self.blocking);
         assert!(self.holds.is_empty(), "still in use: {:?}", self.holds);
         assert_eq!(self.session.sizes().held_bytes, 0);
         assert!(!self.session.is_waiting());
@@ -379,6 +426,8 @@ impl World {
             | Input::Resumed(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
+            | Input::Paced(..)
+            | Input::NotSent(..)
             | Input::Tick
             | Input::Event(_)
             | Input::EventsLost(_) => None,

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use pinfold::model::{BackendId, PipelineId};
-use pinfold::session::{Bounds, LinkNo, Output};
+use pinfold::model::{BackendId, PipelineId, SessionId};
+use pinfold::policy::pacing::Ask;
+use pinfold::session::{Bounds, LinkNo, Output, Ticket};
 use serde_json::Value;
 
 use super::{Frame, Sent, State, Wire, World};
@@ -16,6 +17,7 @@ impl World {
         assert!(!self.session.is_waiting());
         assert_eq!(self.session.sizes().held_bytes, 0);
         assert!(self.claims.is_empty(), "neither used nor given back: {:?}", self.claims);
+        assert!(self.turns.is_empty(), "still waited for: {:?}", self.turns);
     }
 
     /// Does what the session says. `at_hand` is the message just handed in, and whether the client
@@ -26,6 +28,17 @@ impl World {
             (Output::ToBackend(link, text) | Output::Again(link, text), _) => {
                 self.send(*link, text);
             }
+            (Output::Pace(ticket, backend, ask), _) => self.asks_for_turn(*ticket, backend, *ask),
+            (Output::Unpace(ticket), _) => {
+                assert!(self.turns.remove(ticket).is_some(), "{ticket:?} is not waited for");
+            }
+            (Output::SendBlocking(link, _, ticket, text), at_hand) => {
+                let at_hand = at_hand.filter(|(_, is_client_s)| *is_client_s).map(|(text, _)| text);
+                let text = text.as_deref().or(at_hand).expect("nothing is at hand");
+                assert!(self.blocking.insert(*ticket), "{ticket:?} is used twice");
+                self.send(*link, text);
+            }
+            (Output::Unblocked(ticket, is_answered), _) => self.unblocked(*ticket, *is_answered),
             (Output::RelayToClient, Some((text, false))) => self.relayed(text),
             (Output::Relay(_) | Output::RelayToClient, _) => panic!("nothing is at hand"),
             (Output::Answer(_, text), _) => {
@@ -50,10 +63,7 @@ impl World {
                 assert!(!self.locates.contains(pipeline), "asked for twice");
                 self.locates.push(*pipeline);
             }
-            (Output::Resume(id), _) => {
-                assert!(self.holds.is_empty() && self.claims.is_empty(), "it holds something");
-                assert_eq!(self.wish.replace(*id), None, "asked for twice");
-            }
+            (Output::Resume(id), _) => self.wishes(*id),
             (Output::OpenLink(link, backend), _) => self.opening(*link, backend),
             (Output::Created(ticket, pipeline), _) => {
                 assert!(self.claims.remove(ticket), "{ticket:?} is not held");
@@ -73,6 +83,25 @@ impl World {
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
         }
+    }
+
+    /// A call that blocks has ended. One that was never sent can be given up too.
+    fn unblocked(&mut self, ticket: Ticket, is_answered: bool) {
+        let was_sent = self.blocking.remove(&ticket);
+        assert!(was_sent || !is_answered, "{ticket:?} is not under way");
+    }
+
+    fn wishes(&mut self, id: SessionId) {
+        assert!(self.holds.is_empty() && self.claims.is_empty(), "it holds something");
+        assert_eq!(self.wish.replace(id), None, "asked for twice");
+    }
+
+    fn asks_for_turn(&mut self, ticket: Ticket, backend: &BackendId, ask: Ask) {
+        assert!(self.tickets_seen.insert(ticket), "{ticket:?} is used twice");
+        assert!(ask.cost > 0 && ask.since <= self.now, "{ask:?}");
+        let is_another = self.turns.values().all(|other| other != backend);
+        assert!(is_another, "two turns are waited for at {backend}");
+        self.turns.insert(ticket, backend.clone());
     }
 
     fn opening(&mut self, link: LinkNo, backend: &BackendId) {
