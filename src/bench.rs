@@ -2,7 +2,7 @@
 //!
 //! Both are made to cost little beside what stands between them. A client sends frames that are made
 //! ready beforehand and compares each answer with what the same call was answered before; the
-//! [`backend`] answers without keeping anything. A `crew` of threads works on connections, each
+//! `backend` answers without keeping anything. A `crew` of threads works on connections, each
 //! thread on its own; what they measured is one `Tally` at the end, and a [`Report`] for people and
 //! programs. Every answer is checked: the right id, once, from the backend of its meeting. One that is
 //! wrong makes the run invalid.
