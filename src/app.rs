@@ -17,11 +17,11 @@ use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, MeetingName, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, Pin, PinStore, Registry, StateDir, StateError};
-use crate::proxy::{Edge, ListenError, Listener, Manager, Placement, Sessions};
+use crate::proxy::{Connection, Edge, ListenError, Listener, Manager, Placement, Sessions};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
-use adoption::Adoption;
+pub(crate) use adoption::Adoption;
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -104,7 +104,8 @@ impl App {
             clock,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-        let adoption = Adoption { fleet: handle.clone(), keeper: keeper.clone(), clock };
+        let (fleet, keeper_too) = (handle.clone(), keeper.clone());
+        let adoption = Adoption { fleet, keeper: keeper_too, clock: Arc::new(clock) };
         inner.spawn("adoption", adoption.run(found, inner.stop_token()));
         let views = EdgeViews { fleet: handle.clone(), registry };
         let shown =
@@ -123,8 +124,8 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, metrics)));
-        app.accept(listeners, &edge, settings.limits.connections_max);
+        let edge = Arc::new(app.edge(settings, clock, (keeper, metrics)));
+        app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
 
@@ -132,7 +133,7 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, sessions, metrics): (Arc<Keeper>, Arc<Sessions>, Metrics),
+        (keeper, metrics): (Arc<Keeper>, Metrics),
     ) -> Edge {
         let asker = Asker::start(
             &settings.backends,
@@ -154,7 +155,6 @@ impl App {
             clock,
             metrics,
             fleet: self.fleet.clone(),
-            sessions,
             asker: Some(asker),
             hold: settings.sessions.hold,
             placement,
@@ -165,11 +165,17 @@ impl App {
         }
     }
 
-    fn accept(&self, listeners: Vec<Listener>, edge: &Arc<Edge>, connections_max: usize) {
+    fn accept(
+        &self,
+        listeners: Vec<Listener>,
+        (edge, sessions): (&Arc<Edge>, &Arc<Sessions<Connection>>),
+        connections_max: usize,
+    ) {
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         for listener in listeners {
             let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
-            let run = listener.run(edge.clone(), permits.clone(), tasks, stop);
+            let shared = (edge.clone(), sessions.clone());
+            let run = listener.run(shared, permits.clone(), tasks, stop);
             self.clients.spawn_vital("listener", run);
         }
     }

@@ -21,6 +21,6 @@ pub mod proxy;
 pub mod admin;
 pub mod load;
 pub mod kms_sim;
-pub mod simulate;
 pub mod app;
+pub mod simulate;
 pub mod cli;

@@ -34,6 +34,7 @@ use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use manager::Manager;
+use resume::Tying;
 pub use manager::{ManagerCall, ManagerScope};
 
 /// Pipelines a session knows before it first asks which of them are gone.
@@ -65,6 +66,8 @@ pub enum Input<'a> {
     Located(PipelineId, Option<BackendId>),
     /// The answer to [`Output::Resume`]; `None`: nobody knows that session.
     Resumed(Option<Remains>),
+    /// The client is back on another connection, where it has sent these messages already.
+    Returned(Vec<String>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
@@ -235,6 +238,8 @@ pub struct Session {
     closings: BTreeMap<Ticket, Closing>,
     /// Messages that wait until it is known what the session they name holds, oldest first.
     resuming: Option<VecDeque<String>>,
+    /// Those wait because the client is back, until its events flow.
+    tying: Option<Tying>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
     held_bytes: usize,
@@ -386,6 +391,7 @@ impl Session {
             last_ticket: 0,
             closings: BTreeMap::new(),
             resuming: None,
+            tying: None,
             is_closed: false,
             held_bytes: 0,
             manager: Manager::default(),
@@ -422,6 +428,7 @@ impl Session {
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
             Input::Resumed(remains) => self.on_resumed(remains, out),
+            Input::Returned(waiting) => self.on_returned(waiting, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::Tick => self.on_tick(out),
@@ -507,6 +514,7 @@ impl Session {
         self.parked.clear();
         self.closings.clear();
         self.resuming = None;
+        self.tying = None;
         self.making = 0;
         self.held_bytes = 0;
     }

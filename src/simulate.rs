@@ -9,12 +9,19 @@
 //! TLS, backpressure, which are the shell's.
 
 mod act;
+mod asking;
+mod back;
 mod backend;
 mod calls;
 mod check;
 mod client;
 mod edge;
+mod facts;
+mod faults;
+mod links;
 mod network;
+mod probes;
+mod relays;
 mod step;
 mod store;
 mod time;
@@ -44,6 +51,12 @@ pub enum Bug {
     ForgottenAnswers,
     /// The store says that a pin is settled when it is not.
     EarlyAnswer,
+    /// A crash loses a pin that was settled.
+    LostClaim,
+    /// One backend denies every session, so that what is resumed is not whole.
+    ForgottenBackend,
+    /// Events of a session go to the connection that its client had before.
+    OldConnection,
 }
 
 /// One run to be made.
@@ -84,6 +97,14 @@ pub struct Tally {
     pub late: u64,
     /// Pipelines taken back because their pins did not settle.
     pub withdrawn: u64,
+    /// Times that an edge was killed.
+    pub crashes: u64,
+    /// Times that a client got its session back.
+    pub resumed: u64,
+    /// Of these, those where the session was still at work.
+    pub resumed_here: u64,
+    /// Times that nobody knew the session of a client that came back.
+    pub forgotten: u64,
 }
 
 /// A run in which nothing broke.
@@ -113,12 +134,14 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
+        let Self { crashes, resumed, resumed_here, forgotten, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
              {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {timeouts} timeouts, \
              {late} late answers, {resent} calls sent again, {repeated} of them answered twice by \
-             their backend"
+             their backend, {crashes} edges killed, {resumed} sessions resumed, {resumed_here} of \
+             them at work, {forgotten} forgotten"
         )
     }
 }
@@ -139,6 +162,10 @@ impl Tally {
             repeated: self.repeated + other.repeated,
             late: self.late + other.late,
             withdrawn: self.withdrawn + other.withdrawn,
+            crashes: self.crashes + other.crashes,
+            resumed: self.resumed + other.resumed,
+            resumed_here: self.resumed_here + other.resumed_here,
+            forgotten: self.forgotten + other.forgotten,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Incarnation, MeetingName};
 use crate::pins::{Keeper, Pin};
 use crate::policy::pin::{Verdict, judge};
-use crate::runtime::Clock;
+use crate::runtime::Timer;
 
 /// Pins judged before other tasks get their turn.
 const PINS_A_TURN: usize = 256;
@@ -21,15 +21,15 @@ const PINS_A_TURN: usize = 256;
 /// Pins that were found at the start, by what they name: they are judged together.
 type Found = BTreeMap<(BackendId, u64), Vec<(MeetingName, Pin)>>;
 
-pub(super) struct Adoption {
-    pub(super) fleet: FleetHandle,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) clock: Clock,
+pub(crate) struct Adoption {
+    pub(crate) fleet: FleetHandle,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) clock: Arc<dyn Timer>,
 }
 
 impl Adoption {
     /// Works until every one of `pins` is judged, or until `stop`.
-    pub(super) async fn run(self, pins: Vec<(MeetingName, Pin)>, stop: CancellationToken) {
+    pub(crate) async fn run(self, pins: Vec<(MeetingName, Pin)>, stop: CancellationToken) {
         let mut fleet = self.fleet.watch();
         let mut found = by_process(pins);
         while !found.is_empty() {

@@ -23,14 +23,14 @@ use super::snapshot::BackendView;
 use super::task::FleetHandle;
 use crate::model::{BackendId, PipelineId, SessionId, Time};
 use crate::policy::health::{Health, ProbeFailure};
-use crate::runtime::{Clock, Tasks, random};
+use crate::runtime::{Clock, Tasks, Timer, random};
 use crate::settings::{BackendSettings, BackendUrl};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
 const QUESTIONS_MAX: usize = 4_096;
 
 /// How long a backend may take for an answer, opening the line included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a line stays open when nothing is asked. It may be tied to a session it asked for, and
 /// keeps that alive.
@@ -54,11 +54,15 @@ enum Question {
 /// A session as a key.
 type SessionKey = [u8; 36];
 
-struct Asked {
-    text: String,
+/// A question on its way to one backend.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Method and params of a call.
+    pub(crate) text: String,
     /// Sent after the answer, to give back what the question took.
-    after: Option<String>,
-    answer: oneshot::Sender<bool>,
+    pub(crate) after: Option<String>,
+    /// Takes whether the backend says yes.
+    pub(crate) answer: oneshot::Sender<bool>,
 }
 
 /// Asks the fleet. Clones share it.
@@ -68,7 +72,7 @@ pub struct Asker(Arc<Inner>);
 struct Inner {
     handle: FleetHandle,
     lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
-    clock: Clock,
+    timer: Arc<dyn Timer>,
     budget: Mutex<Budget>,
     /// The session that our own questions are asked in; closed after each.
     session: SessionId,
@@ -135,13 +139,34 @@ impl Asker {
             tasks.spawn_vital("line", run(backend.url.clone(), asked, tasks.stop_token()));
             (backend.id.clone(), questions)
         };
-        Self(Arc::new(Inner {
-            handle,
-            lines: backends.iter().map(line).collect(),
-            clock,
-            budget: Mutex::new(Budget::new(per_second)),
-            session: SessionId::from_random(random::secret()),
-        }))
+        let session = SessionId::from_random(random::secret());
+        let lines = backends.iter().map(line).collect();
+        Self::over(lines, (handle, Arc::new(clock)), per_second, session)
+    }
+
+    /// An asker without its lines: who reads from `lines` asks the backends.
+    pub(crate) fn unwired(
+        backends: &[BackendSettings],
+        shared: (FleetHandle, Arc<dyn Timer>),
+        per_second: u32,
+        session: SessionId,
+    ) -> (Self, Vec<mpsc::Receiver<Asked>>) {
+        let line = |backend: &BackendSettings| {
+            let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+            ((backend.id.clone(), questions), asked)
+        };
+        let (lines, asked) = backends.iter().map(line).unzip();
+        (Self::over(lines, shared, per_second, session), asked)
+    }
+
+    fn over(
+        lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
+        (handle, timer): (FleetHandle, Arc<dyn Timer>),
+        per_second: u32,
+        session: SessionId,
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(per_second));
+        Self(Arc::new(Inner { handle, lines, timer, budget, session }))
     }
 
     /// The backends that have this session.
@@ -169,7 +194,7 @@ impl Asker {
         after: Option<String>,
     ) -> Vec<Arc<BackendView>> {
         let budget = || self.0.budget.lock().expect("nothing panics while holding it");
-        if !budget().take(question, self.0.clock.now()) {
+        if !budget().take(question, self.0.timer.now()) {
             return Vec::new();
         }
         let fleet = self.0.handle.snapshot();
@@ -187,7 +212,7 @@ impl Asker {
         });
         let known: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
         if known.is_empty() {
-            budget().note_unknown(question, self.0.clock.now());
+            budget().note_unknown(question, self.0.timer.now());
         }
         known
     }
@@ -240,6 +265,20 @@ async fn ask(url: &BackendUrl, line: &mut Option<Line>, text: &str) -> Option<bo
     line.succeeds(text).await.ok()
 }
 
+/// The question `call` as it is sent.
+pub(crate) fn request(id: &str, call: &str) -> String {
+    format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#)
+}
+
+/// Whether `text` says yes to the question with that id; `None` if it is something else.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn answer_to(id: &str, text: &str) -> serde_json::Result<Option<bool>> {
+    let answer: Answer<'_> = serde_json::from_str(text)?;
+    Ok((answer.id == Some(id)).then_some(answer.error.is_none()))
+}
+
 /// A connection to a backend.
 struct Line {
     socket: WebSocketStream<TcpStream>,
@@ -266,16 +305,15 @@ impl Line {
     async fn succeeds(&mut self, call: &str) -> Result<bool, ProbeFailure> {
         self.last_id += 1;
         let id = format!("{}-{}", self.prefix, self.last_id);
-        let text = format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#);
+        let text = request(&id, call);
         self.socket.send(Message::text(text)).await.map_err(|error| failure_of(&error))?;
         loop {
             let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
             let message = message.map_err(|error| failure_of(&error))?;
             let Message::Text(text) = message else { continue };
-            let answer: Answer<'_> =
-                serde_json::from_str(&text).map_err(|_| ProbeFailure::Protocol)?;
-            if answer.id == Some(&id) {
-                return Ok(answer.error.is_none());
+            let answer = answer_to(&id, &text).map_err(|_| ProbeFailure::Protocol)?;
+            if let Some(says_yes) = answer {
+                return Ok(says_yes);
             }
         }
     }

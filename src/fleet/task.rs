@@ -177,6 +177,11 @@ impl FleetOwner {
         self.publish(taken)
     }
 
+    /// How often processes of the backend with that index were given up for lost.
+    pub(crate) fn losses(&self, index: usize) -> u32 {
+        self.table.losses(index)
+    }
+
     fn take_in(&mut self, index: usize, report: Report) -> Taken {
         let before = self.published.borrow().backends[index].health;
         let (loss, is_news) = self.table.apply(index, report);

@@ -15,8 +15,9 @@ use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::placement::{Claimed, Placed, Settling};
+use super::sessions::Away;
 use crate::fleet::Heard;
-use crate::model::{BackendId, PipelineId, SessionId};
+use crate::model::{BackendId, PipelineId, SessionId, Time};
 use crate::pins::PinError;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -113,6 +114,11 @@ impl Driver {
 
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The time, as the session takes it.
+    pub(crate) fn now(&self) -> Time {
+        self.edge.now()
     }
 
     /// Whether the session is to be told something.
@@ -217,9 +223,16 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// What the URL of the client's present connection says of new pipelines.
-    pub(crate) fn set_url(&mut self, hints: Hints) {
+    /// The client is back on another connection, with the hints of its URL, where it has sent
+    /// `waiting` already.
+    pub(crate) fn welcome(
+        &mut self,
+        hints: Hints,
+        waiting: Vec<String>,
+        wires: &mut impl Wires,
+    ) {
         self.session.set_url(hints);
+        self.tell(Input::Returned(waiting), wires);
     }
 
     /// The session that the client wants to go on with, once. Either give the client to that session
@@ -238,10 +251,10 @@ impl Driver {
         self.session.wait_again(waiting);
     }
 
-    /// Finds out what is left of a session.
-    pub(crate) fn look_up(&mut self, id: SessionId) {
+    /// Finds out what is left of a session; `away` is what this process remembers of it.
+    pub(crate) fn look_up(&mut self, id: SessionId, away: Option<Away>) {
         let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Resumed(edge.remains(id).await) });
+        self.search(async move { Found::Resumed(edge.remains(id, away).await) });
     }
 
     /// Looks whether anything was found; says whether it was.
@@ -320,6 +333,7 @@ impl Driver {
             | Input::Placed(..)
             | Input::Located(..)
             | Input::Resumed(_)
+            | Input::Returned(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::Tick

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::manager::Manager;
 use super::placement::{PlaceError, Placed, Placement, Where};
-use super::sessions::{Away, Sessions};
+use super::sessions::Away;
 use crate::fleet::{Asker, BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
 use crate::pins::{Home, Registry};
@@ -36,8 +36,6 @@ pub struct Edge {
     pub fleet: FleetHandle,
     /// Places new pipelines.
     pub placement: Placement,
-    /// The sessions of this process.
-    pub sessions: Arc<Sessions>,
     /// Asks the backends for what this process does not know; `None`: nobody can be asked.
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
@@ -104,9 +102,10 @@ impl Edge {
         Some(Away::new(remains, incarnations, meetings, self.now()))
     }
 
-    /// What is left of that session: here, or on the backends. The pipelines are in use again.
-    pub(crate) async fn remains(&self, id: SessionId) -> Option<Remains> {
-        if let Some(away) = self.sessions.take(id, self.now()) {
+    /// What is left of that session: here, as `away` says, or on the backends. The pipelines are in
+    /// use again.
+    pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Option<Remains> {
+        if let Some(away) = away {
             return self.recall(away).await;
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;

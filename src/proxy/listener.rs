@@ -16,7 +16,8 @@ use super::handshake::{Accepted, shake_hands};
 use super::relay::Relay;
 use super::socket::Socket;
 use super::stream::{self, Stream};
-use super::visit::Visit;
+use super::sessions::Sessions;
+use super::visit::{Connection, Visit};
 use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
 use crate::telemetry::HandshakeRejection;
@@ -93,7 +94,7 @@ impl Listener {
     /// backlog.
     pub async fn run(
         self,
-        edge: Arc<Edge>,
+        (edge, sessions): (Arc<Edge>, Arc<Sessions<Connection>>),
         permits: Arc<Semaphore>,
         tasks: Tasks,
         stop: CancellationToken,
@@ -103,7 +104,8 @@ impl Listener {
             match stop.run_until_cancelled(self.socket.accept()).await {
                 None => return,
                 Some(Ok((stream, addr))) => {
-                    let visitor = Visitor { edge: edge.clone(), path: self.path.clone(), addr };
+                    let (edge, sessions) = (edge.clone(), sessions.clone());
+                    let visitor = Visitor { edge, sessions, path: self.path.clone(), addr };
                     let tls = self.tls.clone();
                     tasks.spawn("client", visitor.serve(stream, tls, permit));
                 }
@@ -126,6 +128,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// A client that has connected.
 struct Visitor {
     edge: Arc<Edge>,
+    sessions: Arc<Sessions<Connection>>,
     path: Arc<str>,
     addr: SocketAddr,
 }
@@ -152,9 +155,8 @@ impl Visitor {
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let client =
-            Box::new(Visit { socket, hints, waiting: Vec::new(), swap: None, _counts: counts });
-        Relay::new(self.edge, session, client).run(stop).await;
+        let client = Box::new(Visit::new(Connection { socket, _counts: counts }, hints));
+        Relay::new((self.edge, self.sessions), session, client).run(stop).await;
     }
 
     async fn shake_hands(

@@ -37,7 +37,7 @@ impl Session {
         *is_tied |= reply.names_session;
         self.is_told |= reply.names_session;
         match call.learn {
-            Learn::Own => return,
+            Learn::Own => return self.on_tied(link, out),
             Learn::Nothing => {}
             Learn::Created(ticket) => self.learn_created(link, ticket, reply.value, out),
             Learn::Released(pipeline) => {

@@ -35,6 +35,7 @@ impl Session {
             Phase::Opening(held) => self.on_not_opened(link, (was_settling, held), failure, out),
             Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
         }
+        self.on_tied(link, out);
     }
 
     /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
@@ -116,7 +117,7 @@ impl Session {
         out.push(Output::OpenLink(link, to.backend.clone()));
     }
 
-    fn own_call(&mut self) -> Held {
+    pub(super) fn own_call(&mut self) -> Held {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;

@@ -13,7 +13,7 @@ use crate::model::{Draws, Legs, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{Manager, Placement, Sessions};
+use crate::proxy::{Manager, Placement};
 use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
@@ -68,7 +68,6 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         metrics,
         fleet: fleet.handle.clone(),
         placement,
-        sessions: Arc::new(Sessions::new(Duration::ZERO, 1)),
         asker: None,
         hold: Duration::ZERO,
         manager: Manager::new(0),
