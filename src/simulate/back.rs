@@ -20,7 +20,9 @@ impl World {
     /// A client comes back for its session: mostly to the edge it was at.
     pub(super) fn come_back(&mut self, client: usize) {
         let known = &mut self.clients[client];
-        let Some(session) = known.ledger.session.clone() else { return known.start_over() };
+        // One that it has closed is not worth coming back for.
+        let session = known.ledger.session.clone().filter(|_| known.ledger.closed_after == 0);
+        let Some(session) = session else { return known.start_over() };
         let edge = match known.draws.below(3) {
             0 => known.draws.below(self.edges.len()),
             _ => known.edge,

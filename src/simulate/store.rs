@@ -9,9 +9,10 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::Bug;
 use super::time::VirtualClock;
-use crate::fleet::FleetHandle;
+use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, Time};
 use crate::pins::{Claim, MemoryStore, Pin, PinError, PinStore};
+use crate::policy::health::Health;
 use crate::runtime::Timer;
 
 /// Microseconds that the store takes to do something, at most.
@@ -139,12 +140,15 @@ impl SlowStore {
         if self.lock().away_until > self.clock.now() { Err(PinError::Away) } else { Ok(()) }
     }
 
-    /// A pin is made only on a process that the fleet calls healthy at that moment.
+    /// A pin is made only on a process that the fleet calls healthy at that moment, or suspect: then for
+    /// a pipeline that is there already.
     fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
         let fleet = self.fleet.snapshot();
-        let is_eligible =
-            |b: &crate::fleet::BackendView| b.takes_pins() && b.incarnation == Some(incarnation);
-        if !fleet.backend(backend).is_some_and(|b| is_eligible(b)) {
+        let is_eligible = |view: &Arc<BackendView>| {
+            let may_be_there = view.takes_pins() || view.health == Health::Suspect;
+            may_be_there && view.incarnation == Some(incarnation)
+        };
+        if !fleet.backend(backend).is_some_and(is_eligible) {
             let complaint = format!("{meeting} is pinned to {backend}, which takes no pins");
             self.lock().complaint.get_or_insert(complaint);
         }
