@@ -247,7 +247,6 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
-        let mut fleet = self.fleet.watch();
         let mut avoid = at.avoid.as_ref();
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
@@ -257,7 +256,7 @@ impl Placement {
                 continue;
             };
             // Taken after the pin was seen: one taken before may not know the pin's process yet.
-            let snapshot = fleet.borrow_and_update().clone();
+            let snapshot = self.fleet.snapshot();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
@@ -266,7 +265,8 @@ impl Placement {
                 Verdict::Use if avoid == Some(&pin.backend) => {
                     // The fleet has been told; give it a moment to find out, once.
                     avoid = None;
-                    let _ = self.within(AVOID_PAUSE, fleet.changed()).await;
+                    let news = self.fleet.newer_than(snapshot.generation);
+                    let _ = self.within(AVOID_PAUSE, news).await;
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
@@ -275,8 +275,7 @@ impl Placement {
                     }
                 }
                 Verdict::Wait => {
-                    // The sender lives as long as the fleet; without it the wait is bounded too.
-                    let _ = fleet.changed().await;
+                    self.fleet.newer_than(snapshot.generation).await;
                 }
                 Verdict::Replace => {
                     self.keeper.pins.unpin(meeting, pin.epoch).await?;

@@ -32,9 +32,9 @@ impl LineSim {
         Self { asked, current: None, number: 0, far: None, failed: None }
     }
 
-    /// Whether every question of the last while was answered.
-    pub(super) fn has_answered(&self, now: Time, since: Duration) -> bool {
-        self.failed.is_none_or(|failed| now.since(failed) > since)
+    /// Whether every question of the last `span` was answered.
+    pub(super) fn has_answered(&self, now: Time, span: Duration) -> bool {
+        self.failed.is_none_or(|failed| now.since(failed) > span)
     }
 }
 

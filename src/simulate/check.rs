@@ -173,9 +173,3 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
     }
     Ok(())
 }
-
-/// A client is told that it is back: every backend where its session has subscribed to something
-/// sends its events to this relay from now on.
-pub(super) fn resume_is_whole(world: &mut World, relay: RelayNo, text: &str) {
-    let _ = (world, relay, text);
-}

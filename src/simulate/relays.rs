@@ -338,7 +338,7 @@ impl World {
             conn = old;
         }
         self.note(|| format!("   to client of {conn:?}: {text}"));
-        check::resume_is_whole(self, relay, &text);
+        self.check_resume(relay, &text);
         let (now, delay) = (self.now(), self.delay());
         let Some(known) = self.conns.get_mut(&conn).filter(|known| known.is_open) else { return };
         let at = known.down.push(now, delay, ToClient::Text(text, tag));
