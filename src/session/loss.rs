@@ -35,7 +35,10 @@ impl Session {
             Phase::Opening(held) => self.on_not_opened(link, (was_settling, held), failure, out),
             Phase::Open { is_tied, calls } => self.on_broken(link, (is_tied, calls), failure, out),
         }
-        self.on_tied(link, out);
+        // One that is opened again is tied then.
+        if matches!(self.links[link.0].phase, Phase::Closed) {
+            self.on_tied(link, out);
+        }
     }
 
     /// An open link broke. If its backend may live it is opened again: for the calls that are then sent

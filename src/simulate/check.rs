@@ -17,7 +17,8 @@ pub(super) fn after_step(world: &mut World) {
         edge.store.complaint().or_else(|| {
             let (meetings, _) = edge.edge.registry().len();
             let pins = edge.store.pins.len();
-            let max = world.shape.pins_max;
+            // Those of the process before are no reason to refuse, and come in addition.
+            let max = world.shape.pins_max + edge.found.len();
             (meetings > max || pins > max)
                 .then(|| format!("{meetings} meetings and {pins} pins where {max} are allowed"))
         })

@@ -1,6 +1,6 @@
 //! An edge without its sockets, its probes of each backend, and what it asks them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +16,9 @@ use super::store::{Left, SlowStore};
 use super::time::VirtualClock;
 use crate::app::Adoption;
 use crate::fleet::{Asker, Fleet, FleetHandle, FleetOwner, Loss, Report};
-use crate::model::{BackendId, Draws, Incarnation, Legs, SessionId, Time};
-use crate::pins::{Keeper, Registry};
+use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
+use crate::pins::{Keeper, Pin, Registry};
+use crate::policy::health::Health;
 use crate::proxy::{Edge, Manager, Placement, Sessions};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
@@ -61,6 +62,10 @@ pub(super) struct EdgeSim {
     pub(super) run: u32,
     /// Since when the present one runs; none while it does not.
     pub(super) up_since: Option<Time>,
+    /// Pins that the process before has left.
+    pub(super) found: Vec<(MeetingName, Pin)>,
+    /// Backends that this process has given up once, even if it has never heard from them.
+    pub(super) ejected: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -153,6 +158,8 @@ impl EdgeSim {
             sessions: Arc::new(Sessions::new(KEEP, AWAY_MAX)),
             run: 0,
             up_since: Some(clock.now()),
+            found: found.clone(),
+            ejected: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,
@@ -171,6 +178,9 @@ impl EdgeSim {
         let loss = self.owner.apply(backend, report);
         let id = self.edge.fleet.snapshot().backends[backend].id.clone();
         self.store.note_losses(&id, self.owner.losses(backend));
+        if self.edge.fleet.snapshot().backends[backend].health == Health::Ejected {
+            self.ejected.insert(backend);
+        }
         let Some(loss) = loss else { return false };
         self.lost.insert((backend, loss.incarnation.0), now);
         self.jobs.push_back(Job::Loss(loss));

@@ -165,6 +165,8 @@ impl World {
         }
         self.note(|| format!("   edge {edge} starts again"));
         self.edges[edge].restart(&self.shape, &self.clock, &mut self.draws);
+        let found = self.edges[edge].found.clone();
+        self.note(|| format!("   it finds {found:?}"));
         let until = self.now() + self.shape.grace;
         for fact in self.pipelines.values_mut().filter(|fact| fact.edge == edge) {
             fact.kept_until = fact.kept_until.min(until);

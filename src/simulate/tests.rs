@@ -53,6 +53,21 @@ fn an_answer_before_its_pin_is_settled_is_found() {
 }
 
 #[test]
+fn a_crash_that_loses_a_settled_pin_is_found() {
+    finds(Bug::LostClaim, &["is split", "without its pin"]);
+}
+
+#[test]
+fn a_resume_that_leaves_a_backend_out_is_found() {
+    finds(Bug::ForgottenBackend, &["of a session that is resumed is left out"]);
+}
+
+#[test]
+fn events_for_the_connection_before_are_found() {
+    finds(Bug::OldConnection, &["events", "is missing"]);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));

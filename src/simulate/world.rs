@@ -390,7 +390,8 @@ impl World {
             && fact.process == self.backends[fact.backend].running()
             && !self.edges[fact.edge].has_lost(fact.backend, fact.incarnation)
             && (fact.holder.is_some_and(|relay| self.relays.contains_key(&relay))
-                || self.now() < fact.kept_until)
+                || self.now() < fact.kept_until
+                    && !self.edges[fact.edge].ejected.contains(&fact.backend))
     }
 }
 
