@@ -34,8 +34,8 @@ use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use manager::Manager;
-use resume::Tying;
 pub use manager::{ManagerCall, ManagerScope};
+use resume::Tying;
 
 /// Pipelines a session knows before it first asks which of them are gone.
 const PRUNE_AT_MIN: usize = 1_024;
@@ -261,12 +261,22 @@ struct Link {
     /// Whether there was one to that backend before, here or where the client comes from. What that
     /// still brings may take the tie, so every message over this one names the session.
     had_earlier: bool,
+    /// Whether the client had the session there before it came here, with more than is known of.
+    is_resumed: bool,
 }
 
 impl Link {
     fn closed(backend: BackendId) -> Self {
         let (phase, again) = (Phase::Closed, Calls::default());
-        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false, had_earlier: false }
+        Self {
+            backend,
+            phase,
+            again,
+            again_at: Time::ZERO,
+            is_settling: false,
+            had_earlier: false,
+            is_resumed: false,
+        }
     }
 
     /// Calls of the client that are sent and not answered, or wait to be sent.
@@ -526,6 +536,11 @@ impl Session {
             self.links.push(Link::closed(backend.clone()));
             self.links.len() - 1
         }))
+    }
+
+    /// Whether the session has anything at the end of `link` that is there without the link.
+    fn has_something_at(&self, link: LinkNo) -> bool {
+        self.links[link.0].is_resumed || self.pipelines.values().any(|at| *at == link)
     }
 
     /// Notes that `pipeline`, which was not known, lives at the end of `link`.

@@ -135,8 +135,7 @@ impl Fleet {
         let metrics = metrics.clone();
         let (table, published, ledger) = (self.table, self.published, self.ledger);
         let news = self.handle.news;
-        let owner =
-            FleetOwner { table, published, news, metrics, ledger, is_ledger_slow: false };
+        let owner = FleetOwner { table, published, news, metrics, ledger, is_ledger_slow: false };
         (owner, self.reports)
     }
 }

@@ -225,12 +225,7 @@ impl Driver {
 
     /// The client is back on another connection, with the hints of its URL, where it has sent
     /// `waiting` already.
-    pub(crate) fn welcome(
-        &mut self,
-        hints: Hints,
-        waiting: Vec<String>,
-        wires: &mut impl Wires,
-    ) {
+    pub(crate) fn welcome(&mut self, hints: Hints, waiting: Vec<String>, wires: &mut impl Wires) {
         self.session.set_url(hints);
         self.tell(Input::Returned(waiting), wires);
     }

@@ -43,7 +43,8 @@ mod tests {
 
     #[test]
     fn events_are_kept_up_to_the_bound_and_answers_never() {
-        let event = |n: u32| format!(r#"{{"jsonrpc":"2.0","method":"onEvent","params":{{"n":{n}}}}}"#);
+        let event =
+            |n: u32| format!(r#"{{"jsonrpc":"2.0","method":"onEvent","params":{{"n":{n}}}}}"#);
         let mut missed = Missed::new(event(1).len() * 2);
         assert!(!missed.keep(r#"{"id":1,"jsonrpc":"2.0","result":{}}"#));
         assert!(missed.keep(&event(1)) && missed.keep(&event(2)));

@@ -111,7 +111,9 @@ impl Sockets {
     pub(super) async fn close_client(&mut self, end: &End) {
         let Some(client) = self.client.take() else { return };
         match end {
-            End::ClosedByClient(code) => client.connection.socket.close(*code, "", LINGER_MAX).await,
+            End::ClosedByClient(code) => {
+                client.connection.socket.close(*code, "", LINGER_MAX).await;
+            }
             End::Close(code, reason) => {
                 client.connection.socket.close(Some(*code), reason, LINGER_MAX).await;
             }

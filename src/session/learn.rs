@@ -120,6 +120,7 @@ impl Session {
         let Some(closing) = self.closings.get_mut(&key) else { return };
         closing.unanswered -= 1;
         let releases = closing.releases;
+        self.links[link.0].is_resumed = false;
         self.pipelines.retain(|pipeline, at| {
             if *at == link {
                 out.push(match releases {

@@ -22,6 +22,7 @@ impl Session {
     ) {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
+            self.links[link.0].is_resumed = false;
         }
         let failed = &mut self.links[link.0];
         failed.had_earlier |= matches!(failed.phase, Phase::Open { .. });
@@ -61,8 +62,7 @@ impl Session {
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
-        let has_pipelines = || self.pipelines.values().any(|at| *at == link);
-        if !calls.is_empty() || is_tied && has_pipelines() {
+        if !calls.is_empty() || is_tied && self.has_something_at(link) {
             self.links[link.0].again = calls;
             self.reopen(link, Vec::new(), out);
         }

@@ -180,7 +180,8 @@ impl Session {
         let mut tying = Vec::new();
         for backend in backends {
             let link = self.link_to(&backend);
-            self.links[link.0].had_earlier = true;
+            let resumed = &mut self.links[link.0];
+            (resumed.had_earlier, resumed.is_resumed) = (true, true);
             if matches!(self.links[link.0].phase, Phase::Closed) {
                 self.tie(link, out);
                 tying.push(link);
@@ -198,7 +199,7 @@ impl Session {
         }
         let is_used = |index: &usize| {
             let is_open = !matches!(self.links[*index].phase, Phase::Closed);
-            is_open || self.pipelines.values().any(|link| link.0 == *index)
+            is_open || self.has_something_at(LinkNo(*index))
         };
         let used = (0..self.links.len()).filter(is_used);
         let place = |link: usize| self.links[link].backend.clone();

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod calls;
+mod resume;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";

@@ -89,12 +89,7 @@ impl World {
     }
 
     /// A client that came back is told something.
-    pub(super) fn on_resume_answered(
-        &mut self,
-        client: usize,
-        answer: &Value,
-        answered: Answered,
-    ) {
+    pub(super) fn on_resume_answered(&mut self, client: usize, answer: &Value, answered: Answered) {
         let known = &mut self.clients[client];
         let id = answer.get("id").and_then(Value::as_str);
         if id.is_none() || known.ledger.resuming.last().map(String::as_str) != id {
@@ -140,7 +135,9 @@ impl World {
         };
         if let Some(backend) = wrong {
             self.complain(|| {
-                format!("what backend {backend} has of a session that is resumed is left out: {text}")
+                format!(
+                    "what backend {backend} has of a session that is resumed is left out: {text}"
+                )
             });
         }
     }

@@ -61,7 +61,9 @@ impl World {
         let of_link = ledger.arrived_by.entry((link, pipeline.to_owned())).or_default();
         let mut last = std::mem::replace(of_link, number);
         if !is_again {
-            last = last.max(ledger.arrived.insert((conn, pipeline.to_owned()), number).unwrap_or_default());
+            last = last.max(
+                ledger.arrived.insert((conn, pipeline.to_owned()), number).unwrap_or_default(),
+            );
         }
         if last > number {
             return self.complain(|| format!("{id} reaches its backend after number {last}"));

@@ -127,8 +127,7 @@ impl EdgeSim {
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
         let asks_as = SessionId::from_random(secret(draws));
         let shared = (handle.clone(), Arc::new(clock.clone()) as Arc<dyn Timer>);
-        let (asker, asked) =
-            Asker::unwired(&backends, shared, shape.questions_per_second, asks_as);
+        let (asker, asked) = Asker::unwired(&backends, shared, shape.questions_per_second, asks_as);
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),

@@ -251,7 +251,7 @@ impl World {
                 if self.bug == Some(Bug::DroppedEvent) && is_waiting() {
                     return;
                 }
-                self.drive(relay, Some(tag), |driver, out| {
+                self.drive(relay, Some(&tag), |driver, out| {
                     driver.on_backend(number, &text, out);
                 });
             }

@@ -73,7 +73,9 @@ pub(super) struct EventTag {
 pub(super) enum FromClient {
     Text(String),
     /// Closes, or is gone without a word.
-    End { took_leave: bool },
+    End {
+        took_leave: bool,
+    },
 }
 
 /// What a client gets.

@@ -100,7 +100,7 @@ impl World {
     pub(super) fn drive(
         &mut self,
         relay: RelayNo,
-        event: Option<EventTag>,
+        event: Option<&EventTag>,
         work: impl FnOnce(&mut Driver, &mut Outbox),
     ) {
         let mut out = Outbox::default();
@@ -108,7 +108,7 @@ impl World {
         work(&mut known.driver, &mut out);
         for sent in out.0 {
             match sent {
-                Sent::Client(text) => self.send_to_client(relay, text, event.clone()),
+                Sent::Client(text) => self.send_to_client(relay, text, event.cloned()),
                 Sent::Backend(number, text) => self.send_to_backend(relay, number, text),
                 Sent::Open(number, backend) => self.open_link(relay, number, &backend),
                 Sent::TimedOut(number) => self.report_timeout(relay, number),
@@ -156,7 +156,9 @@ impl World {
     }
 
     pub(super) fn phase_ends(&mut self, relay: RelayNo, count: u32) {
-        let Some(known) = self.relays.get(&relay).filter(|r| r.phase_count == count) else { return };
+        let Some(known) = self.relays.get(&relay).filter(|r| r.phase_count == count) else {
+            return;
+        };
         match known.phase {
             RelayPhase::Serving => {}
             RelayPhase::Draining { .. } => self.hold(relay),

@@ -29,7 +29,7 @@ fn an_unpin_without_condition_is_found() {
 
 #[test]
 fn a_dropped_event_is_found() {
-    finds(Bug::DroppedEvent, &["events"]);
+    finds(Bug::DroppedEvent, &["events", "is missing"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::fleet::stub::{StubFleet, id};
 use crate::model::{Legs, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
 use crate::policy::health::Health;
+use crate::runtime::Clock;
 use crate::settings::WhenAway;
 
 use super::*;
@@ -73,7 +74,7 @@ impl Process {
     /// Starts to judge the pins that were found.
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
-        let adoption = Adoption { fleet, keeper, clock: self.clock };
+        let adoption = Adoption { fleet, keeper, clock: Arc::new(self.clock) };
         let found = std::mem::take(&mut self.found);
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
         tokio::spawn(adoption.run(found, CancellationToken::new()))
