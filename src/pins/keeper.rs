@@ -159,3 +159,6 @@ impl Keeper {
         self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,7 +193,10 @@ impl Placement {
             return false;
         }
         let charge = || Charge::new(view.load.clone(), self.settings.reserve);
-        if let Some(meeting) = meeting {
+        // Kept until the meeting is entered; one that is here already needs none.
+        let room = self.keeper.registry.room();
+        let has_room = |meeting: &_| room.is_some() || self.keeper.registry.pin(meeting).is_some();
+        if let Some(meeting) = meeting.filter(has_room) {
             let doubt = self.keeper.doubt(&meeting);
             let claimed = self.keeper.pins.claim(&meeting, &home.backend, home.incarnation).await;
             if let Ok(Claim::Made(pin) | Claim::Held(pin)) = claimed
@@ -210,7 +213,7 @@ impl Placement {
             }
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
-        let Some(room) = self.keeper.registry.room() else { return false };
+        let Some(room) = room else { return false };
         self.claimed(view, Taken::Unnamed { home, charge: charge(), room }).created(pipeline);
         true
     }

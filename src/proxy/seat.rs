@@ -92,3 +92,26 @@ impl<C> Seat<C> {
         (self.id, self.desk) = (id, self.sessions.begin(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::Remains;
+
+    /// A client may be gone again before it is told that it is back: what its session held must be
+    /// found under the name of that.
+    #[test]
+    fn what_is_left_is_kept_under_the_name_that_the_session_has_by_then() {
+        let sessions = Arc::new(Sessions::<()>::new(Duration::from_secs(60), 10));
+        let (own, resumed) = (SessionId::from_random(1), SessionId::from_random(2));
+        let mut seat = Seat::take(sessions.clone(), own);
+        seat.follow(resumed);
+        let remains = Remains { id: resumed, backends: Vec::new(), pipelines: Vec::new() };
+        let left = Away::new(remains.clone(), Vec::new(), Vec::new(), Time::ZERO);
+        assert!(seat.leave(Some(left)).is_none());
+        assert!(sessions.take(own, Time::ZERO).is_none());
+        assert_eq!(sessions.take(resumed, Time::ZERO).map(|left| left.remains), Some(remains));
+    }
+}

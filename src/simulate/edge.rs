@@ -108,7 +108,10 @@ impl EdgeSim {
         let left = self.store.crash();
         let next = Self::starting(shape, clock, draws, left);
         let old = std::mem::replace(self, next);
-        (self.run, self.lost) = (old.run + 1, old.lost);
+        self.run = old.run + 1;
+        // What it finds of them is judged when it has heard of their backends, whenever that is.
+        let never = Time::from_micros(u64::MAX);
+        self.lost = old.lost.into_keys().map(|process| (process, never)).collect();
     }
 
     fn starting(shape: &Shape, clock: &VirtualClock, draws: &mut Draws, left: Left) -> Self {
