@@ -44,8 +44,8 @@ impl Session {
 
     /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
     /// again, or for what the session has there, because an open link keeps it alive and events come by
-    /// it. Without calls only a link that was once tied is reopened, so that a backend which cuts every
-    /// link is not dialled without end.
+    /// it. Without calls only a link that was once tied is reopened, or for which a client that comes back
+    /// waits, so that a backend which cuts every link is not dialled without end.
     fn on_broken(
         &mut self,
         link: LinkNo,
@@ -62,7 +62,8 @@ impl Session {
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
-        if !calls.is_empty() || is_tied && self.has_something_at(link) {
+        let is_wanted = is_tied && self.has_something_at(link) || self.is_tying(link);
+        if !calls.is_empty() || is_wanted {
             self.links[link.0].again = calls;
             self.reopen(link, Vec::new(), out);
         }

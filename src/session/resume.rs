@@ -132,6 +132,11 @@ impl Session {
         self.tying = Some(Tying { links, until: self.now + TIE_MAX });
     }
 
+    /// Whether the client waits until `link` is tied.
+    pub(super) fn is_tying(&self, link: LinkNo) -> bool {
+        self.tying.as_ref().is_some_and(|tying| tying.links.contains(&link))
+    }
+
     /// `link` is tied to the session, or will not be soon.
     pub(super) fn on_tied(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         if let Some(tying) = &mut self.tying {

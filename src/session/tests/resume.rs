@@ -99,6 +99,18 @@ fn a_link_that_breaks_while_its_client_comes_back_is_waited_for_when_it_is_opene
 }
 
 #[test]
+fn a_link_that_breaks_before_it_is_tied_is_opened_again_while_its_client_waits() {
+    let mut case = resumed(&["a"]);
+    open(&mut case, 0);
+    let failed = case.handle(Input::LinkFailed(LinkNo(0), LinkFailure::Cut));
+    assert_eq!(failed, [Output::OpenLink(LinkNo(0), backend("a"))]);
+    case.now = Time::ZERO + Duration::from_secs(2);
+    case.handle(Input::Tick);
+    assert_eq!(case.told(), [(json!(1), 0)]);
+    assert_eq!(case.handle(Input::LinkFailed(LinkNo(0), LinkFailure::Cut)), []);
+}
+
+#[test]
 fn a_client_without_links_is_told_at_once() {
     let mut case = case();
     let created = case.answered(&request(1, "connect", &json!({})));
