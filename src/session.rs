@@ -238,6 +238,8 @@ pub struct Session {
     closings: BTreeMap<Ticket, Closing>,
     /// Messages that wait until it is known what the session they name holds, oldest first.
     resuming: Option<VecDeque<String>>,
+    /// Whether the client has come back: another edge may still be at work on this session.
+    has_moved: bool,
     /// Those wait because the client is back, until its events flow.
     tying: Option<Tying>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
@@ -258,8 +260,8 @@ struct Link {
     again_at: Time,
     /// It is open again, and what goes over it waits until then.
     is_settling: bool,
-    /// Whether there was one to that backend before, here or where the client comes from. What that
-    /// still brings may take the tie, so every message over this one names the session.
+    /// Whether there was one to that backend before, or there may be one where the client comes from.
+    /// What that still brings may take the tie, so every message over this one names the session.
     had_earlier: bool,
     /// Whether the client had the session there before it came here, with more than is known of.
     is_resumed: bool,
@@ -401,6 +403,7 @@ impl Session {
             last_ticket: 0,
             closings: BTreeMap::new(),
             resuming: None,
+            has_moved: false,
             tying: None,
             is_closed: false,
             held_bytes: 0,
@@ -533,7 +536,8 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            self.links.push(Link::closed(backend.clone()));
+            let had_earlier = self.has_moved;
+            self.links.push(Link { had_earlier, ..Link::closed(backend.clone()) });
             self.links.len() - 1
         }))
     }

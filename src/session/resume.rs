@@ -105,6 +105,8 @@ impl Session {
     /// another edge, so every link takes it again.
     pub(super) fn on_returned(&mut self, waiting: Vec<String>, out: &mut Vec<Output>) {
         self.resuming.get_or_insert_default();
+        self.has_moved = true;
+        self.links.iter_mut().for_each(|link| link.had_earlier = true);
         let mut links = Vec::new();
         for number in (0..self.links.len()).map(LinkNo) {
             let own = self.own_call();
@@ -176,6 +178,7 @@ impl Session {
         let Remains { id, backends, pipelines } = remains;
         self.id = id;
         self.is_told = true;
+        self.has_moved = true;
         self.is_closed = false;
         self.links.clear();
         for (pipeline, backend) in pipelines {
@@ -185,8 +188,7 @@ impl Session {
         let mut tying = Vec::new();
         for backend in backends {
             let link = self.link_to(&backend);
-            let resumed = &mut self.links[link.0];
-            (resumed.had_earlier, resumed.is_resumed) = (true, true);
+            self.links[link.0].is_resumed = true;
             if matches!(self.links[link.0].phase, Phase::Closed) {
                 self.tie(link, out);
                 tying.push(link);

@@ -73,6 +73,7 @@ impl World {
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));
         let known = &mut self.clients[client];
         (known.conn, known.edge, known.back_at) = (Some(conn), edge, None);
+        known.ledger.edges.push(edge);
         conn
     }
 

@@ -49,6 +49,8 @@ pub(super) struct Ledger {
     /// The number that the first event of a link has on this connection, or a lower one; 1 if none is
     /// noted. The links were there before the connection.
     pub(super) first: BTreeMap<LinkId, u64>,
+    /// The edges it was at, in order.
+    pub(super) edges: Vec<usize>,
     /// Whether it lost a connection before it was told whether its session is there. The edge may still
     /// read from that one, and give it the session when a later one has it, as Kurento would.
     pub(super) is_contested: bool,
@@ -236,6 +238,13 @@ impl Ledger {
             return Ok(());
         }
         Err(format!("event {number} of {link:?} comes where one from {first} on is missing"))
+    }
+
+    /// Whether it was at the edge where it is now before, and at another since. What the first
+    /// remembers of the session is not all of it then.
+    pub(super) fn has_roamed(&self) -> bool {
+        let [before @ .., now] = &self.edges[..] else { return false };
+        before.contains(now) && before.iter().any(|edge| edge != now)
     }
 
     /// How many events of `link` it has had, those before its connection counted.

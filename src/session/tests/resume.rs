@@ -110,6 +110,20 @@ fn a_link_that_breaks_before_it_is_tied_is_opened_again_while_its_client_waits()
     assert_eq!(case.handle(Input::LinkFailed(LinkNo(0), LinkFailure::Cut)), []);
 }
 
+/// Another edge may be at work on the session, and take the tie of any link at any time.
+#[test]
+fn a_session_that_came_back_is_named_in_every_message_also_over_new_links() {
+    let mut case = resumed(&[]);
+    case.handle(Input::FromClient(&describe(2, A)));
+    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::LinkOpened(LinkNo(0)));
+    case.handle(Input::FromBackend(LinkNo(0), &success(2, &json!(""))));
+    match case.handle(Input::FromClient(&describe(3, A))) {
+        [Output::ToBackend(LinkNo(0), text)] => drop(tied(text)),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_client_without_links_is_told_at_once() {
     let mut case = case();
