@@ -105,8 +105,11 @@ impl Edge {
     /// What is left of that session: here, as `away` says, or on the backends. The pipelines are in
     /// use again.
     pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Option<Remains> {
-        if let Some(away) = away {
-            return self.recall(away).await;
+        // Its client may have gone on at another edge since, on backends that are not known here.
+        if let Some(away) = away
+            && let Some(remains) = self.recall(away).await
+        {
+            return Some(remains);
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;
         let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
