@@ -18,12 +18,12 @@ use crate::fleet::{Asker, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
-    BlockingCalls, Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions,
+    BlockingCalls, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
-use adoption::{Adoption, Left};
+pub(crate) use adoption::{Adoption, Left};
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -113,7 +113,7 @@ impl App {
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),
-            clock,
+            clock: Arc::new(clock),
             witness: asker.clone(),
             reserve: settings.placement.reserve,
         };
@@ -135,8 +135,8 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, sessions, asker, metrics)));
-        app.accept(listeners, &edge, settings.limits.connections_max);
+        let edge = Arc::new(app.edge(settings, clock, (keeper, asker, metrics)));
+        app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
 
@@ -144,7 +144,7 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, sessions, asker, metrics): (Arc<Keeper>, Arc<Sessions>, Asker, Metrics),
+        (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
     ) -> Edge {
         let placement = Placement {
             fleet: self.fleet.clone(),
@@ -163,7 +163,6 @@ impl App {
             metrics,
             fleet: self.fleet.clone(),
             blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
-            sessions,
             asker: Some(asker),
             hold: settings.sessions.hold,
             pacer,
@@ -175,11 +174,17 @@ impl App {
         }
     }
 
-    fn accept(&self, listeners: Vec<Listener>, edge: &Arc<Edge>, connections_max: usize) {
+    fn accept(
+        &self,
+        listeners: Vec<Listener>,
+        (edge, sessions): (&Arc<Edge>, &Arc<Sessions<Connection>>),
+        connections_max: usize,
+    ) {
         let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         for listener in listeners {
             let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
-            let run = listener.run(edge.clone(), permits.clone(), tasks, stop);
+            let shared = (edge.clone(), sessions.clone());
+            let run = listener.run(shared, permits.clone(), tasks, stop);
             self.clients.spawn_vital("listener", run);
         }
     }

@@ -13,6 +13,7 @@ mod table;
 mod task;
 
 pub use asker::Asker;
+pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
 pub use control::ServerFacts;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;

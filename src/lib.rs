@@ -22,6 +22,6 @@ pub mod admin;
 pub mod load;
 pub mod kms_sim;
 pub mod bench;
-pub mod simulate;
 pub mod app;
+pub mod simulate;
 pub mod cli;

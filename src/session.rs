@@ -43,6 +43,7 @@ use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
 pub use pace::Paced;
 use pace::Queue;
+use resume::Tying;
 use subscriptions::ObjectSubscriptions;
 
 /// Pipelines a session knows before it first asks which of them are gone.
@@ -75,6 +76,8 @@ pub enum Input<'a> {
     /// The answer to [`Output::Resume`]; `None`: nobody knows that session. Its events of the manager,
     /// if it hears any, follow without [`Output::Listen`].
     Resumed(Option<Remains>),
+    /// The client is back on another connection, where it has sent these messages already.
+    Returned(Vec<String>),
     /// The link that [`Output::OpenLink`] asked for is open.
     LinkOpened(LinkNo),
     /// The link could not be opened, or is no more.
@@ -284,6 +287,10 @@ pub struct Session {
     closings: BTreeMap<Ticket, Closing>,
     /// Messages that wait until it is known what the session they name holds, oldest first.
     resuming: Option<VecDeque<String>>,
+    /// Whether the client has come back: another edge may still be at work on this session.
+    has_moved: bool,
+    /// Those wait because the client is back, until its events flow.
+    tying: Option<Tying>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
     held_bytes: usize,
@@ -302,15 +309,25 @@ struct Link {
     again_at: Time,
     /// It is open again, and what goes over it waits until then.
     is_settling: bool,
-    /// Whether there was one to that backend before, here or where the client comes from. What that
-    /// still brings may take the tie, so every message over this one names the session.
+    /// Whether there was one to that backend before, or there may be one where the client comes from.
+    /// What that still brings may take the tie, so every message over this one names the session.
     had_earlier: bool,
+    /// Whether the client had the session there before it came here, with more than is known of.
+    is_resumed: bool,
 }
 
 impl Link {
     fn closed(backend: BackendId) -> Self {
         let (phase, again) = (Phase::Closed, Calls::default());
-        Self { backend, phase, again, again_at: Time::ZERO, is_settling: false, had_earlier: false }
+        Self {
+            backend,
+            phase,
+            again,
+            again_at: Time::ZERO,
+            is_settling: false,
+            had_earlier: false,
+            is_resumed: false,
+        }
     }
 
     /// Calls of the client that are sent and not answered, or wait to be sent.
@@ -467,6 +484,8 @@ impl Session {
             last_ticket: 0,
             closings: BTreeMap::new(),
             resuming: None,
+            has_moved: false,
+            tying: None,
             is_closed: false,
             held_bytes: 0,
             manager: Manager::default(),
@@ -503,6 +522,7 @@ impl Session {
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
             Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
             Input::Resumed(remains) => self.on_resumed(remains, out),
+            Input::Returned(waiting) => self.on_returned(waiting, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),
             Input::Paced(ticket, paced) => self.on_paced(ticket, paced, out),
@@ -593,6 +613,7 @@ impl Session {
         self.parked.clear();
         self.closings.clear();
         self.resuming = None;
+        self.tying = None;
         self.making = 0;
         self.held_bytes = 0;
     }
@@ -601,9 +622,15 @@ impl Session {
     fn link_to(&mut self, backend: &BackendId) -> LinkNo {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
-            self.links.push(Link::closed(backend.clone()));
+            let had_earlier = self.has_moved;
+            self.links.push(Link { had_earlier, ..Link::closed(backend.clone()) });
             self.links.len() - 1
         }))
+    }
+
+    /// Whether the session has anything at the end of `link` that is there without the link.
+    fn has_something_at(&self, link: LinkNo) -> bool {
+        self.links[link.0].is_resumed || self.pipelines.values().any(|at| *at == link)
     }
 
     /// Notes that `pipeline`, which was not known, lives at the end of `link`.

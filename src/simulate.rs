@@ -9,12 +9,19 @@
 //! TLS, backpressure, which are the shell's.
 
 mod act;
+mod asking;
+mod back;
 mod backend;
 mod calls;
 mod check;
 mod client;
 mod edge;
+mod facts;
+mod faults;
+mod links;
 mod network;
+mod probes;
+mod relays;
 mod step;
 mod store;
 mod time;
@@ -44,6 +51,12 @@ pub enum Bug {
     ForgottenAnswers,
     /// The store says that a pin is settled when it is not.
     EarlyAnswer,
+    /// A crash loses a pin that was settled.
+    LostClaim,
+    /// One backend denies every session, so that what is resumed is not whole.
+    ForgottenBackend,
+    /// Events of a session go to the connection that its client had before.
+    OldConnection,
 }
 
 /// One run to be made.
@@ -86,6 +99,14 @@ pub struct Tally {
     pub withdrawn: u64,
     /// Costly calls that would have had to wait for too long, and were told so.
     pub paced: u64,
+    /// Times that an edge was killed.
+    pub crashes: u64,
+    /// Times that a client got its session back.
+    pub resumed: u64,
+    /// Of these, those where the session was still at work.
+    pub resumed_here: u64,
+    /// Times that nobody knew the session of a client that came back.
+    pub forgotten: u64,
 }
 
 /// A run in which nothing broke.
@@ -115,12 +136,14 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
+        let Self { crashes, resumed, resumed_here, forgotten, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
              {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {paced} paced, \
              {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
-             answered twice by their backend"
+             answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
+             {resumed_here} of them at work, {forgotten} forgotten"
         )
     }
 }
@@ -142,6 +165,10 @@ impl Tally {
             late: self.late + other.late,
             withdrawn: self.withdrawn + other.withdrawn,
             paced: self.paced + other.paced,
+            crashes: self.crashes + other.crashes,
+            resumed: self.resumed + other.resumed,
+            resumed_here: self.resumed_here + other.resumed_here,
+            forgotten: self.forgotten + other.forgotten,
         }
     }
 }

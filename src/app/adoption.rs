@@ -22,8 +22,8 @@ use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId};
 use crate::pins::{Charge, Keeper, Origin, Pin};
 use crate::policy::pin::{Verdict, judge};
-use crate::runtime::Clock;
-use watch::{Watch, Watched};
+use crate::runtime::Timer;
+use watch::{TICK, Watch, Watched};
 
 /// Pins judged before other tasks get their turn.
 const PINS_A_TURN: usize = 256;
@@ -37,11 +37,11 @@ const ASK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an earlier process has left.
 #[derive(Debug, Default)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// Its pins.
-    pub(super) pins: Vec<(MeetingName, Pin)>,
+    pub(crate) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under them, in the order of their pins' epochs.
-    pub(super) pipelines: Vec<Origin>,
+    pub(crate) pipelines: Vec<Origin>,
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.
@@ -51,7 +51,7 @@ type Found = BTreeMap<(BackendId, u64), Vec<(MeetingName, Pin)>>;
 type Work<'a> = FuturesUnordered<BoxFuture<'a, Vec<Watched>>>;
 
 /// Who knows what lives on a backend.
-pub(super) trait Witness: Send + Sync + 'static {
+pub(crate) trait Witness: Send + Sync + 'static {
     /// All pipelines there; `None` if it does not tell.
     fn pipelines_of(
         &self,
@@ -76,18 +76,18 @@ impl Witness for Asker {
     }
 }
 
-pub(super) struct Adoption<W> {
-    pub(super) fleet: FleetHandle,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) clock: Clock,
-    pub(super) witness: W,
+pub(crate) struct Adoption<W> {
+    pub(crate) fleet: FleetHandle,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) clock: Arc<dyn Timer>,
+    pub(crate) witness: W,
     /// What a meeting reserves whose pipelines were found: how large it is, nobody has kept.
-    pub(super) reserve: Legs,
+    pub(crate) reserve: Legs,
 }
 
 impl<W: Witness> Adoption<W> {
     /// Works until every pin is judged and no pipeline that was found is left, or until `stop`.
-    pub(super) async fn run(self, left: Left, stop: CancellationToken) {
+    pub(crate) async fn run(self, left: Left, stop: CancellationToken) {
         stop.run_until_cancelled(self.work(left)).await;
     }
 
@@ -96,6 +96,7 @@ impl<W: Witness> Adoption<W> {
         let mut found = by_process(left.pins);
         let mut work = Work::default();
         let mut watch = Watch::new();
+        let mut tick = self.clock.sleep(TICK);
         let mut is_judged = false;
         loop {
             let snapshot = fleet.borrow_and_update().clone();
@@ -108,13 +109,16 @@ impl<W: Witness> Adoption<W> {
                 return;
             }
             tokio::select! {
+                // In the order written, so that a simulated world is decided by its seed.
+                biased;
                 changed = fleet.changed(), if !found.is_empty() => {
                     if changed.is_err() {
                         return;
                     }
                 }
                 Some(watched) = work.next() => watch.add(watched),
-                () = watch.tick(), if !watch.is_empty() => {
+                () = &mut tick, if !watch.is_empty() => {
+                    tick = self.clock.sleep(TICK);
                     for due in watch.due(self.clock.now()) {
                         work.push(Box::pin(self.check(due)));
                     }
@@ -190,7 +194,7 @@ impl<W: Witness> Adoption<W> {
             if told.is_some() || backend.lost.is_cancelled() {
                 return told.filter(|_| !backend.lost.is_cancelled());
             }
-            tokio::time::sleep(ASK_PAUSE).await;
+            self.clock.sleep(ASK_PAUSE).await;
         }
         tracing::warn!(backend = %backend.id, "it does not tell its pipelines; the meetings of the \
             process before end there unless somebody comes");

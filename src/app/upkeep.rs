@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::Readiness;
 use crate::fleet::{FleetHandle, FleetSnapshot, Loss};
 use crate::pins::Keeper;
-use crate::proxy::Sessions;
+use crate::proxy::{Connection, Sessions};
 use crate::runtime::Clock;
 use crate::telemetry::Metrics;
 
@@ -20,7 +20,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct Upkeep {
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
-    pub(super) sessions: Arc<Sessions>,
+    pub(super) sessions: Arc<Sessions<Connection>>,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,

@@ -18,9 +18,9 @@ use super::task::FleetHandle;
 use crate::model::{BackendId, PipelineId, SessionId, Time};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;
-use crate::runtime::{Clock, Tasks, random};
+use crate::runtime::{Clock, Tasks, Timer, random};
 use crate::settings::BackendSettings;
-use line::{Answered, Asked};
+pub(crate) use line::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
 const QUESTIONS_MAX: usize = 4_096;
@@ -53,7 +53,7 @@ pub struct Asker(Arc<Inner>);
 struct Inner {
     handle: FleetHandle,
     lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
-    clock: Clock,
+    timer: Arc<dyn Timer>,
     budget: Mutex<Budget>,
     /// The session that our own questions are asked in; closed after each.
     session: SessionId,
@@ -120,13 +120,34 @@ impl Asker {
             tasks.spawn_vital("line", line::run(backend.url.clone(), asked, tasks.stop_token()));
             (backend.id.clone(), questions)
         };
-        Self(Arc::new(Inner {
-            handle,
-            lines: backends.iter().map(line).collect(),
-            clock,
-            budget: Mutex::new(Budget::new(per_second)),
-            session: SessionId::from_random(random::secret()),
-        }))
+        let session = SessionId::from_random(random::secret());
+        let lines = backends.iter().map(line).collect();
+        Self::over(lines, (handle, Arc::new(clock)), per_second, session)
+    }
+
+    /// An asker without its lines: who reads from `lines` asks the backends.
+    pub(crate) fn unwired(
+        backends: &[BackendSettings],
+        shared: (FleetHandle, Arc<dyn Timer>),
+        per_second: u32,
+        session: SessionId,
+    ) -> (Self, Vec<mpsc::Receiver<Asked>>) {
+        let line = |backend: &BackendSettings| {
+            let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+            ((backend.id.clone(), questions), asked)
+        };
+        let (lines, asked) = backends.iter().map(line).unzip();
+        (Self::over(lines, shared, per_second, session), asked)
+    }
+
+    fn over(
+        lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
+        (handle, timer): (FleetHandle, Arc<dyn Timer>),
+        per_second: u32,
+        session: SessionId,
+    ) -> Self {
+        let budget = Mutex::new(Budget::new(per_second));
+        Self(Arc::new(Inner { handle, lines, timer, budget, session }))
     }
 
     /// The backends that have this session.
@@ -197,7 +218,7 @@ impl Asker {
         after: Option<String>,
     ) -> Vec<Arc<BackendView>> {
         let budget = || self.0.budget.lock().expect("nothing panics while holding it");
-        if !budget().take(question, self.0.clock.now()) {
+        if !budget().take(question, self.0.timer.now()) {
             return Vec::new();
         }
         let fleet = self.0.handle.snapshot();
@@ -218,7 +239,7 @@ impl Asker {
         });
         let known: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
         if known.is_empty() {
-            budget().note_unknown(question, self.0.clock.now());
+            budget().note_unknown(question, self.0.timer.now());
         }
         known
     }

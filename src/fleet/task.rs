@@ -1,6 +1,7 @@
 //! The fleet task and the handle others have on it.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Loss {
 #[derive(Clone, Debug)]
 pub struct FleetHandle {
     published: watch::Receiver<Arc<FleetSnapshot>>,
+    /// Wakes whoever waits for something to be published, in the order they came.
+    news: Arc<Notify>,
     reports: mpsc::Sender<(usize, Report)>,
     /// Wakes the probe of each backend, in the order of the config.
     kicks: Arc<[Notify]>,
@@ -74,7 +77,13 @@ impl Fleet {
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
         let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
         let hub = Arc::new(Hub::new(backends.len()));
-        let handle = FleetHandle { published: receiver, reports: reports_tx, kicks, hub };
+        let handle = FleetHandle {
+            published: receiver,
+            news: Arc::default(),
+            reports: reports_tx,
+            kicks,
+            hub,
+        };
         let mut draws = Draws::seeded(seed);
         let prober = |(index, settings): (usize, &BackendSettings)| Prober {
             index,
@@ -125,7 +134,9 @@ impl Fleet {
     ) -> (FleetOwner, mpsc::Receiver<(usize, Report)>) {
         let metrics = metrics.clone();
         let (table, published, ledger) = (self.table, self.published, self.ledger);
-        (FleetOwner { table, published, metrics, ledger, is_ledger_slow: false }, self.reports)
+        let news = self.handle.news;
+        let owner = FleetOwner { table, published, news, metrics, ledger, is_ledger_slow: false };
+        (owner, self.reports)
     }
 }
 
@@ -133,6 +144,7 @@ impl Fleet {
 pub(crate) struct FleetOwner {
     table: FleetTable,
     published: watch::Sender<Arc<FleetSnapshot>>,
+    news: Arc<Notify>,
     metrics: Metrics,
     ledger: Option<Arc<dyn PinStore>>,
     /// The ledger did not answer in time when it was last asked.
@@ -177,6 +189,11 @@ impl FleetOwner {
         self.publish(taken)
     }
 
+    /// How often processes of the backend with that index were given up for lost.
+    pub(crate) fn losses(&self, index: usize) -> u32 {
+        self.table.losses(index)
+    }
+
     fn take_in(&mut self, index: usize, report: Report) -> Taken {
         let before = self.published.borrow().backends[index].health;
         let (loss, is_news) = self.table.apply(index, report);
@@ -212,6 +229,7 @@ impl FleetOwner {
         self.count(&snapshot);
         // First the news, so that nobody chooses the lost backend for what its loss sets free.
         self.published.send_replace(Arc::new(snapshot));
+        self.news.notify_waiters();
         loss.map(|(loss, token)| {
             // Then the token: whoever entered a meeting there and does not see it cancelled is found
             // when the loss is handled.
@@ -268,6 +286,20 @@ impl FleetHandle {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
         self.published.clone()
+    }
+
+    /// Waits until something newer than that generation is published. Unlike with [`Self::watch`], who
+    /// waited first is woken first.
+    pub async fn newer_than(&self, generation: u64) {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // From here on no news is missed.
+            news.as_mut().enable();
+            if self.snapshot().generation > generation {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// A link to this process of `backend` could not be opened: it takes no new meetings until a

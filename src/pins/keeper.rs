@@ -146,10 +146,8 @@ impl Keeper {
                 self.registry.confirm(meeting, pin.epoch);
             }
             Ok(_) => self.registry.disown(meeting, pin.epoch),
-            Err(PinError::Away | PinError::Full) => {
-                self.registry.disown(meeting, pin.epoch);
-                self.try_again(Again::Doubt(meeting.clone()));
-            }
+            // Whoever joins looks again; if nobody does it ends like any other, after the grace.
+            Err(PinError::Away | PinError::Full) => {}
         }
     }
 
@@ -205,3 +203,6 @@ impl Keeper {
         self.again.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

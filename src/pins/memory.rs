@@ -56,7 +56,7 @@ impl MemoryStore {
 
     /// Pins `meeting` if it is not pinned. `next_epoch` is asked only then, while nobody else can
     /// change the pin of this meeting.
-    pub(super) fn claim_with(
+    pub(crate) fn claim_with(
         &self,
         meeting: &MeetingName,
         (backend, incarnation): (&BackendId, Incarnation),
@@ -76,7 +76,7 @@ impl MemoryStore {
     }
 
     /// Enters a pin as it was, whatever `pins_max` is now.
-    pub(super) fn restore(&self, meeting: MeetingName, pin: &Pin) {
+    pub(crate) fn restore(&self, meeting: MeetingName, pin: &Pin) {
         let backend = self.intern(&pin.backend);
         let slot = Slot { backend, incarnation: pin.incarnation, epoch: pin.epoch };
         if self.pins.insert(meeting, slot).is_none() {
@@ -85,7 +85,7 @@ impl MemoryStore {
     }
 
     /// The pin of `meeting`.
-    pub(super) fn find(&self, meeting: &MeetingName) -> Option<Pin> {
+    pub(crate) fn find(&self, meeting: &MeetingName) -> Option<Pin> {
         let slot = self.pins.get(meeting).map(|slot| *slot);
         slot.map(|slot| self.pin(slot))
     }

@@ -15,10 +15,11 @@ use super::edge::Edge;
 use super::hearing::{Hearing, ToTell};
 use super::manager;
 use super::placement::{Claimed, Placed, Settling};
+use super::sessions::Away;
 use super::stopwatch::Routed;
 use super::turns::Turns;
 use crate::fleet::{Heard, ObjectEvents};
-use crate::model::{BackendId, PipelineId, SessionId};
+use crate::model::{BackendId, PipelineId, SessionId, Time};
 use crate::pins::PinError;
 use crate::policy::access::Access;
 use crate::policy::guard::Rules;
@@ -128,6 +129,11 @@ impl Driver {
         &self.session
     }
 
+    /// The time, as the session takes it.
+    pub(crate) fn now(&self) -> Time {
+        self.edge.now()
+    }
+
     /// Whether the session is to be told something.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
@@ -235,9 +241,21 @@ impl Driver {
         self.act(Output::Refuse("null".to_owned(), failure), "", wires);
     }
 
-    /// The client is on another connection: what its URL says of new pipelines, and what holds there.
-    pub(crate) fn on_moved(&mut self, hints: Hints, rules: Arc<Rules>) {
+    /// The client is back on another connection, where it has sent `waiting` already: `hints` are
+    /// those of its URL, `rules` what holds there.
+    pub(crate) fn welcome(
+        &mut self,
+        (hints, rules): (Hints, Arc<Rules>),
+        waiting: Vec<String>,
+        wires: &mut impl Wires,
+    ) {
         self.session.on_moved(hints, rules);
+        self.tell(Input::Returned(waiting), wires);
+    }
+
+    /// Whether the client wants to go on with another session.
+    pub(crate) const fn has_wish(&self) -> bool {
+        self.wish.is_some()
     }
 
     /// The session that the client wants to go on with, once. Either give the client to that session
@@ -256,11 +274,11 @@ impl Driver {
         self.session.wait_again(waiting);
     }
 
-    /// Finds out what is left of a session.
-    pub(crate) fn look_up(&mut self, id: SessionId) {
+    /// Finds out what is left of a session; `away` is what this process remembers of it.
+    pub(crate) fn look_up(&mut self, id: SessionId, away: Option<Away>) {
         let edge = Arc::clone(&self.edge);
         self.search(async move {
-            let remains = edge.remains(id).await;
+            let remains = edge.remains(id, away).await;
             let hears = remains.as_ref().is_some_and(|left| left.subscriptions.hear_objects());
             let listener = hears.then(|| edge.fleet.listen());
             if let Some(listener) = &listener {
@@ -358,6 +376,7 @@ impl Driver {
             | Input::Placed(..)
             | Input::Located(..)
             | Input::Resumed(_)
+            | Input::Returned(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::Paced(..)

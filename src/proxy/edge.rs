@@ -9,7 +9,7 @@ use super::blocking::BlockingCalls;
 use super::manager::Manager;
 use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
-use super::sessions::{Away, Sessions};
+use super::sessions::Away;
 use crate::fleet::{Asker, BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, SessionId, Time};
 use crate::pins::{Home, Registry};
@@ -44,8 +44,6 @@ pub struct Edge {
     pub pacer: Option<Arc<Pacer>>,
     /// Places new pipelines.
     pub placement: Placement,
-    /// The sessions of this process.
-    pub sessions: Arc<Sessions>,
     /// Asks the backends for what this process does not know; `None`: nobody can be asked.
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
@@ -115,10 +113,14 @@ impl Edge {
         Some(Away::new(remains, incarnations, meetings, self.now()))
     }
 
-    /// What is left of that session: here, or on the backends. The pipelines are in use again.
-    pub(crate) async fn remains(&self, id: SessionId) -> Option<Remains> {
-        if let Some(away) = self.sessions.take(id, self.now()) {
-            return self.recall(away).await;
+    /// What is left of that session: here, as `away` says, or on the backends. The pipelines are in
+    /// use again.
+    pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Option<Remains> {
+        // Its client may have gone on at another edge since, on backends that are not known here.
+        if let Some(away) = away
+            && let Some(remains) = self.recall(away).await
+        {
+            return Some(remains);
         }
         let backends = self.asker.as_ref()?.who_has_session(id).await;
         let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::edge::Edge;
 use super::handshake::{Accepted, shake_hands};
 use super::relay::Relay;
+use super::sessions::Sessions;
 use super::socket::Socket;
 use super::stream::{self, Stream};
-use super::visit::Visit;
+use super::visit::{Connection, Visit};
 use crate::policy::guard::Rules;
 use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
@@ -96,7 +97,7 @@ impl Listener {
     /// backlog.
     pub async fn run(
         self,
-        edge: Arc<Edge>,
+        (edge, sessions): (Arc<Edge>, Arc<Sessions<Connection>>),
         permits: Arc<Semaphore>,
         tasks: Tasks,
         stop: CancellationToken,
@@ -106,8 +107,9 @@ impl Listener {
             match stop.run_until_cancelled(self.socket.accept()).await {
                 None => return,
                 Some(Ok((stream, addr))) => {
+                    let (edge, sessions) = (edge.clone(), sessions.clone());
                     let (path, rules) = (self.path.clone(), self.rules.clone());
-                    let visitor = Visitor { edge: edge.clone(), path, rules, addr };
+                    let visitor = Visitor { edge, sessions, path, rules, addr };
                     let tls = self.tls.clone();
                     tasks.spawn("client", visitor.serve(stream, tls, permit));
                 }
@@ -130,6 +132,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 /// A client that has connected.
 struct Visitor {
     edge: Arc<Edge>,
+    sessions: Arc<Sessions<Connection>>,
     path: Arc<str>,
     rules: Arc<Rules>,
     addr: SocketAddr,
@@ -158,10 +161,8 @@ impl Visitor {
         tracing::debug!(session = ?session.id(), client = %net, "client connected");
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let waiting = Vec::new();
-        let (swap, since_nanos) = (None, None);
-        let client = Visit { socket, hints, rules, waiting, swap, since_nanos, _counts: counts };
-        Relay::new(self.edge, session, Box::new(client)).run(stop).await;
+        let client = Box::new(Visit::new(Connection { socket, _counts: counts }, hints, rules));
+        Relay::new((self.edge, self.sessions), session, client).run(stop).await;
     }
 
     async fn shake_hands(

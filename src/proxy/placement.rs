@@ -199,7 +199,10 @@ impl Placement {
             return false;
         }
         let charge = || Charge::new(view.load.clone(), self.settings.reserve);
-        if let Some(meeting) = meeting {
+        // Kept until the meeting is entered; one that is here already needs none.
+        let room = self.keeper.registry.room();
+        let has_room = |meeting: &_| room.is_some() || self.keeper.registry.pin(meeting).is_some();
+        if let Some(meeting) = meeting.filter(has_room) {
             let doubt = self.keeper.doubt(&meeting);
             let claimed = self.keeper.pins.claim(&meeting, &home.backend, home.incarnation).await;
             if let Ok(Claim::Made(pin) | Claim::Held(pin)) = claimed
@@ -216,7 +219,7 @@ impl Placement {
             }
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
-        let Some(room) = self.keeper.registry.room() else { return false };
+        let Some(room) = room else { return false };
         self.claimed(view, Taken::Unnamed { home, charge: charge(), room })
             .created(pipeline, session);
         true
@@ -254,7 +257,6 @@ impl Placement {
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
-        let mut fleet = self.fleet.watch();
         let mut avoid = at.avoid.as_ref();
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
@@ -264,7 +266,7 @@ impl Placement {
                 continue;
             };
             // Taken after the pin was seen: one taken before may not know the pin's process yet.
-            let snapshot = fleet.borrow_and_update().clone();
+            let snapshot = self.fleet.snapshot();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
@@ -273,7 +275,8 @@ impl Placement {
                 Verdict::Use if avoid == Some(&pin.backend) => {
                     // The fleet has been told; give it a moment to find out, once.
                     avoid = None;
-                    let _ = self.within(AVOID_PAUSE, fleet.changed()).await;
+                    let news = self.fleet.newer_than(snapshot.generation);
+                    let _ = self.within(AVOID_PAUSE, news).await;
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
@@ -282,8 +285,7 @@ impl Placement {
                     }
                 }
                 Verdict::Wait => {
-                    // The sender lives as long as the fleet; without it the wait is bounded too.
-                    let _ = fleet.changed().await;
+                    self.fleet.newer_than(snapshot.generation).await;
                 }
                 Verdict::Replace => {
                     self.keeper.pins.unpin(meeting, pin.epoch).await?;

@@ -18,10 +18,11 @@ use futures_util::future::{Either, select};
 
 use super::driver::{Driver, LinkEvent};
 use super::edge::Edge;
-use super::sessions::Desk;
+use super::seat::Seat;
+use super::sessions::Sessions;
 use super::sockets::Sockets;
-use super::visit::Visit;
-use crate::model::{SessionId, Time};
+use super::visit::{Connection, Visit};
+use crate::model::Time;
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
 use crate::session::{Input, LinkFailure, LinkNo, Session};
@@ -66,18 +67,20 @@ enum Taken {
 pub(super) struct Relay {
     driver: Driver,
     sockets: Sockets,
-    /// The session, and where other connections of its client are taken in.
-    at: (SessionId, Arc<Desk>),
+    seat: Seat<Connection>,
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Runs while calls wait: one timer for all of them.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Relay {
-    pub(super) fn new(edge: Arc<Edge>, session: Session, client: Box<Visit>) -> Self {
-        let id = *session.id();
+    pub(super) fn new(
+        (edge, sessions): (Arc<Edge>, Arc<Sessions<Connection>>),
+        session: Session,
+        client: Box<Visit<Connection>>,
+    ) -> Self {
         Self {
-            at: (id, edge.sessions.begin(id)),
+            seat: Seat::take(sessions, *session.id()),
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
             stuck_check: None,
@@ -123,6 +126,8 @@ impl Relay {
     /// The client is gone: waits whether it comes back; says whether it did. Its links stay open for
     /// a moment, unless it took leave; after that its backends keep the session for some minutes.
     async fn hold(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
+        // What it asked last may have been to go on with another session.
+        self.seat.follow(*self.driver.session().id());
         let took_leave = matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
         let hold = self.sockets.edge.hold;
         let has_something = self.sockets.has_links() && self.driver.session().remains().is_some();
@@ -140,8 +145,7 @@ impl Relay {
             }
         }
         let left = self.sockets.edge.away(self.driver.session());
-        let (id, desk) = &self.at;
-        match self.sockets.edge.sessions.end(*id, desk, left) {
+        match self.seat.leave(left) {
             Some(visit) => {
                 self.welcome(visit);
                 true
@@ -151,15 +155,16 @@ impl Relay {
     }
 
     /// Goes on with the links while the client is away.
-    fn poll_away(&mut self, cx: &mut Context<'_>) -> Poll<Box<Visit>> {
+    fn poll_away(&mut self, cx: &mut Context<'_>) -> Poll<Box<Visit<Connection>>> {
         for _ in 0..TURNS_MAX {
-            if let Poll::Ready(visit) = self.at.1.poll(cx) {
+            if let Poll::Ready(visit) = self.seat.poll(cx) {
                 return Poll::Ready(visit);
             }
             let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
             is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
+            is_busy |= self.check_deadline(cx);
             let now = self.sockets.on_write();
             self.flush_links(cx, now);
             if !is_busy && !self.driver.has_events() {
@@ -172,71 +177,54 @@ impl Relay {
     }
 
     /// Goes on with the client on another connection, where it has asked something already.
-    fn welcome(&mut self, mut visit: Box<Visit>) {
-        let waiting = std::mem::take(&mut visit.waiting);
-        let swap = visit.swap.take();
+    fn welcome(&mut self, mut visit: Box<Visit<Connection>>) {
+        let (waiting, swap) = visit.unpack();
+        let moved = (visit.hints.clone(), visit.rules.clone());
         if let Some(since) = visit.since_nanos.take() {
             self.sockets.watch.on_resumed(since);
         }
-        self.driver.on_moved(visit.hints.clone(), visit.rules.clone());
         let old = self.sockets.welcome(visit);
         if let Some(swap) = swap {
             swap.give_back(old);
         }
-        for text in waiting {
-            self.on_client_text(&text);
-        }
+        self.deadline = None; // it may be nearer now
+        self.driver.welcome(moved, waiting, &mut self.sockets);
     }
 
     /// The client is another session's now. If that had one, goes on with it in a session of its own,
     /// as Kurento leaves a connection whose session another one took; says whether it did.
     async fn swap(&mut self) -> bool {
-        let (id, desk) = self.at.clone();
         let edge = self.sockets.edge.clone();
-        let swapped = poll_fn(|cx| desk.poll_swap(cx));
-        let swapped = tokio::time::timeout(SWAP_MAX, swapped).await;
-        edge.sessions.end(id, &desk, None);
-        let Ok(Some(visit)) = swapped else { return false };
+        let swapped = poll_fn(|cx| self.seat.poll_swap(cx));
+        let mut swapped = tokio::time::timeout(SWAP_MAX, swapped).await.ok().flatten();
+        while let Some(late) = self.seat.leave(None) {
+            swapped = Some(late);
+        }
+        let Some(visit) = swapped else { return false };
         let session = edge.new_session(visit.hints.clone(), visit.rules.clone());
         self.driver = Driver::new(edge.clone(), session);
         self.sockets.client = Some(visit);
-        let id = *self.driver.session().id();
-        self.at = (id, edge.sessions.begin(id));
+        self.seat.begin(*self.driver.session().id());
         true
     }
 
-    /// The client wants to go on with another session: gives it to that, or finds out what is left.
+    /// Does what the session wishes: its client may be given to another.
     fn heed_wish(&mut self) -> Result<(), End> {
-        let Some(id) = self.driver.take_wish() else { return Ok(()) };
-        let edge = self.sockets.edge.clone();
-        if let Some(mut visit) = self.sockets.client.take() {
-            visit.waiting = self.driver.take_waiting();
-            visit.swap = Some(self.at.1.clone());
-            visit.since_nanos = self.sockets.watch.take_late();
-            match edge.sessions.offer(id, visit) {
-                Ok(()) => return Err(End::Gone),
-                Err(mut visit) => {
-                    self.driver.wait_again(std::mem::take(&mut visit.waiting));
-                    visit.swap = None;
-                    if let Some(since) = visit.since_nanos.take() {
-                        self.sockets.watch.wait_again(since);
-                    }
-                    self.sockets.client = Some(visit);
-                }
-            }
+        let wishes = self.driver.has_wish();
+        if wishes && let Some(client) = &mut self.sockets.client {
+            client.since_nanos = self.sockets.watch.take_late();
         }
-        self.driver.look_up(id);
+        let now = self.driver.now();
+        if self.seat.heed(&mut self.driver, &mut self.sockets.client, now) {
+            return Err(End::Gone);
+        }
+        if wishes
+            && let Some(client) = &mut self.sockets.client
+            && let Some(since) = client.since_nanos.take()
+        {
+            self.sockets.watch.wait_again(since);
+        }
         Ok(())
-    }
-
-    /// Notes that the session has become another.
-    fn follow(&mut self) {
-        let id = *self.driver.session().id();
-        if id != self.at.0 {
-            let edge = &self.sockets.edge;
-            edge.sessions.end(self.at.0, &self.at.1, None);
-            self.at = (id, edge.sessions.begin(id));
-        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -272,7 +260,6 @@ impl Relay {
         }
         is_busy |= self.check_deadline(cx);
         self.heed_wish()?;
-        self.follow();
         is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
         is_busy |= self.flush(cx)?;
         self.check_stuck(cx)?;
@@ -281,7 +268,7 @@ impl Relay {
 
     /// Takes in another connection of the client, if one has come.
     fn poll_desk(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.at.1.poll(cx) {
+        match self.seat.poll(cx) {
             Poll::Ready(visit) => {
                 self.welcome(visit);
                 true
@@ -463,6 +450,7 @@ impl Relay {
             is_busy |= self.driver.poll_places(cx);
             is_busy |= self.poll_links(cx);
             is_busy |= self.driver.run_events(&mut self.sockets);
+            is_busy |= self.check_deadline(cx);
             if !is_busy {
                 return Poll::Pending;
             }

@@ -17,10 +17,10 @@ use super::visit::Visit;
 use crate::model::{Incarnation, MeetingName, SessionId, Time};
 use crate::session::Remains;
 
-/// Sessions by id.
+/// Sessions by id; their clients are connected by `C`.
 #[derive(Debug)]
-pub struct Sessions {
-    known: DashMap<SessionId, Known>,
+pub struct Sessions<C> {
+    known: DashMap<SessionId, Known<C>>,
     /// Sessions whose client is away, the longest first.
     away: Mutex<VecDeque<(Time, SessionId)>>,
     /// How long they are remembered.
@@ -30,8 +30,8 @@ pub struct Sessions {
 }
 
 #[derive(Debug)]
-enum Known {
-    AtWork(Arc<Desk>),
+enum Known<C> {
+    AtWork(Arc<Desk<C>>),
     Away(Box<Away>),
 }
 
@@ -48,27 +48,32 @@ pub(crate) struct Away {
 }
 
 /// Where a session at work takes in a connection of its client.
-#[derive(Debug, Default)]
-pub(super) struct Desk {
-    offered: Mutex<Offered>,
+#[derive(Debug)]
+pub(crate) struct Desk<C> {
+    offered: Mutex<Offered<C>>,
     waker: AtomicWaker,
 }
 
-#[derive(Debug, Default)]
-enum Offered {
-    #[default]
+#[derive(Debug)]
+enum Offered<C> {
     Nothing,
-    Visit(Box<Visit>),
+    Visit(Box<Visit<C>>),
     /// The session has ended.
     Closed,
 }
 
-impl Desk {
+impl<C> Default for Desk<C> {
+    fn default() -> Self {
+        Self { offered: Mutex::new(Offered::Nothing), waker: AtomicWaker::new() }
+    }
+}
+
+impl<C> Desk<C> {
     /// Takes in a connection, if one is offered.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Box<Visit>> {
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Box<Visit<C>>> {
         self.waker.register(cx.waker());
         let mut offered = self.lock();
-        match std::mem::take(&mut *offered) {
+        match std::mem::replace(&mut *offered, Offered::Nothing) {
             Offered::Visit(visit) => Poll::Ready(visit),
             kept @ (Offered::Nothing | Offered::Closed) => {
                 *offered = kept;
@@ -78,9 +83,9 @@ impl Desk {
     }
 
     /// Waits for the connection that an exchange gives back; `None` if it gives none.
-    pub(super) fn poll_swap(&self, cx: &mut Context<'_>) -> Poll<Option<Box<Visit>>> {
+    pub(super) fn poll_swap(&self, cx: &mut Context<'_>) -> Poll<Option<Box<Visit<C>>>> {
         self.waker.register(cx.waker());
-        match std::mem::take(&mut *self.lock()) {
+        match std::mem::replace(&mut *self.lock(), Offered::Nothing) {
             Offered::Visit(visit) => Poll::Ready(Some(visit)),
             Offered::Closed => Poll::Ready(None),
             Offered::Nothing => Poll::Pending,
@@ -88,17 +93,17 @@ impl Desk {
     }
 
     /// Gives back the connection that was displaced, if one was.
-    pub(super) fn give_back(&self, visit: Option<Box<Visit>>) {
+    pub(crate) fn give_back(&self, visit: Option<Box<Visit<C>>>) {
         *self.lock() = visit.map_or(Offered::Closed, Offered::Visit);
         self.waker.wake();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Offered> {
+    fn lock(&self) -> MutexGuard<'_, Offered<C>> {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sessions {
+impl<C> Sessions<C> {
     /// No sessions. One whose client is away is remembered for `keep`; at most `away_max` are.
     #[must_use]
     pub fn new(keep: Duration, away_max: usize) -> Self {
@@ -106,7 +111,7 @@ impl Sessions {
     }
 
     /// A session begins, or goes on, at a connection.
-    pub(super) fn begin(&self, id: SessionId) -> Arc<Desk> {
+    pub(super) fn begin(&self, id: SessionId) -> Arc<Desk<C>> {
         let desk = Arc::new(Desk::default());
         self.known.insert(id, Known::AtWork(desk.clone()));
         desk
@@ -116,7 +121,7 @@ impl Sessions {
     ///
     /// # Errors
     /// There is none, and the connection is given back.
-    pub(super) fn offer(&self, id: SessionId, visit: Box<Visit>) -> Result<(), Box<Visit>> {
+    pub(super) fn offer(&self, id: SessionId, visit: Box<Visit<C>>) -> Result<(), Box<Visit<C>>> {
         let desk = match self.known.get(&id).as_deref() {
             Some(Known::AtWork(desk)) => desk.clone(),
             Some(Known::Away(_)) | None => return Err(visit),
@@ -139,9 +144,9 @@ impl Sessions {
     pub(super) fn end(
         &self,
         id: SessionId,
-        desk: &Arc<Desk>,
+        desk: &Arc<Desk<C>>,
         left: Option<Away>,
-    ) -> Option<Box<Visit>> {
+    ) -> Option<Box<Visit<C>>> {
         let was = std::mem::replace(&mut *desk.lock(), Offered::Closed);
         if let Offered::Visit(visit) = was {
             *desk.lock() = Offered::Nothing;
@@ -164,8 +169,8 @@ impl Sessions {
     }
 
     /// What is left of a session whose client is away; it is its client's again.
-    pub(crate) fn take(&self, id: SessionId, now: Time) -> Option<Away> {
-        let is_away = |known: &Known| match known {
+    pub(super) fn take(&self, id: SessionId, now: Time) -> Option<Away> {
+        let is_away = |known: &Known<C>| match known {
             Known::Away(away) => away.since + self.keep > now,
             Known::AtWork(_) => false,
         };

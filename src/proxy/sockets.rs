@@ -1,6 +1,5 @@
 //! The sockets of one session: its client's, while that is there, and those of its links.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,13 +9,13 @@ use futures_util::future::join_all;
 use super::driver::Wires;
 use super::edge::Edge;
 use super::link::Link;
+use super::missed::Missed;
 use super::relay::End;
 use super::socket::Socket;
 use super::stopwatch::Stopwatch;
-use super::visit::Visit;
+use super::visit::{Connection, Visit};
 use crate::model::{BackendId, Time};
 use crate::protocol::frame::Opcode;
-use crate::protocol::reply::{FromBackend, peek};
 use crate::session::{LinkFailure, LinkNo};
 use crate::telemetry::{Direction, LocalCounts};
 
@@ -27,26 +26,25 @@ const LINGER_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Sockets {
     pub(super) edge: Arc<Edge>,
     /// None while the client is away.
-    pub(super) client: Option<Box<Visit>>,
+    pub(super) client: Option<Box<Visit<Connection>>>,
     /// By [`LinkNo`].
     pub(super) links: Vec<Link>,
     pub(super) counts: LocalCounts,
     pub(super) watch: Stopwatch,
-    /// Events that came while the client was away, as many as could wait for it if it were there.
-    kept: VecDeque<String>,
-    kept_bytes: usize,
+    /// Events that came while the client was away.
+    missed: Missed,
 }
 
 impl Sockets {
-    pub(super) fn new(edge: Arc<Edge>, client: Box<Visit>) -> Self {
+    pub(super) fn new(edge: Arc<Edge>, client: Box<Visit<Connection>>) -> Self {
+        let missed = Missed::new(edge.limits.write_buffer_max_bytes);
         Self {
             edge,
             client: Some(client),
             links: Vec::new(),
             counts: LocalCounts::default(),
             watch: Stopwatch::default(),
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            missed,
         }
     }
 
@@ -56,7 +54,7 @@ impl Sockets {
 
     /// The client's socket, while it is there.
     pub(super) fn socket(&mut self) -> Option<&mut Socket> {
-        self.client.as_mut().map(|client| &mut client.socket)
+        self.client.as_mut().map(|client| &mut client.connection.socket)
     }
 
     /// Makes the counts known.
@@ -65,7 +63,7 @@ impl Sockets {
     }
 
     fn client_waiting_len(&self) -> usize {
-        self.client.as_ref().map_or(0, |client| client.socket.writer.len())
+        self.client.as_ref().map_or(0, |client| client.connection.socket.writer.len())
     }
 
     /// Whether the client takes more, so that more may be made for it.
@@ -107,10 +105,12 @@ impl Sockets {
 
     /// The client is back on another connection: it gets the events it missed. Returns the old one,
     /// if that was still there.
-    pub(super) fn welcome(&mut self, client: Box<Visit>) -> Option<Box<Visit>> {
+    pub(super) fn welcome(
+        &mut self,
+        client: Box<Visit<Connection>>,
+    ) -> Option<Box<Visit<Connection>>> {
         let old = self.client.replace(client);
-        self.kept_bytes = 0;
-        for event in std::mem::take(&mut self.kept) {
+        for event in self.missed.take() {
             self.send_to_client(&event);
         }
         old
@@ -120,9 +120,11 @@ impl Sockets {
     pub(super) async fn close_client(&mut self, end: &End) {
         let Some(client) = self.client.take() else { return };
         match end {
-            End::ClosedByClient(code) => client.socket.close(*code, "", LINGER_MAX).await,
+            End::ClosedByClient(code) => {
+                client.connection.socket.close(*code, "", LINGER_MAX).await;
+            }
             End::Close(code, reason) => {
-                client.socket.close(Some(*code), reason, LINGER_MAX).await;
+                client.connection.socket.close(Some(*code), reason, LINGER_MAX).await;
             }
             End::Gone => {}
         }
@@ -140,16 +142,6 @@ impl Sockets {
         let links = join_all(links.into_iter().map(|link| link.close(code)));
         tokio::join!(self.close_client(&end), links);
     }
-
-    /// Keeps an event for a client that is away. An answer is not kept: a client that comes back asks
-    /// again, and Kurento answers the same id the same.
-    fn keep(&mut self, text: &str) {
-        let has_room = self.kept_bytes + text.len() <= self.edge.limits.write_buffer_max_bytes;
-        if has_room && peek(text) == FromBackend::Event {
-            self.kept_bytes += text.len();
-            self.kept.push_back(text.to_owned());
-        }
-    }
 }
 
 impl Wires for Sockets {
@@ -158,9 +150,9 @@ impl Wires for Sockets {
         match &mut self.client {
             Some(client) => {
                 self.counts.on_frame(Direction::ClientOut, text.len());
-                client.socket.writer.send(Opcode::Text, text.as_bytes(), now);
+                client.connection.socket.writer.send(Opcode::Text, text.as_bytes(), now);
             }
-            None => self.keep(text),
+            None => drop(self.missed.keep(text)),
         }
     }
 

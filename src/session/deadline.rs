@@ -27,7 +27,8 @@ impl Session {
         let rest = owns_buffer.then(|| self.now + BUFFERS_REST.min(timeout));
         let settling = self.links.iter().filter(|link| link.is_settling);
         let settled = settling.map(|link| link.again_at).min();
-        calls.into_iter().chain(rest).chain(settled).min()
+        let tied = self.tying.as_ref().map(|tying| tying.until);
+        calls.into_iter().chain(rest).chain(settled).chain(tied).min()
     }
 
     pub(super) fn on_tick(&mut self, out: &mut Vec<Output>) {
@@ -36,6 +37,7 @@ impl Session {
             self.expire(LinkNo(number), out);
             self.links[number].sent_mut().rest();
         }
+        self.go_on_resumed(out);
     }
 
     fn settle(&mut self, link: LinkNo, out: &mut Vec<Output>) {

@@ -40,7 +40,7 @@ impl Session {
         *is_tied |= reply.names_session;
         self.is_told |= reply.names_session;
         match call.learn {
-            Learn::Own => return,
+            Learn::Own => return self.on_tied(link, out),
             Learn::Nothing => {}
             Learn::Created(ticket) => self.learn_created(link, ticket, reply.value, out),
             Learn::Released(pipeline) => {
@@ -144,6 +144,7 @@ impl Session {
         let Some(closing) = self.closings.get_mut(&key) else { return };
         closing.unanswered -= 1;
         let releases = closing.releases;
+        self.links[link.0].is_resumed = false;
         self.pipelines.retain(|pipeline, at| {
             if *at == link {
                 out.push(match releases {

@@ -22,6 +22,7 @@ impl Session {
     ) {
         if failure == LinkFailure::Lost {
             self.forget_pipelines_of(link, out);
+            self.links[link.0].is_resumed = false;
         }
         let failed = &mut self.links[link.0];
         failed.had_earlier |= matches!(failed.phase, Phase::Open { .. });
@@ -38,12 +39,17 @@ impl Session {
                 self.on_broken(link, (is_tied, calls, held.into()), failure, out);
             }
         }
+        // One that is opened again is tied then.
+        if matches!(self.links[link.0].phase, Phase::Closed) {
+            self.on_tied(link, out);
+        }
     }
 
     /// An open link broke. If its backend may live it is opened again: for the calls that are then sent
     /// again, for what waited for its turn, or for what the session has there, because an open link keeps
-    /// it alive and events come by it. Without calls only a link that was once tied is reopened, so that a
-    /// backend which cuts every link is not dialled without end.
+    /// it alive and events come by it. Without calls only a link that was once tied is reopened, or for
+    /// which a client that comes back waits, so that a backend which cuts every link is not dialled
+    /// without end.
     fn on_broken(
         &mut self,
         link: LinkNo,
@@ -61,9 +67,9 @@ impl Session {
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
         }
-        let has_pipelines = || self.pipelines.values().any(|at| *at == link);
+        let is_wanted = is_tied && self.has_something_at(link) || self.is_tying(link);
         let (staying, moving) = part(held);
-        if !calls.is_empty() || !staying.is_empty() || is_tied && has_pipelines() {
+        if !calls.is_empty() || !staying.is_empty() || is_wanted {
             self.links[link.0].again = calls;
             self.reopen(link, staying, out);
         }
@@ -119,7 +125,7 @@ impl Session {
         out.push(Output::OpenLink(link, to.backend.clone()));
     }
 
-    fn own_call(&mut self) -> Held {
+    pub(super) fn own_call(&mut self) -> Held {
         let ticket = self.next_ticket();
         let id = format!("\"pinfold-tie-{}\"", ticket.0);
         let session = &self.id;

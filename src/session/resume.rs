@@ -5,14 +5,29 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::subscriptions::ObjectSubscriptions;
-use super::{Output, Phase, Remains, Session, Subscriptions, Waiting};
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId};
+use super::{LinkNo, Output, Phase, Remains, Session, Subscriptions, Waiting};
+use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
 use crate::policy::access::Meetings;
 use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, parse_request};
+
+/// How long a client that is back waits for backends that do not answer. It is told that it is back
+/// then all the same; its events from there flow when they do.
+const TIE_MAX: Duration = Duration::from_secs(2);
+
+/// A client is back, and is told so when its events flow again: a backend sends them to the
+/// connection that named the session last. Source: Kurento protocol notes, section 3.3.
+#[derive(Debug)]
+pub(super) struct Tying {
+    /// Links that are still to be tied to the session.
+    links: Vec<LinkNo>,
+    /// When it is waited for them no longer.
+    pub(super) until: Time,
+}
 
 impl Session {
     /// Whether nothing would be lost if this connection became another session.
@@ -81,16 +96,73 @@ impl Session {
     }
 
     pub(super) fn on_resumed(&mut self, remains: Option<Remains>, out: &mut Vec<Output>) {
-        let waiting = self.take_waiting();
-        let is_known = remains.is_some();
         if let Some(remains) = remains {
             self.become_(remains, out);
+            return self.go_on_resumed(out);
         }
-        let mut waiting = waiting.into_iter();
-        if !is_known && let Some(first) = waiting.next() {
+        let mut waiting = self.take_waiting().into_iter();
+        if let Some(first) = waiting.next() {
             self.refuse_foreign(&first, out);
         }
         for text in waiting {
+            self.on_waited(text, out);
+        }
+    }
+
+    /// The client of this session is back. Somebody else may have named the session meanwhile, on
+    /// another edge, so every link takes it again.
+    pub(super) fn on_returned(&mut self, waiting: Vec<String>, out: &mut Vec<Output>) {
+        self.resuming.get_or_insert_default();
+        self.has_moved = true;
+        self.links.iter_mut().for_each(|link| link.had_earlier = true);
+        let mut links = Vec::new();
+        for number in (0..self.links.len()).map(LinkNo) {
+            let own = self.own_call();
+            let kept_max = self.bounds.resend_max_bytes;
+            match &mut self.links[number.0].phase {
+                Phase::Closed => {}
+                Phase::Opening(_) => links.push(number),
+                // One with as many calls as it may have is tied by their answers.
+                Phase::Open { calls, .. } if calls.len() >= self.bounds.calls_max => {}
+                Phase::Open { calls, .. } => {
+                    calls.push(own.call, &own.waiting.text, self.now, kept_max);
+                    out.push(Output::ToBackend(number, own.waiting.text));
+                    links.push(number);
+                }
+            }
+        }
+        self.await_ties(links);
+        for text in waiting {
+            self.wait_behind(&text, out);
+        }
+        self.go_on_resumed(out);
+    }
+
+    fn await_ties(&mut self, links: Vec<LinkNo>) {
+        self.tying = Some(Tying { links, until: self.now + TIE_MAX });
+    }
+
+    /// Whether the client waits until `link` is tied.
+    pub(super) fn is_tying(&self, link: LinkNo) -> bool {
+        self.tying.as_ref().is_some_and(|tying| tying.links.contains(&link))
+    }
+
+    /// `link` is tied to the session, or will not be soon.
+    pub(super) fn on_tied(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        if let Some(tying) = &mut self.tying {
+            tying.links.retain(|waiting| *waiting != link);
+            self.go_on_resumed(out);
+        }
+    }
+
+    /// Does what the client wants, if it has waited for that long enough.
+    pub(super) fn go_on_resumed(&mut self, out: &mut Vec<Output>) {
+        let is_over = |tying: &Tying| tying.links.is_empty() || tying.until <= self.now;
+        if !self.tying.as_ref().is_some_and(is_over) {
+            return;
+        }
+        self.tying = None;
+        for text in self.take_waiting() {
             self.on_waited(text, out);
         }
     }
@@ -118,6 +190,7 @@ impl Session {
         self.own = remains.own;
         self.id = id;
         self.is_told = true;
+        self.has_moved = true;
         self.is_closed = false;
         self.links.clear();
         self.manager.become_(subscriptions);
@@ -125,13 +198,16 @@ impl Session {
             let link = self.link_to(&backend);
             self.know(pipeline, link, out);
         }
+        let mut tying = Vec::new();
         for backend in backends {
             let link = self.link_to(&backend);
-            self.links[link.0].had_earlier = true;
+            self.links[link.0].is_resumed = true;
             if matches!(self.links[link.0].phase, Phase::Closed) {
                 self.tie(link, out);
+                tying.push(link);
             }
         }
+        self.await_ties(tying);
     }
 
     /// What a later connection needs to go on with this session; `None` if there is nothing to go on
@@ -143,7 +219,7 @@ impl Session {
         }
         let is_used = |index: &usize| {
             let is_open = !matches!(self.links[*index].phase, Phase::Closed);
-            is_open || self.pipelines.values().any(|link| link.0 == *index)
+            is_open || self.has_something_at(LinkNo(*index))
         };
         let used = (0..self.links.len()).filter(is_used);
         let place = |link: usize| self.links[link].backend.clone();

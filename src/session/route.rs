@@ -501,7 +501,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let has_session = |link: &LinkNo| {
             let is_closed = matches!(self.links[link.0].phase, Phase::Closed);
-            !is_closed || self.pipelines.values().any(|at| at == link)
+            !is_closed || self.has_something_at(*link)
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.

@@ -7,6 +7,7 @@ use super::*;
 mod calls;
 mod guard;
 mod pace;
+mod resume;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";
 const B: &str = "bbbbbbbb-0000-4000-8000-000000000002_kurento.MediaPipeline";

@@ -1,23 +1,24 @@
-//! What clients do, what they make of the answers, and what goes wrong meanwhile.
+//! What clients do, and what they make of the answers.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::check;
-use super::client::{Ledger, What};
-use super::network::{ConnNo, FromClient, LinkId};
-use super::world::{Happening, LinkSim, MEETINGS, PipelineFact, World};
-use crate::model::{Draws, MeetingName, PipelineId, SessionId};
+use super::client::{Answered, What};
+use super::network::{ConnNo, FromClient, ToClient};
+use super::world::{Happening, MEETINGS, PipelineFact, World};
+use crate::model::{Draws, MeetingName};
 use crate::protocol::request::Hints;
-use crate::proxy::Driver;
-use crate::session::Session;
+use crate::runtime::Timer;
 
 /// Microseconds between two things a client does, at most.
 const ACT_PAUSE_MAX_MICROS: usize = 700_000;
 
-/// Milliseconds between two faults, at most.
-const FAULT_PAUSE_MAX_MILLIS: usize = 3_000;
+/// Milliseconds that a client stays away which comes back, at most.
+const AWAY_MAX_MILLIS: usize = 30_000;
+
+/// Milliseconds until an edge notices that a client is gone which did not tell, at most.
+const HALF_DEAD_MAX_MILLIS: usize = 8_000;
 
 /// What clients send that is no request.
 const GARBAGE: [&str; 4] =
@@ -30,13 +31,18 @@ impl World {
         }
         let pause = self.clients[client].draws.below(ACT_PAUSE_MAX_MICROS) as u64;
         self.after(Duration::from_micros(pause), Happening::ClientActs(client));
-        let hangs_up = self.clients[client].draws.below(100) < 4;
-        match self.clients[client].conn {
-            None => self.connect(client),
-            Some(conn) if hangs_up => self.hang_up(client, conn),
-            Some(conn) => {
+        let known = &mut self.clients[client];
+        let does = known.draws.below(100);
+        match (known.conn, known.back_at) {
+            (None, Some(at)) if at <= self.clock.now() => self.come_back(client),
+            (None, Some(_)) => {}
+            (None, None) => self.connect(client),
+            (Some(_), _) if does < 4 => self.vanish(client),
+            (Some(_), _) if !known.ledger.resuming.is_empty() => {}
+            (Some(conn), _) if does < 7 => self.hang_up(client, conn),
+            (Some(conn), _) => {
                 // Now and then several at once.
-                let count = 1 + self.clients[client].draws.below(8).saturating_sub(4);
+                let count = 1 + known.draws.below(8).saturating_sub(4);
                 for _ in 0..count {
                     self.call(client, conn);
                 }
@@ -46,35 +52,80 @@ impl World {
 
     fn connect(&mut self, client: usize) {
         let edge = self.clients[client].draws.below(self.edges.len());
-        let draws = &mut self.clients[client].draws;
-        let bits = u128::from(draws.next()) << 64 | u128::from(draws.next());
-        let meeting = (draws.below(4) == 0).then(|| meeting_of(draws));
+        if !self.edges[edge].is_up() {
+            return;
+        }
+        let known = &mut self.clients[client];
+        known.start_over();
+        known.ledger.url_meeting =
+            (known.draws.below(4) == 0).then(|| meeting_of(&mut known.draws));
+        self.open(client, edge);
+    }
+
+    /// A client connects to an edge that is up.
+    pub(super) fn open(&mut self, client: usize, edge: usize) -> ConnNo {
+        let meeting = self.clients[client].ledger.url_meeting.clone();
         let url = Hints {
             meeting: meeting.as_deref().map(|name| MeetingName::parse(name).expect("a good name")),
             participants: None,
         };
-        let shared = self.edges[edge].edge.clone();
-        let id = SessionId::from_random(bits);
-        let session = Session::new(id, &shared.server_id, url, self.shape.bounds).paced();
-        let conn = self.open_conn(client, edge, Driver::new(shared, session));
+        let conn = self.open_conn(client, edge, url);
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));
         let known = &mut self.clients[client];
-        known.conn = Some(conn);
-        known.ledger = Ledger { url_meeting: meeting, ..Ledger::default() };
+        (known.conn, known.edge, known.back_at) = (Some(conn), edge, None);
+        known.ledger.edges.push(edge);
+        conn
     }
 
-    fn hang_up(&mut self, client: usize, conn: ConnNo) {
-        self.clients[client].conn = None;
-        let (now, delay) = (self.now(), self.delay());
+    /// A client takes leave, and has nothing of its session any more.
+    pub(super) fn hang_up(&mut self, client: usize, conn: ConnNo) {
+        self.clients[client].on_disconnected();
+        let delay = self.delay();
+        self.end(conn, delay, true);
+    }
+
+    /// A client loses its connection, and wants its session back, soon or later. Its edge may take a
+    /// while to notice.
+    fn vanish(&mut self, client: usize) {
+        let known = &mut self.clients[client];
+        let Some(conn) = known.conn else { return };
+        known.on_disconnected();
+        let is_half_dead = known.draws.below(3) == 0;
+        let unnoticed = match is_half_dead {
+            true => Duration::from_millis(known.draws.below(HALF_DEAD_MAX_MILLIS) as u64),
+            false => Duration::ZERO,
+        };
+        self.note(|| format!("   client {client} loses {conn:?}, unnoticed for {unnoticed:?}"));
+        let delay = self.delay() + unnoticed;
+        self.end(conn, delay, false);
+        self.plan_return(client);
+    }
+
+    /// A client decides when to come back.
+    fn plan_return(&mut self, client: usize) {
+        let known = &mut self.clients[client];
+        let away = match known.draws.below(3) {
+            0 => known.draws.below(AWAY_MAX_MILLIS),
+            1 => known.draws.below(2_000),
+            _ => 0,
+        };
+        known.back_at = Some(self.clock.now() + Duration::from_millis(away as u64));
+    }
+
+    fn end(&mut self, conn: ConnNo, delay: Duration, took_leave: bool) {
+        let now = self.now();
         let Some(known) = self.conns.get_mut(&conn) else { return };
         known.is_open = false;
-        let at = known.up.push(now, delay, FromClient::End);
+        if known.is_cut {
+            return drop(self.conns.remove(&conn));
+        }
+        let at = known.up.push(now, delay, FromClient::End { took_leave });
         self.at(at, Happening::EdgeReads(conn));
     }
 
     /// One message of a client.
     fn call(&mut self, client: usize, conn: ConnNo) {
-        let edge = self.conns[&conn].edge;
+        let Some(edge) = self.conns.get(&conn).map(|conn| conn.edge) else { return };
         let what = self.clients[client].draws.below(100);
         let (what, text) = match what {
             0..8 => (What::Other, r#""method":"ping","params":{}"#.to_owned()),
@@ -85,10 +136,12 @@ impl World {
             38..42 => self.create_in_transaction(client),
             42..43 => {
                 // With its session goes its use of all that it has made.
-                let own = self.pipelines.values_mut().filter(|fact| fact.conn == conn);
+                let known = &mut self.clients[client];
+                let (life, count) = (known.ledger.life, known.calls.len());
+                let is_own = |fact: &&mut PipelineFact| (fact.client, fact.life) == (client, life);
+                let own = self.pipelines.values_mut().filter(is_own);
                 own.for_each(|fact| fact.is_released = true);
-                let ledger = &mut self.clients[client].ledger;
-                ledger.closed_after = ledger.call_count;
+                self.clients[client].ledger.closed_after = count as u64;
                 (What::Other, r#""method":"closeSession","params":{}"#.to_owned())
             }
             43..46 => {
@@ -106,7 +159,7 @@ impl World {
         self.send(conn, format!(r#"{{"jsonrpc":"2.0","id":"{id}",{text}}}"#));
     }
 
-    fn send(&mut self, conn: ConnNo, text: String) {
+    pub(super) fn send(&mut self, conn: ConnNo, text: String) {
         self.note(|| format!("   {conn:?} sends {text}"));
         let (now, delay) = (self.now(), self.delay());
         let Some(known) = self.conns.get_mut(&conn) else { return };
@@ -114,7 +167,7 @@ impl World {
         self.at(at, Happening::EdgeReads(conn));
     }
 
-    fn create(&mut self, client: usize) -> (What, String) {
+    pub(super) fn create(&mut self, client: usize) -> (What, String) {
         let known = &mut self.clients[client];
         let named = (known.draws.below(3) > 0).then(|| meeting_of(&mut known.draws));
         let properties = named
@@ -136,10 +189,12 @@ impl World {
         (What::CreateInTransaction(Some(name)), text)
     }
 
-    /// Any pipeline of that edge, dead ones too.
+    /// Any pipeline of that edge, and of the client itself, dead ones too. Now and then any.
     fn pick_pipeline(&mut self, client: usize, edge: usize) -> Option<String> {
+        let is_any = self.clients[client].draws.below(16) == 0;
+        let may = |fact: &PipelineFact| is_any || fact.edge == edge || fact.client == client;
         let of_edge: Vec<&String> =
-            self.pipelines.iter().filter(|(_, fact)| fact.edge == edge).map(|(id, _)| id).collect();
+            self.pipelines.iter().filter(|(_, fact)| may(fact)).map(|(id, _)| id).collect();
         // Mostly the young ones, which are likely to live.
         let draws = &mut self.clients[client].draws;
         let window = if draws.below(5) > 0 { of_edge.len().min(4) } else { of_edge.len() };
@@ -198,124 +253,31 @@ impl World {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         let Some(message) = known.down.pop().filter(|_| known.is_open) else { return };
         let client = known.client;
-        let ledger = &mut self.clients[client].ledger;
-        let Ok(value) = serde_json::from_str::<Value>(&message.text) else {
-            return self.complain(|| format!("{conn:?} gets no JSON: {}", message.text));
-        };
-        let taken = match message.event {
-            _ if value.get("method").is_none() => {
-                ledger.on_answer(&value).map(|is_error| self.tally.errors += u64::from(is_error))
+        let (text, tag) = match message {
+            ToClient::Text(text, tag) => (text, tag),
+            ToClient::Cut => {
+                self.conns.remove(&conn);
+                self.clients[client].on_disconnected();
+                return self.plan_return(client);
             }
-            Some(event) => {
+        };
+        let Ok(value) = serde_json::from_str::<Value>(&text) else {
+            return self.complain(|| format!("{conn:?} gets no JSON: {text}"));
+        };
+        let known = &mut self.clients[client];
+        let taken = match tag {
+            _ if value.get("method").is_none() => known.on_answer(conn, &value).map(|answered| {
+                self.tally.errors += u64::from(answered != Answered::Success);
+                self.on_resume_answered(client, &value, answered);
+            }),
+            Some(tag) => {
                 self.tally.events += 1;
-                ledger.on_event(&value, event)
+                known.ledger.on_event(&value, &tag)
             }
             None => Err(format!("an event that no backend has sent: {value}")),
         };
         if let Err(what) = taken {
             self.complain(|| format!("{conn:?}: {what}"));
-        }
-    }
-
-    /// Notes what a backend's answer tells of pipelines, as the edge reads it.
-    pub(super) fn learn(&mut self, id: LinkId, text: &str) {
-        let link = &self.links[&id];
-        let Some(known) = self.conns.get(&link.conn) else { return };
-        let Ok(answer) = serde_json::from_str::<Value>(text) else { return };
-        let ledger = &self.clients[known.client].ledger;
-        let call = answer.get("id").and_then(Value::as_str).and_then(|id| ledger.calls.get(id));
-        let Some(call) = call.filter(|_| known.is_open) else { return };
-        let made = |path| answer.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let (meeting, made) = match &call.what {
-            What::Create(meeting) => (meeting.clone(), made("/result/value")),
-            What::CreateInTransaction(meeting) => {
-                (meeting.clone(), made("/result/value/0/result/value"))
-            }
-            What::Element(pipeline) => {
-                let element = made("/result/value");
-                let pipeline = pipeline.clone();
-                if let (Some(element), Some(fact)) = (element, self.pipelines.get_mut(&pipeline)) {
-                    fact.elements.push(element);
-                }
-                return;
-            }
-            What::About(_) | What::Other => return,
-        };
-        let Some(object) = made else { return };
-        let Some(pipeline) = PipelineId::parse(&object) else { return };
-        self.tally.pipelines += 1;
-        let fact = PipelineFact {
-            number: self.tally.pipelines,
-            id: pipeline,
-            edge: link.edge,
-            meeting,
-            backend: link.backend,
-            incarnation: link.view.incarnation,
-            process: link.far.map(|(process, _)| process),
-            conn: link.conn,
-            is_released: call.number <= ledger.closed_after,
-            is_told: false,
-            elements: Vec::new(),
-        };
-        check::one_backend(self, &fact);
-        self.pipelines.insert(object, fact);
-    }
-
-    pub(super) fn fault(&mut self) {
-        if self.is_leaving {
-            return;
-        }
-        let wait = self.draws.below(FAULT_PAUSE_MAX_MILLIS) as u64;
-        self.after(Duration::from_millis(wait), Happening::Fault);
-        let backend = self.draws.below(self.backends.len());
-        let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(16) {
-            0..3 => {
-                self.kill(backend);
-                self.after(span, Happening::Starts(backend));
-            }
-            3..6 if self.backends[backend].process.is_some() => {
-                self.note(|| format!("   backend {backend} freezes"));
-                self.backends[backend].is_frozen = true;
-                self.after(span, Happening::Thaws(backend));
-            }
-            6..12 => self.cut_some_link(),
-            12..15 => {
-                let until = self.now() + span.min(Duration::from_secs(3));
-                let edge = self.draws.below(self.edges.len());
-                self.note(|| format!("   the pins of edge {edge} are away until {until:?}"));
-                self.edges[edge].store.go_away(until);
-            }
-            _ => {
-                self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
-                self.after(span, Happening::NetworkHeals);
-            }
-        }
-    }
-
-    /// Cuts a link, mostly one that something is under way on.
-    fn cut_some_link(&mut self) {
-        let is_busy = |link: &LinkSim| link.up.len() + link.down.len() > 0;
-        let any = self.draws.below(4) == 0;
-        let links = self.links.iter().filter(|(_, link)| any || is_busy(link));
-        let links: Vec<LinkId> = links.map(|(id, _)| *id).collect();
-        if let Some(id) = links.get(self.draws.below(links.len())) {
-            self.note(|| format!("   {id:?} is cut"));
-            self.cut_link(*id);
-        }
-    }
-
-    fn kill(&mut self, backend: usize) {
-        self.note(|| format!("   backend {backend} is killed"));
-        for id in self.backends[backend].kill() {
-            self.cut_link(id);
-        }
-        for edge in 0..self.edges.len() {
-            let probe = &self.edges[edge].probes[backend];
-            if probe.control.is_some() && !probe.is_running {
-                let delay = self.delay();
-                self.probe_at(edge, backend, delay);
-            }
         }
     }
 
@@ -326,6 +288,9 @@ impl World {
         for backend in 0..self.backends.len() {
             self.happen(Happening::Thaws(backend));
             self.happen(Happening::Starts(backend));
+        }
+        for edge in 0..self.edges.len() {
+            self.happen(Happening::EdgeStarts(edge));
         }
     }
 
@@ -342,7 +307,7 @@ fn meeting_of(draws: &mut Draws) -> String {
     MEETINGS[draws.below(MEETINGS.len())].to_owned()
 }
 
-fn invoke(object: &str, operation: &str, params: &str) -> String {
+pub(super) fn invoke(object: &str, operation: &str, params: &str) -> String {
     format!(
         r#""method":"invoke","params":{{"object":"{object}","operation":"{operation}","operationParams":{params}}}"#
     )

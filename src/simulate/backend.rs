@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::network::LinkId;
+use super::world::Prober;
 use crate::model::{BackendId, Draws, Time};
 use crate::sim::kms::{ConnId, Kms, KmsSettings};
 
@@ -25,6 +26,8 @@ pub(super) struct Process {
     /// Which of those that ran here, from 1.
     pub(super) number: u32,
     pub(super) conns: BTreeMap<ConnId, LinkId>,
+    /// Lines over which edges ask it.
+    pub(super) lines: BTreeMap<ConnId, Prober>,
     /// What it has answered, by request id: those of clients are never used again by another.
     pub(super) answers: BTreeMap<String, Answered>,
     /// When the world looks after it next.
@@ -62,6 +65,7 @@ impl BackendSim {
             kms: Kms::new(settings, Draws::seeded(seed)),
             number: self.process_count,
             conns: BTreeMap::new(),
+            lines: BTreeMap::new(),
             answers: BTreeMap::new(),
             tick_at: None,
         });

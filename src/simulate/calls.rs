@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::backend::Answered;
-use super::network::{ConnNo, LinkId};
+use super::network::{LinkId, RelayNo};
 use super::world::World;
 
 /// How long a backend gives the same answer to the same request. Source: Kurento protocol notes,
@@ -14,22 +14,22 @@ const ANSWERS_KEPT: Duration = Duration::from_secs(20);
 
 impl World {
     /// A message goes to a client: notes which call is refused by it.
-    pub(super) fn note_refusal(&mut self, conn: ConnNo, text: &str) {
+    pub(super) fn note_refusal(&mut self, relay: RelayNo, text: &str) {
         if !text.contains("\"error\"") {
             return;
         }
-        let Some(known) = self.conns.get(&conn).filter(|known| known.is_open) else { return };
-        let ledger = &mut self.clients[known.client].ledger;
-        if let Some(asked) = id_of(text).and_then(|id| ledger.calls.get_mut(&id)) {
+        let Some(known) = self.relays.get(&relay) else { return };
+        let calls = &mut self.clients[known.client].calls;
+        if let Some(asked) = id_of(text).and_then(|id| calls.get_mut(&id)) {
             asked.is_refused = true;
         }
     }
 
     /// Whether the call that a backend answers was refused already.
-    pub(super) fn is_refused(&mut self, conn: ConnNo, text: &str) -> bool {
-        let Some(known) = self.conns.get(&conn).filter(|known| known.is_open) else { return false };
-        let ledger = &self.clients[known.client].ledger;
-        let asked = id_of(text).and_then(|id| ledger.calls.get(&id));
+    pub(super) fn is_refused(&mut self, relay: RelayNo, text: &str) -> bool {
+        let Some(known) = self.relays.get(&relay) else { return false };
+        let calls = &self.clients[known.client].calls;
+        let asked = id_of(text).and_then(|id| calls.get(&id));
         let is_refused = asked.is_some_and(|asked| asked.is_refused);
         self.tally.late += u64::from(is_refused);
         is_refused
@@ -38,17 +38,17 @@ impl World {
     /// A message reaches a backend: it is the right one, and nothing was overtaken.
     pub(super) fn check_arrival(
         &mut self,
-        conn: ConnNo,
+        relay: RelayNo,
         (link, backend): (LinkId, usize),
         text: &str,
     ) {
-        let Some(known) = self.conns.get(&conn).filter(|known| known.is_open) else { return };
-        let ledger = &mut self.clients[known.client].ledger;
+        let Some(known) = self.relays.get(&relay) else { return };
+        let client = &mut self.clients[known.client];
         let Ok(request) = serde_json::from_str::<Value>(text) else {
             return self.complain(|| format!("backend {backend} gets no JSON: {text}"));
         };
         let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
-        let Some(asked) = ledger.calls.get_mut(id) else {
+        let Some(asked) = client.calls.get_mut(id) else {
             if !id.starts_with("pinfold-") {
                 self.complain(|| format!("backend {backend} gets what no client sent: {text}"));
             }
@@ -57,11 +57,13 @@ impl World {
         let is_again = std::mem::replace(&mut asked.has_arrived, true);
         self.tally.resent += u64::from(is_again);
         let Some(pipeline) = asked.what.pipeline() else { return };
-        let number = asked.number;
+        let (number, conn, ledger) = (asked.number, asked.conn, &mut client.ledger);
         let of_link = ledger.arrived_by.entry((link, pipeline.to_owned())).or_default();
         let mut last = std::mem::replace(of_link, number);
         if !is_again {
-            last = last.max(ledger.arrived.insert(pipeline.to_owned(), number).unwrap_or_default());
+            last = last.max(
+                ledger.arrived.insert((conn, pipeline.to_owned()), number).unwrap_or_default(),
+            );
         }
         if last > number {
             return self.complain(|| format!("{id} reaches its backend after number {last}"));

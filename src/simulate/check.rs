@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 
 use super::edge::EdgeSim;
-use super::network::ConnNo;
+use super::network::RelayNo;
 use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
 use crate::model::{Legs, MeetingName};
 use crate::pins::{Pin, PinStore};
@@ -17,15 +17,16 @@ pub(super) fn after_step(world: &mut World) {
         edge.store.complaint().or_else(|| {
             let (meetings, _) = edge.edge.registry().len();
             let pins = edge.store.pins.len();
-            let max = world.shape.pins_max;
+            // Those of the process before are no reason to refuse, and come in addition.
+            let max = world.shape.pins_max + edge.found.len();
             (meetings > max || pins > max)
                 .then(|| format!("{meetings} meetings and {pins} pins where {max} are allowed"))
         })
     });
     let complaint = complaint.or_else(|| {
         let bounds = world.shape.bounds;
-        world.conns.values().filter_map(|conn| conn.driver.as_ref()).find_map(|driver| {
-            let sizes = driver.session().sizes();
+        world.relays.values().find_map(|relay| {
+            let sizes = relay.driver.session().sizes();
             (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
         })
     });
@@ -55,9 +56,11 @@ pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
 }
 
 /// The client is sent the id of a new pipeline when its pin is settled, not before.
-pub(super) fn only_settled_is_told(world: &mut World, conn: ConnNo, text: &str) {
+pub(super) fn only_settled_is_told(world: &mut World, relay: RelayNo, text: &str) {
+    let Some(known) = world.relays.get(&relay) else { return };
+    let (edge, session) = (known.edge, *known.driver.session().id());
     let is_new = |fact: &&mut PipelineFact| {
-        fact.conn == conn
+        (fact.edge, fact.session) == (edge, session)
             && !fact.is_told
             && !fact.is_released
             && text.contains(&fact.id.to_string())
@@ -126,15 +129,15 @@ pub(super) fn all_answered(world: &World) -> Result<(), String> {
         let Some(conn) = client.conn.filter(|conn| world.conns.contains_key(conn)) else {
             continue;
         };
-        if let Some(id) = client.ledger.unanswered().next() {
-            let asked = &client.ledger.calls[id];
+        if let Some((id, asked)) = client.unanswered().next() {
             return Err(format!("call {id} on {conn:?} was never answered: {asked:?}"));
         }
         if client.ledger.nameless > 0 {
             return Err(format!("a message without an id on {conn:?} was never answered"));
         }
-        for (id, link) in world.links.iter().filter(|(_, link)| link.conn == conn) {
-            let seen = client.ledger.events.get(id).copied().unwrap_or_default();
+        let relay = world.conns[&conn].relay;
+        for (id, link) in world.links.iter().filter(|(_, link)| Some(link.relay) == relay) {
+            let seen = client.ledger.seen(*id);
             let is_whole = link.phase == LinkPhase::Open;
             if is_whole && seen != link.events_sent {
                 return Err(format!("{seen} of {} events of {id:?} arrived", link.events_sent));
@@ -152,6 +155,9 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
     if let Some((link, _)) = world.links.first_key_value() {
         return Err(format!("{link:?} is still there"));
     }
+    if let Some((relay, _)) = world.relays.first_key_value() {
+        return Err(format!("{relay:?} is still there"));
+    }
     for (number, edge) in world.edges.iter().enumerate() {
         let left = (edge.edge.registry().len(), edge.store.pins.len(), edge.store.noted_count());
         if left != ((0, 0), 0, 0) {
@@ -160,6 +166,9 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
             return Err(format!(
                 "edge {number} keeps (meetings, pipelines), pins, notes: {left:?} {pins:?}"
             ));
+        }
+        if !edge.sessions.is_empty() {
+            return Err(format!("edge {number} keeps {} sessions", edge.sessions.len()));
         }
         if !edge.is_idle() {
             return Err(format!("the keeper of edge {number} is still at work"));

@@ -1,6 +1,6 @@
-//! An edge without its sockets, and its probes of each backend.
+//! An edge without its sockets, its probes of each backend, and what it asks them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,14 +10,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Bug;
-use super::store::SlowStore;
+use super::asking::LineSim;
+use super::network::Plug;
+use super::store::{Left, SlowStore};
 use super::time::VirtualClock;
-use crate::fleet::{Fleet, FleetOwner, Loss, Report};
-use crate::model::{BackendId, Draws, Incarnation, Legs, Time};
-use crate::pins::{Keeper, PinStore, Registry};
+use crate::app::{self, Adoption};
+use crate::fleet::{Asker, Fleet, FleetHandle, FleetOwner, Loss, Report};
+use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
+use crate::pins::{Keeper, Pin, Registry};
+use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
 use crate::proxy::{BlockingCalls, Edge, Manager, Pacer, Placement, Sessions};
-use crate::runtime::Clock;
+use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
 use crate::telemetry::Metrics;
@@ -27,6 +31,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
 /// How long a session is remembered whose client is away.
 pub(super) const KEEP: Duration = Duration::from_secs(20);
+
+/// Sessions remembered whose client is away. More than a world has.
+const AWAY_MAX: usize = 1_000;
 
 /// What all edges of a world have in common.
 #[derive(Clone, Debug)]
@@ -38,6 +45,9 @@ pub(super) struct Shape {
     pub(super) pace: Pace,
     pub(super) dial_timeout: Duration,
     pub(super) probe: ProbeSettings,
+    /// How long the links of a client that vanished stay open.
+    pub(super) hold: Duration,
+    pub(super) questions_per_second: u32,
     pub(super) bug: Option<Bug>,
 }
 
@@ -48,11 +58,22 @@ pub(super) struct EdgeSim {
     pub(super) owner: FleetOwner,
     pub(super) reports: mpsc::Receiver<(usize, Report)>,
     pub(super) probes: Vec<ProbeSim>,
+    pub(super) lines: Vec<LineSim>,
+    pub(super) sessions: Arc<Sessions<Plug>>,
+    /// Its processes so far.
+    pub(super) run: u32,
+    /// Since when the present one runs; none while it does not.
+    pub(super) up_since: Option<Time>,
+    /// Pins that the process before has left.
+    pub(super) found: Vec<(MeetingName, Pin)>,
+    /// Backends that this process has given up once, even if it has never heard from them.
+    pub(super) ejected: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
     pub(super) unpinned: BTreeMap<&'static str, u64>,
     keeper: Arc<Keeper>,
+    adoption: Option<BoxFuture<'static, ()>>,
     job: Option<BoxFuture<'static, ()>>,
     jobs: VecDeque<Job>,
 }
@@ -76,42 +97,62 @@ pub(super) struct ProbeSim {
 
 impl EdgeSim {
     pub(super) fn new(shape: &Shape, clock: &VirtualClock, draws: &mut Draws) -> Self {
+        Self::starting(shape, clock, draws, Left::default())
+    }
+
+    /// Its process is no more.
+    pub(super) fn crash(&mut self) {
+        self.up_since = None;
+    }
+
+    /// A process starts with what that before has left on disk.
+    pub(super) fn restart(&mut self, shape: &Shape, clock: &VirtualClock, draws: &mut Draws) {
+        let left = self.store.crash();
+        let next = Self::starting(shape, clock, draws, left);
+        let old = std::mem::replace(self, next);
+        self.run = old.run + 1;
+        // What it finds of them is judged when it has heard of their backends, whenever that is.
+        let never = Time::from_micros(u64::MAX);
+        self.lost = old.lost.into_keys().map(|process| (process, never)).collect();
+    }
+
+    fn starting(shape: &Shape, clock: &VirtualClock, draws: &mut Draws, left: Left) -> Self {
         let backends: Vec<_> = shape.backends.iter().map(backend).collect();
         let metrics = Metrics::new();
         let fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
         let handle = fleet.handle.clone();
-        let (owner, reports) = fleet.into_parts(&metrics);
+        let found = left.pins.clone();
+        let losses = left.losses.clone();
         let of_store = (shape.bug, Draws::seeded(draws.next()));
-        let store =
-            Arc::new(SlowStore::new(shape.pins_max, clock.clone(), handle.clone(), of_store));
+        let kept = (shape.pins_max, left);
+        let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
+        let fleet = fleet.remembering(&losses, store.clone());
+        let (owner, reports) = fleet.into_parts(&metrics);
         let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
-        let pins: Arc<dyn PinStore> = store.clone();
-        let keeper = Arc::new(Keeper::new(pins, registry));
-        let placement = Placement {
+        let keeper = Arc::new(Keeper::new(store.clone(), registry));
+        let asks_as = SessionId::from_random(secret(draws));
+        let shared = (handle.clone(), Arc::new(clock.clone()) as Arc<dyn Timer>);
+        let (asker, asked) = Asker::unwired(&backends, shared, shape.questions_per_second, asks_as);
+        let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),
-            settings: PlacementSettings {
-                reserve: Legs(4),
-                reserve_max: Legs(400),
-                near: 0.05,
-                wait: Duration::from_secs(5),
-            },
-            timer: Arc::new(clock.clone()),
-            metrics: metrics.clone(),
-            draws: Mutex::new(Draws::seeded(draws.next())),
+            clock: Arc::new(clock.clone()),
+            witness: asker.clone(),
+            reserve: Legs(4),
         };
+        // Of pipelines the last writes may be missing; here they all are.
+        let before = app::Left { pins: found.clone(), pipelines: Vec::new() };
         let edge = Edge {
             server_id: "edge".to_owned(),
             limits: limits(shape),
             clock: Clock::start(),
             pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
+            fleet: handle.clone(),
+            placement: placement((handle, keeper.clone()), clock, &metrics, draws.next()),
             metrics,
-            fleet: handle,
             blocking: BlockingCalls::new(usize::MAX),
-            placement,
-            sessions: Arc::new(Sessions::new(KEEP, 1_000)),
-            asker: None,
-            hold: Duration::ZERO,
+            asker: Some(asker),
+            hold: shape.hold,
             manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
@@ -123,24 +164,42 @@ impl EdgeSim {
             owner,
             reports,
             probes: shape.backends.iter().map(|_| ProbeSim::default()).collect(),
+            lines: asked.into_iter().map(LineSim::new).collect(),
+            sessions: Arc::new(Sessions::new(KEEP, AWAY_MAX)),
+            run: 0,
+            up_since: Some(clock.now()),
+            found,
+            ejected: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,
+            adoption: Some(adoption.run(before, CancellationToken::new()).boxed()),
             job: None,
             jobs: VecDeque::new(),
         }
     }
 
+    pub(super) const fn is_up(&self) -> bool {
+        self.up_since.is_some()
+    }
+
     /// Takes in a report; whether a process was lost by it.
     pub(super) fn report(&mut self, backend: usize, report: Report, now: Time) -> bool {
-        let Some(loss) = self.owner.apply(backend, report) else { return false };
+        let loss = self.owner.apply(backend, report);
+        let id = self.edge.fleet.snapshot().backends[backend].id.clone();
+        self.store.note_losses(&id, self.owner.losses(backend));
+        if self.edge.fleet.snapshot().backends[backend].health == Health::Ejected {
+            self.ejected.insert(backend);
+        }
+        let Some(loss) = loss else { return false };
         self.lost.insert((backend, loss.incarnation.0), now);
         self.jobs.push_back(Job::Loss(loss));
         true
     }
 
-    /// Looks for meetings that are over.
-    pub(super) fn sweep(&mut self) {
+    /// Looks for meetings that are over, and forgets sessions whose client does not come back.
+    pub(super) fn sweep(&mut self, now: Time) {
+        self.sessions.sweep(now);
         self.jobs.push_back(Job::Sweep);
     }
 
@@ -148,6 +207,12 @@ impl EdgeSim {
     pub(super) fn poll_jobs(&mut self, now: Time) -> bool {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut is_busy = false;
+        if let Some(adoption) = &mut self.adoption
+            && adoption.as_mut().poll(&mut context).is_ready()
+        {
+            self.adoption = None;
+            is_busy = true;
+        }
         loop {
             if let Some(job) = &mut self.job {
                 if job.as_mut().poll(&mut context).is_pending() {
@@ -169,7 +234,7 @@ impl EdgeSim {
 
     /// Whether the keeper has nothing to do.
     pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && self.jobs.is_empty()
+        self.job.is_none() && self.jobs.is_empty() && self.adoption.is_none()
     }
 
     /// Whether it has given up that process.
@@ -186,6 +251,32 @@ impl EdgeSim {
     ) -> bool {
         let lost = self.lost.get(&(backend, incarnation.0));
         lost.is_some_and(|at| now.since(*at) > FORGOTTEN_AFTER)
+    }
+}
+
+/// So many bits, for what nobody must guess.
+pub(super) fn secret(draws: &mut Draws) -> u128 {
+    u128::from(draws.next()) << 64 | u128::from(draws.next())
+}
+
+fn placement(
+    (fleet, keeper): (FleetHandle, Arc<Keeper>),
+    clock: &VirtualClock,
+    metrics: &Metrics,
+    seed: u64,
+) -> Placement {
+    Placement {
+        fleet,
+        keeper,
+        settings: PlacementSettings {
+            reserve: Legs(4),
+            reserve_max: Legs(400),
+            near: 0.05,
+            wait: Duration::from_secs(5),
+        },
+        timer: Arc::new(clock.clone()),
+        metrics: metrics.clone(),
+        draws: Mutex::new(Draws::seeded(seed)),
     }
 }
 

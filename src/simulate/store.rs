@@ -1,6 +1,6 @@
-//! The pin store as an edge reaches it: slow, sometimes away.
+//! The pin store as an edge reaches it: slow, sometimes away, and there again after a crash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::Bug;
 use super::time::VirtualClock;
-use crate::fleet::FleetHandle;
+use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, Time};
 use crate::pins::{Claim, MemoryStore, Origin, Pin, PinError, PinStore};
+use crate::policy::health::Health;
 use crate::runtime::Timer;
 
 /// Microseconds that the store takes to do something, at most.
@@ -20,9 +21,17 @@ const LATENCY_MAX_MICROS: usize = 3_000;
 /// Microseconds that a pin takes to settle, at most: longer than most round trips.
 const SETTLE_MAX_MICROS: usize = 60_000;
 
-/// A [`MemoryStore`] behind a slow connection.
+/// What an edge that crashed has left to the next.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) pins: Vec<(MeetingName, Pin)>,
+    pub(super) losses: BTreeMap<BackendId, u32>,
+    last_epoch: u64,
+}
+
+/// A [`MemoryStore`] behind a slow connection, and what of it is on disk.
 pub(super) struct SlowStore {
-    pub(super) pins: MemoryStore,
+    pub(super) pins: Arc<MemoryStore>,
     clock: VirtualClock,
     fleet: FleetHandle,
     bug: Option<Bug>,
@@ -33,30 +42,80 @@ struct Inner {
     draws: Draws,
     away_until: Time,
     complaint: Option<String>,
-    /// The highest epoch that somebody asked for, and those that are not settled.
+    /// The epoch of the last claim.
     last_epoch: u64,
+    /// The highest epoch that somebody asked for, and those that are not settled.
+    last_asked: u64,
     unsettled: BTreeSet<u64>,
-    /// Pipelines that the next process would find.
+    /// Meetings by the epoch of their claim, until that is settled.
+    claimed: BTreeMap<u64, MeetingName>,
+    /// Pipelines that are noted. The next process does not find them here.
     noted: BTreeSet<PipelineId>,
+    disk: Disk,
+}
+
+/// What outlives the edge.
+#[derive(Default)]
+struct Disk {
+    pins: BTreeMap<MeetingName, Pin>,
+    losses: BTreeMap<BackendId, u32>,
+    last_epoch: u64,
 }
 
 impl SlowStore {
     pub(super) fn new(
-        pins_max: usize,
+        (pins_max, left): (usize, Left),
         clock: VirtualClock,
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
+        let Left { pins: found, losses, last_epoch } = left;
+        let pins = Arc::new(MemoryStore::new(pins_max));
+        for (meeting, pin) in &found {
+            pins.restore(meeting.clone(), pin);
+        }
+        let disk = Disk { pins: found.into_iter().collect(), losses, last_epoch };
         let inner = Inner {
             draws,
             away_until: Time::ZERO,
             complaint: None,
-            last_epoch: 0,
+            last_epoch,
+            last_asked: last_epoch,
             unsettled: BTreeSet::new(),
+            claimed: BTreeMap::new(),
             noted: BTreeSet::new(),
+            disk,
         };
         let inner = Arc::new(Mutex::new(inner));
-        Self { pins: MemoryStore::new(pins_max), clock, fleet, bug, inner }
+        Self { pins, clock, fleet, bug, inner }
+    }
+
+    /// The edge has crashed: what is on disk. What was changed a moment ago may be there or not.
+    pub(super) fn crash(&self) -> Left {
+        let mut inner = self.lock();
+        let Inner { draws, disk, claimed, .. } = &mut *inner;
+        let mut pins = std::mem::take(&mut disk.pins);
+        for meeting in claimed.values() {
+            if let Some(pin) = self.pins.find(meeting)
+                && draws.below(2) == 0
+            {
+                disk.last_epoch = disk.last_epoch.max(pin.epoch);
+                pins.insert(meeting.clone(), pin);
+            }
+        }
+        pins.retain(|meeting, pin| {
+            self.pins.find(meeting).as_ref() == Some(pin) || draws.below(2) == 0
+        });
+        if self.bug == Some(Bug::LostClaim) {
+            pins.pop_first();
+        }
+        let pins = pins.into_iter().collect();
+        Left { pins, losses: std::mem::take(&mut disk.losses), last_epoch: disk.last_epoch }
+    }
+
+    /// Notes how often processes of `backend` were given up for lost.
+    pub(super) fn note_losses(&self, backend: &BackendId, losses: u32) {
+        self.lock().disk.losses.insert(backend.clone(), losses);
     }
 
     /// Does not answer until `until`.
@@ -94,12 +153,15 @@ impl SlowStore {
         if self.lock().away_until > self.clock.now() { Err(PinError::Away) } else { Ok(()) }
     }
 
-    /// A pin is made only on a process that the fleet calls healthy at that moment.
+    /// A pin is made only on a process that the fleet calls healthy at that moment, or suspect: then for
+    /// a pipeline that is there already.
     fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
         let fleet = self.fleet.snapshot();
-        let is_eligible =
-            |b: &crate::fleet::BackendView| b.takes_pins() && b.incarnation == Some(incarnation);
-        if !fleet.backend(backend).is_some_and(|b| is_eligible(b)) {
+        let is_eligible = |view: &Arc<BackendView>| {
+            let may_be_there = view.takes_pins() || view.health == Health::Suspect;
+            may_be_there && view.incarnation == Some(incarnation)
+        };
+        if !fleet.backend(backend).is_some_and(is_eligible) {
             let complaint = format!("{meeting} is pinned to {backend}, which takes no pins");
             self.lock().complaint.get_or_insert(complaint);
         }
@@ -122,7 +184,14 @@ impl SlowStore {
                 self.pins.unpin(meeting, pin.epoch).await?;
             }
         }
-        let claim = self.pins.claim(meeting, backend, incarnation).await;
+        let next_epoch = || {
+            let mut inner = self.lock();
+            inner.last_epoch += 1;
+            let epoch = inner.last_epoch;
+            inner.claimed.insert(epoch, meeting.clone());
+            Ok(epoch)
+        };
+        let claim = self.pins.claim_with(meeting, (backend, incarnation), next_epoch);
         self.reach().await?;
         claim
     }
@@ -148,6 +217,9 @@ impl SlowStore {
             _ => epoch,
         };
         let removed = self.pins.unpin(meeting, epoch).await;
+        if removed == Ok(true) {
+            self.lock().unpinned(meeting, epoch);
+        }
         self.reach().await?;
         removed
     }
@@ -190,10 +262,13 @@ impl PinStore for SlowStore {
     /// Some pins settle at once, others later or, while the store is away, not at all.
     fn settled(&self, epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
         let wait = self.lock().settling(epoch);
+        if wait.is_zero() {
+            self.lock().write(epoch, &self.pins);
+        }
         if self.bug == Some(Bug::EarlyAnswer) || wait.is_zero() {
             return ready(Ok(())).boxed();
         }
-        let (inner, clock) = (self.inner.clone(), self.clock.clone());
+        let (inner, clock, pins) = (self.inner.clone(), self.clock.clone(), self.pins.clone());
         let settling = async move {
             clock.sleep(wait).await;
             let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -201,6 +276,7 @@ impl PinStore for SlowStore {
                 return Err(PinError::Away);
             }
             inner.unsettled.remove(&epoch);
+            inner.write(epoch, &pins);
             Ok(())
         };
         settling.boxed()
@@ -216,10 +292,29 @@ impl PinStore for SlowStore {
 }
 
 impl Inner {
+    /// Brings the pin of `epoch` to the disk, as it is by now.
+    fn write(&mut self, epoch: u64, pins: &MemoryStore) {
+        let Some(meeting) = self.claimed.remove(&epoch) else { return };
+        let disk = &mut self.disk;
+        disk.last_epoch = disk.last_epoch.max(epoch);
+        match pins.find(&meeting) {
+            Some(pin) => drop(disk.pins.insert(meeting, pin)),
+            None => drop(disk.pins.remove(&meeting)),
+        }
+    }
+
+    /// A pin is removed in memory; the disk follows at once, or when the meeting is pinned again.
+    fn unpinned(&mut self, meeting: &MeetingName, epoch: u64) {
+        self.claimed.remove(&epoch);
+        if self.draws.below(2) == 0 {
+            self.disk.pins.remove(meeting);
+        }
+    }
+
     /// How long the pin of `epoch` takes to settle from now: none if it has.
     fn settling(&mut self, epoch: u64) -> Duration {
-        let is_new = epoch > self.last_epoch;
-        self.last_epoch = self.last_epoch.max(epoch);
+        let is_new = epoch > self.last_asked;
+        self.last_asked = self.last_asked.max(epoch);
         if is_new && self.draws.below(2) == 0 {
             self.unsettled.insert(epoch);
         }

@@ -29,7 +29,7 @@ fn an_unpin_without_condition_is_found() {
 
 #[test]
 fn a_dropped_event_is_found() {
-    finds(Bug::DroppedEvent, &["events"]);
+    finds(Bug::DroppedEvent, &["events", "is missing"]);
 }
 
 #[test]
@@ -50,6 +50,21 @@ fn a_call_that_is_run_twice_is_found() {
 #[test]
 fn an_answer_before_its_pin_is_settled_is_found() {
     finds(Bug::EarlyAnswer, &["before its pin is settled"]);
+}
+
+#[test]
+fn a_crash_that_loses_a_settled_pin_is_found() {
+    finds(Bug::LostClaim, &["is split", "without its pin"]);
+}
+
+#[test]
+fn a_resume_that_leaves_a_backend_out_is_found() {
+    finds(Bug::ForgottenBackend, &["of a session that is resumed is left out"]);
+}
+
+#[test]
+fn events_for_the_connection_before_are_found() {
+    finds(Bug::OldConnection, &["events", "is missing"]);
 }
 
 #[test]

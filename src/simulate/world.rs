@@ -1,20 +1,22 @@
 //! Everything there is, and the queue of what happens next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::BackendSim;
 use super::check;
 use super::client::ClientSim;
-use super::edge::{EdgeSim, Shape};
-use super::network::{ConnNo, Down, FromClient, LinkId, Pipe, ToClient, Up};
+use super::edge::{self, EdgeSim, Shape};
+use super::network::{
+    ConnNo, Down, Dropped, EventTag, FromClient, LinkId, Pipe, Plug, RelayNo, ToClient, Up,
+};
 use super::time::VirtualClock;
 use super::{Bug, Run, Tally};
 use crate::fleet::{BackendView, Report};
-use crate::model::{BackendId, Draws, Incarnation, PipelineId, Time};
+use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
 use crate::policy::pacing::Pace;
-use crate::proxy::Driver;
+use crate::proxy::{Driver, Missed, Seat, Visit};
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
 use crate::settings::ProbeSettings;
@@ -34,10 +36,15 @@ pub(super) struct World {
     /// All client connections there ever were that are not forgotten yet.
     pub(super) conns: BTreeMap<ConnNo, ConnSim>,
     pub(super) links: BTreeMap<LinkId, LinkSim>,
+    /// All sessions at work.
+    pub(super) relays: BTreeMap<RelayNo, RelaySim>,
+    pub(super) dropped: Dropped,
     /// What is known of each pipeline that was made, by its id as text.
     pub(super) pipelines: BTreeMap<String, PipelineFact>,
     /// Slows the network.
     pub(super) slowness: u32,
+    /// When it was slow last.
+    pub(super) slow_until: Time,
     pub(super) gc_period: Duration,
     pub(super) bug: Option<Bug>,
     pub(super) is_leaving: bool,
@@ -50,6 +57,7 @@ pub(super) struct World {
     queued: u64,
     conn_count: usize,
     link_count: usize,
+    relay_count: usize,
 }
 
 /// What happens next.
@@ -59,45 +67,93 @@ pub(super) enum Happening {
     Fault,
     EdgeReads(ConnNo),
     ClientReads(ConnNo),
-    /// A client that has gone is waited for no longer.
-    DrainEnds(ConnNo),
+    /// What a session waits for in this phase takes too long.
+    PhaseEnds(RelayNo, u32),
     /// A session has waited long enough for something.
-    Deadline(ConnNo),
+    Deadline(RelayNo),
     DialArrives(LinkId),
     DialTimesOut(LinkId),
     BackendReads(LinkId),
     EdgeReadsLink(LinkId),
     KmsTick(usize, u32),
-    ProbeStarts(usize, usize, Time),
-    ProbeArrives(usize, usize),
-    ProbeEnds(usize, usize, Report),
-    Sweep(usize),
+    ProbeStarts(Prober, Time),
+    ProbeArrives(Prober),
+    ProbeEnds(Prober, Report),
+    LineArrives(Prober, u64),
+    LineAnswers(Prober, u64, String),
+    LineTimesOut(Prober, u64),
+    LineIsIdle(Prober, u64),
+    Sweep(usize, u32),
     Starts(usize),
+    EdgeStarts(usize),
     Thaws(usize),
     NetworkHeals,
 }
 
-/// A client connection.
+/// One process of an edge, in what it has to do with one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Prober {
+    pub(super) edge: usize,
+    /// Which process of the edge.
+    pub(super) run: u32,
+    pub(super) backend: usize,
+}
+
+/// A client connection, until both ends are done with it.
 pub(super) struct ConnSim {
     pub(super) client: usize,
     pub(super) edge: usize,
-    /// The edge's side, until it is done with the connection.
-    pub(super) driver: Option<Driver>,
-    /// By link number; the last link that was dialled.
-    pub(super) links: Vec<Option<LinkId>>,
+    /// Who reads from it; none while it goes from one to another.
+    pub(super) relay: Option<RelayNo>,
     /// Whether the client is still there.
     pub(super) is_open: bool,
-    /// Whether the edge knows that it is not.
-    pub(super) is_draining: bool,
-    /// Whether its deadline is awaited.
-    pub(super) is_timed: bool,
+    /// Whether the edge has read that it is not.
+    pub(super) is_ended: bool,
+    /// Whether the edge has closed it, or is no more.
+    pub(super) is_cut: bool,
     pub(super) up: Pipe<FromClient>,
     pub(super) down: Pipe<ToClient>,
 }
 
+/// What an edge has of one session at work, as `proxy::relay` has it.
+pub(super) struct RelaySim {
+    /// Whose session it is.
+    pub(super) client: usize,
+    pub(super) edge: usize,
+    pub(super) driver: Driver,
+    pub(super) seat: Seat<Plug>,
+    pub(super) visit: Option<Box<Visit<Plug>>>,
+    pub(super) missed: Missed,
+    /// Those of the events in `missed`.
+    pub(super) missed_tags: VecDeque<EventTag>,
+    pub(super) phase: RelayPhase,
+    /// Counts the phases.
+    pub(super) phase_count: u32,
+    /// By link number; the last link that was dialled.
+    pub(super) links: Vec<Option<LinkId>>,
+    /// Whether its deadline is awaited.
+    pub(super) is_timed: bool,
+    /// A connection that its events go to, though its client has another.
+    pub(super) misled_to: Option<ConnNo>,
+}
+
+/// What a relay does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RelayPhase {
+    Serving,
+    /// The client has gone, and some of its messages wait.
+    Draining {
+        took_leave: bool,
+    },
+    /// The client is away, and its links are held open.
+    Holding,
+    /// The client is given away, and another connection may come for it.
+    Swapping,
+}
+
 /// A link, from the first dial on.
 pub(super) struct LinkSim {
-    pub(super) conn: ConnNo,
+    pub(super) relay: RelayNo,
     pub(super) number: LinkNo,
     pub(super) edge: usize,
     pub(super) backend: usize,
@@ -108,6 +164,7 @@ pub(super) struct LinkSim {
     pub(super) up: Pipe<Up>,
     pub(super) down: Pipe<Down>,
     pub(super) events_sent: u64,
+    pub(super) events_read: u64,
 }
 
 /// How the edge sees a link.
@@ -132,8 +189,14 @@ pub(super) struct PipelineFact {
     pub(super) incarnation: Option<Incarnation>,
     /// The process that really holds it.
     pub(super) process: Option<u32>,
-    /// Who made it.
-    pub(super) conn: ConnNo,
+    /// Who made it, and in which of its sessions.
+    pub(super) client: usize,
+    pub(super) life: u64,
+    pub(super) session: SessionId,
+    /// Who has that session at work, with this pipeline in its meeting.
+    pub(super) holder: Option<RelayNo>,
+    /// Its edge has crashed and must keep it in its meeting until then.
+    pub(super) kept_until: Time,
     /// Somebody has asked for its end.
     pub(super) is_released: bool,
     /// Its client has been sent its id.
@@ -150,7 +213,7 @@ impl World {
         let edge_count = 1 + draws.below(3);
         let edges = (0..edge_count).map(|_| EdgeSim::new(&shape, &clock, &mut draws)).collect();
         let backends = shape.backends.iter().cloned().map(BackendSim::new).collect();
-        let clients = (0..4 + draws.below(8)).map(|_| ClientSim::new(draws.next())).collect();
+        let clients = (0..4 + draws.below(8)).map(|n| ClientSim::new(n, draws.next())).collect();
         let mut world = Self {
             clock,
             gc_period: Duration::from_secs(8 + draws.below(60) as u64),
@@ -161,8 +224,11 @@ impl World {
             clients,
             conns: BTreeMap::new(),
             links: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            dropped: Dropped::default(),
             pipelines: BTreeMap::new(),
             slowness: 1,
+            slow_until: Time::ZERO,
             bug: run.bug,
             is_leaving: false,
             tally: Tally::default(),
@@ -173,6 +239,7 @@ impl World {
             queued: 0,
             conn_count: 0,
             link_count: 0,
+            relay_count: 0,
         };
         world.begin();
         world
@@ -181,18 +248,29 @@ impl World {
     fn begin(&mut self) {
         for backend in 0..self.backends.len() {
             self.start_backend(backend);
-            for edge in 0..self.edges.len() {
-                self.probe_at(edge, backend, Duration::ZERO);
-            }
         }
         for edge in 0..self.edges.len() {
-            self.after(Duration::from_secs(1), Happening::Sweep(edge));
+            self.begin_edge(edge);
         }
         for client in 0..self.clients.len() {
             let wait = self.draws.below(2_000_000) as u64;
             self.after(Duration::from_micros(wait), Happening::ClientActs(client));
         }
         self.after(Duration::from_secs(3), Happening::Fault);
+    }
+
+    /// A process of an edge begins to look after its backends and meetings.
+    pub(super) fn begin_edge(&mut self, edge: usize) {
+        for backend in 0..self.backends.len() {
+            let prober = self.prober(edge, backend);
+            self.probe_at(prober, Duration::ZERO);
+        }
+        let run = self.edges[edge].run;
+        self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
+    }
+
+    pub(super) fn prober(&self, edge: usize, backend: usize) -> Prober {
+        Prober { edge, run: self.edges[edge].run, backend }
     }
 
     /// Makes `steps` steps, has everybody leave, and looks at what is left.
@@ -208,7 +286,7 @@ impl World {
         }
         check::all_answered(self)?;
         self.hang_up_all();
-        let long_after = self.now() + self.shape.grace * 3 + Duration::from_secs(20);
+        let long_after = self.now() + self.shape.grace * 3 + edge::KEEP + Duration::from_secs(10);
         while self.now() < long_after && self.tally.steps < rest {
             self.step()?;
         }
@@ -274,6 +352,11 @@ impl World {
         LinkId(self.link_count)
     }
 
+    pub(super) fn next_relay(&mut self) -> RelayNo {
+        self.relay_count += 1;
+        RelayNo(self.relay_count)
+    }
+
     /// Adds a line to the trace.
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         if self.is_traced {
@@ -298,13 +381,18 @@ impl World {
         meeting: &'a str,
     ) -> impl Iterator<Item = &'a PipelineFact> {
         self.pipelines.values().filter(move |fact| {
-            fact.edge == edge
-                && fact.meeting.as_deref() == Some(meeting)
-                && !fact.is_released
-                && fact.process == self.backends[fact.backend].running()
-                && !self.edges[edge].has_lost(fact.backend, fact.incarnation)
-                && self.conns.get(&fact.conn).is_some_and(|conn| conn.driver.is_some())
+            fact.edge == edge && fact.meeting.as_deref() == Some(meeting) && self.is_live(fact)
         })
+    }
+
+    /// Whether a pipeline exists, and its edge must know it in its meeting.
+    pub(super) fn is_live(&self, fact: &PipelineFact) -> bool {
+        !fact.is_released
+            && fact.process == self.backends[fact.backend].running()
+            && !self.edges[fact.edge].has_lost(fact.backend, fact.incarnation)
+            && (fact.holder.is_some_and(|relay| self.relays.contains_key(&relay))
+                || self.now() < fact.kept_until
+                    && !self.edges[fact.edge].ejected.contains(&fact.backend))
     }
 }
 
@@ -343,12 +431,14 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             eject_after: three,
             readmit_after: two,
         },
+        hold: match draws.below(3) {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(1 + draws.below(4_000) as u64),
+        },
+        questions_per_second: if is_tight { 2 } else { 1_000 },
         bug: run.bug,
     }
 }
 
 /// Meetings that anybody may be in.
 pub(super) const MEETINGS: [&str; 3] = ["standup", "choir", "lesson"];
-
-/// What a client subscribed to: object and event.
-pub(super) type Subscriptions = BTreeSet<(String, &'static str)>;

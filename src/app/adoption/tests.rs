@@ -9,6 +9,7 @@ use crate::model::{Legs, SessionId, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
 use crate::policy::access::Access;
 use crate::policy::health::Health;
+use crate::runtime::Clock;
 use crate::settings::WhenAway;
 
 use super::*;
@@ -92,7 +93,7 @@ impl Process {
     /// Starts to judge the pins that were found.
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
-        let (clock, witness) = (self.clock, self.witness.clone());
+        let (clock, witness) = (Arc::new(self.clock), self.witness.clone());
         let adoption = Adoption { fleet, keeper, clock, witness, reserve: Legs(4) };
         let pins = std::mem::take(&mut self.found);
         let found = Left { pins, pipelines: std::mem::take(&mut self.pipelines) };
@@ -301,7 +302,7 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
     let adoption = Adoption {
         fleet: process.fleet.handle.clone(),
         keeper: process.keeper.clone(),
-        clock: process.clock,
+        clock: Arc::new(process.clock),
         witness: process.witness.clone(),
         reserve: Legs(4),
     };

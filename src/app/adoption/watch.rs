@@ -3,15 +3,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior, interval};
-
 use crate::model::{BackendId, PipelineId, Time};
 
 /// How often a pipeline is asked for that nobody here uses.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often it is looked what is due.
-const TICK: Duration = Duration::from_secs(1);
+/// How often it is to be looked what is due.
+pub(super) const TICK: Duration = Duration::from_secs(1);
 
 /// Pipelines looked at in one tick; further ones wait. So the whole fleet gets no more questions a second.
 const CHECKS_MAX: usize = 64;
@@ -39,14 +37,11 @@ impl Watched {
 pub(super) struct Watch {
     /// Nearly in the order in which they are due: each is put at the end when it was asked for.
     watched: VecDeque<Watched>,
-    ticks: Interval,
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { watched: VecDeque::new(), ticks }
+    pub(super) const fn new() -> Self {
+        Self { watched: VecDeque::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,11 +50,6 @@ impl Watch {
 
     pub(super) fn add(&mut self, watched: Vec<Watched>) {
         self.watched.extend(watched);
-    }
-
-    /// Waits until it is time to look what is due.
-    pub(super) async fn tick(&mut self) {
-        self.ticks.tick().await;
     }
 
     /// Takes what is due.
@@ -73,8 +63,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn each_is_due_once_an_interval_and_no_more_than_the_bound_at_once() {
+    #[test]
+    fn each_is_due_once_an_interval_and_no_more_than_the_bound_at_once() {
         let backend = BackendId::parse("a").unwrap();
         let one =
             |n: usize| Watched::new(PipelineId::from_u128(n as u128), backend.clone(), Time::ZERO);

@@ -18,23 +18,26 @@ use crate::runtime::random;
 use crate::settings::BackendUrl;
 
 /// How long a backend may take for an answer, opening the line included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a line stays open when nothing is asked. It may be tied to a session it asked for, and
 /// keeps that alive.
 const LINE_IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// A question that waits.
-pub(super) struct Asked {
+#[derive(Debug)]
+pub(crate) struct Asked {
     /// The call, without its id.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// Sent after the answer, to give back what the question took.
-    pub(super) after: Option<String>,
-    pub(super) answer: oneshot::Sender<Answered>,
+    pub(crate) after: Option<String>,
+    /// Takes what the backend says.
+    pub(crate) answer: oneshot::Sender<Answered>,
 }
 
 /// What a backend answers.
-pub(super) enum Answered {
+#[derive(Debug)]
+pub(crate) enum Answered {
     /// Success. JSON; empty if the answer has no value.
     Value(String),
     /// An error of this code.
@@ -96,6 +99,27 @@ async fn ask(url: &BackendUrl, line: &mut Option<Line>, text: &str) -> Answered 
     }
 }
 
+/// The question `call` as it is sent.
+pub(crate) fn request(id: &str, call: &str) -> String {
+    format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#)
+}
+
+/// What `text` says to the question with that id; `None` if it is something else.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn answer_to(id: &str, text: &str) -> serde_json::Result<Option<Answered>> {
+    let answer: Answer<'_> = serde_json::from_str(text)?;
+    if answer.id != Some(id) {
+        return Ok(None);
+    }
+    let value = answer.result.and_then(|result| result.value);
+    Ok(Some(match answer.error {
+        Some(refusal) => Answered::Error(refusal.code),
+        None => Answered::Value(value.map_or("", RawValue::get).to_owned()),
+    }))
+}
+
 /// A connection to a backend.
 struct Line {
     socket: WebSocketStream<TcpStream>,
@@ -134,20 +158,14 @@ impl Line {
     async fn call(&mut self, call: &str) -> Result<Answered, ProbeFailure> {
         self.last_id += 1;
         let id = format!("{}-{}", self.prefix, self.last_id);
-        let text = format!(r#"{{"id":"{id}","jsonrpc":"2.0",{call}}}"#);
+        let text = request(&id, call);
         self.socket.send(Message::text(text)).await.map_err(|error| failure_of(&error))?;
         loop {
             let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
             let message = message.map_err(|error| failure_of(&error))?;
             let Message::Text(text) = message else { continue };
-            let answer: Answer<'_> =
-                serde_json::from_str(&text).map_err(|_| ProbeFailure::Protocol)?;
-            if answer.id == Some(&id) {
-                let value = answer.result.and_then(|result| result.value);
-                return Ok(match answer.error {
-                    Some(refusal) => Answered::Error(refusal.code),
-                    None => Answered::Value(value.map_or("", RawValue::get).to_owned()),
-                });
+            if let Some(answered) = answer_to(&id, &text).map_err(|_| ProbeFailure::Protocol)? {
+                return Ok(answered);
             }
         }
     }

@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::fleet::stub::StubFleet;
-use crate::model::{Draws, Legs, SessionId};
+use crate::fleet::{Answered, Asker};
+use crate::model::{Draws, Incarnation, Legs, SessionId};
 use crate::pins::{Keeper, MemoryStore, Registry};
+use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{BlockingCalls, Manager, Placement, Sessions};
-use crate::runtime::Clock;
+use crate::proxy::{BlockingCalls, Manager, Placement};
+use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
 
@@ -70,7 +72,6 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         blocking: BlockingCalls::new(4),
         pacer: None,
         placement,
-        sessions: Arc::new(Sessions::new(Duration::ZERO, 1)),
         asker: None,
         hold: Duration::ZERO,
         manager: Manager::new(0),
@@ -162,4 +163,27 @@ async fn a_tag_that_is_not_there_is_refused_as_a_real_server_does() {
     let error = json!({"code": 40110, "data": {"type": "MEDIA_OBJECT_TAG_KEY_NOT_FOUND"},
         "message": "Tag key not found"});
     assert!(client.0.iter().all(|answer| answer["error"] == error), "{:?}", client.0);
+}
+
+/// A client may have gone on at another edge, so what is remembered here is not all of its session.
+#[tokio::test]
+async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
+    let fleet = StubFleet::start(1, Legs(1));
+    fleet.answer(0, 1, Health::Healthy).await;
+    let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
+    let backends = crate::settings::parse(CONFIG).unwrap().backends;
+    let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
+    let (asker, mut lines) = Asker::unwired(&backends, shared, 10, SessionId::from_random(1));
+    edge.asker = Some(asker);
+
+    let id = SessionId::from_random(2);
+    let of = |backend: &str| vec![BackendId::parse(backend).unwrap()];
+    let remains = Remains::found(id, of("kms-0"), &[]);
+    let before = Incarnation(99);
+    let away = Away::new(remains.clone(), vec![Some(before)], Vec::new(), Time::ZERO);
+    let told = async {
+        lines[0].recv().await.unwrap().answer.send(Answered::Value(String::new())).is_ok()
+    };
+    let (found, told) = tokio::join!(edge.remains(id, Some(away)), told);
+    assert_eq!((found, told), (Some(remains), true));
 }

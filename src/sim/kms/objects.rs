@@ -186,6 +186,16 @@ impl Objects {
         }
     }
 
+    pub(super) fn has_session(&self, session: &str) -> bool {
+        self.sessions.contains_key(session)
+    }
+
+    /// Whether `session` has a subscription to any object.
+    pub(super) fn has_subscribed(&self, session: &str) -> bool {
+        let is_its = |(of, _): &(Id, String)| &**of == session;
+        self.objects.values().any(|object| object.subscriptions.values().any(is_its))
+    }
+
     /// Adds a subscription of `session` to `event` of `object`.
     pub(super) fn subscribe(&mut self, session: &Id, object: &Id, event: &str, id: String) {
         if let Some(object) = self.objects.get_mut(object) {

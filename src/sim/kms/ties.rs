@@ -8,6 +8,30 @@ use super::wire;
 use super::{Conn, ConnId, Kms, KmsOutput};
 
 impl Kms {
+    /// The session that `conn` is tied to.
+    #[must_use]
+    pub fn session_of(&self, conn: ConnId) -> Option<&str> {
+        self.conns.get(&conn)?.session.as_deref()
+    }
+
+    /// The connection that is tied to `session`, where its events go.
+    #[must_use]
+    pub fn conn_of(&self, session: &str) -> Option<ConnId> {
+        self.ties.get(session).copied()
+    }
+
+    /// Whether `session` lives here.
+    #[must_use]
+    pub fn has_session(&self, session: &str) -> bool {
+        self.server.objects.has_session(session)
+    }
+
+    /// Whether `session` has subscribed to anything here that still lives.
+    #[must_use]
+    pub fn has_subscribed(&self, session: &str) -> bool {
+        self.server.objects.has_subscribed(session)
+    }
+
     /// Sends an event to the connection of its session; without one it is lost.
     pub(super) fn deliver(&self, raised: Raised, out: &mut Vec<KmsOutput>) {
         let Some(conn) = self.ties.get(&raised.session) else {

@@ -424,6 +424,7 @@ impl World {
             Input::Placed(..)
             | Input::Located(..)
             | Input::Resumed(_)
+            | Input::Returned(_)
             | Input::LinkOpened(_)
             | Input::LinkFailed(..)
             | Input::Paced(..)

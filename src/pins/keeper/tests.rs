@@ -1,0 +1,81 @@
+//! What becomes of pins while the store does not answer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+
+use super::*;
+use crate::pins::{Claim, MemoryStore};
+
+const GRACE: Duration = Duration::from_secs(60);
+
+/// A store that is away while the test says so.
+struct Shaky {
+    pins: MemoryStore,
+    is_away: AtomicBool,
+}
+
+impl Shaky {
+    fn check(&self) -> Result<(), PinError> {
+        if self.is_away.load(Ordering::Relaxed) { Err(PinError::Away) } else { Ok(()) }
+    }
+}
+
+impl PinStore for Shaky {
+    fn claim<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        backend: &'a BackendId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<Claim, PinError>> {
+        match self.check() {
+            Ok(()) => self.pins.claim(meeting, backend, incarnation),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+    ) -> BoxFuture<'a, Result<Option<Pin>, PinError>> {
+        match self.check() {
+            Ok(()) => self.pins.lookup(meeting),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
+    fn unpin<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<bool, PinError>> {
+        match self.check() {
+            Ok(()) => self.pins.unpin(meeting, epoch),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+}
+
+/// A meeting of the process before keeps its place for the grace, even if its pin cannot be looked up
+/// when its backend is heard from.
+#[tokio::test]
+async fn a_pin_that_was_found_is_kept_for_the_grace_though_the_store_is_away() {
+    let (meeting, backend) =
+        (MeetingName::parse("standup").unwrap(), BackendId::parse("kms-0").unwrap());
+    let store = Arc::new(Shaky { pins: MemoryStore::new(10), is_away: AtomicBool::new(false) });
+    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
+    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    let keeper = Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 10)));
+
+    store.is_away.store(true, Ordering::Relaxed);
+    let at = (Arc::new(BackendLoad::default()), &CancellationToken::new());
+    keeper.adopt((&meeting, &pin), at, Time::ZERO).await;
+    store.is_away.store(false, Ordering::Relaxed);
+
+    keeper.sweep(Time::ZERO + GRACE / 2).await;
+    assert_eq!(store.lookup(&meeting).await, Ok(Some(pin)));
+    keeper.sweep(Time::ZERO + GRACE * 2).await;
+    assert_eq!(store.lookup(&meeting).await, Ok(None));
+}

@@ -1,0 +1,90 @@
+//! What is known of the pipelines that backends have made.
+
+use serde_json::Value;
+
+use super::check;
+use super::client::What;
+use super::network::{LinkId, RelayNo};
+use super::world::{PipelineFact, World};
+use crate::model::{PipelineId, SessionId, Time};
+
+impl World {
+    /// Notes what a backend's answer tells of pipelines, as the edge reads it.
+    pub(super) fn learn(&mut self, id: LinkId, text: &str) {
+        let link = &self.links[&id];
+        let Some(known) = self.relays.get(&link.relay) else { return };
+        let Ok(answer) = serde_json::from_str::<Value>(text) else { return };
+        let client = &self.clients[known.client];
+        let call = answer.get("id").and_then(Value::as_str).and_then(|id| client.calls.get(id));
+        let Some(call) = call else { return };
+        let made = |path| answer.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let (meeting, made) = match &call.what {
+            What::Create(meeting) => (meeting.clone(), made("/result/value")),
+            What::CreateInTransaction(meeting) => {
+                (meeting.clone(), made("/result/value/0/result/value"))
+            }
+            What::Element(pipeline) => {
+                let element = made("/result/value");
+                let pipeline = pipeline.clone();
+                if let (Some(element), Some(fact)) = (element, self.pipelines.get_mut(&pipeline)) {
+                    fact.elements.push(element);
+                }
+                return;
+            }
+            What::About(_) | What::Other => return,
+        };
+        let Some(object) = made else { return };
+        let Some(pipeline) = PipelineId::parse(&object) else { return };
+        self.tally.pipelines += 1;
+        let fact = PipelineFact {
+            number: self.tally.pipelines,
+            id: pipeline,
+            edge: link.edge,
+            meeting,
+            backend: link.backend,
+            incarnation: link.view.incarnation,
+            process: link.far.map(|(process, _)| process),
+            client: known.client,
+            life: call.life,
+            session: *known.driver.session().id(),
+            holder: Some(link.relay),
+            kept_until: Time::ZERO,
+            is_released: call.life == client.ledger.life
+                && call.number <= client.ledger.closed_after,
+            is_told: false,
+            elements: Vec::new(),
+        };
+        // Kurento repeats its answer to a call that is sent again.
+        if !self.pipelines.contains_key(&object) {
+            check::one_backend(self, &fact);
+            self.pipelines.insert(object, fact);
+        }
+    }
+
+    /// An edge destroys a pipeline that its client never heard of.
+    pub(super) fn on_withdrawn(&mut self, text: &str) {
+        if let Some((_, fact)) =
+            self.pipelines.iter_mut().find(|(id, _)| text.contains(id.as_str()))
+        {
+            fact.is_released = true;
+        }
+    }
+
+    /// `relay` has another session than `before`, perhaps: its pipelines are in use again, those that
+    /// are still in their meetings as before.
+    pub(super) fn on_followed(&mut self, relay: RelayNo, before: SessionId) {
+        let Some(known) = self.relays.get(&relay) else { return };
+        let session = *known.driver.session().id();
+        if session == before {
+            return;
+        }
+        let registry = self.edges[known.edge].edge.registry();
+        let is_its = |fact: &&mut PipelineFact| (fact.edge, fact.session) == (known.edge, session);
+        for fact in self.pipelines.values_mut().filter(is_its) {
+            let meeting = registry.meeting_of(fact.id).map(|name| name.as_str().to_owned());
+            if meeting.is_some() && meeting == fact.meeting {
+                fact.holder = Some(relay);
+            }
+        }
+    }
+}

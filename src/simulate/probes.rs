@@ -1,0 +1,122 @@
+//! How edges learn of their backends.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+
+use super::world::{Happening, LinkPhase, LinkSim, Prober, World};
+use crate::fleet::{Report, ServerFacts, pause_after};
+use crate::model::{Incarnation, Time};
+use crate::policy::health::ProbeFailure;
+use crate::proxy::LinkEvent;
+use crate::session::LinkFailure;
+
+impl World {
+    pub(super) fn report(&mut self, edge: usize, backend: usize, report: Report) {
+        self.note(|| format!("   edge {edge} hears of backend {backend}: {report:?}"));
+        let now = self.now();
+        if !self.edges[edge].report(backend, report, now) {
+            return;
+        }
+        self.tally.losses += 1;
+        let is_lost = |link: &LinkSim| {
+            link.edge == edge && link.phase != LinkPhase::Closed && link.view.lost.is_cancelled()
+        };
+        let lost: Vec<_> = self
+            .links
+            .iter()
+            .filter(|(_, link)| is_lost(link))
+            .map(|(id, link)| (*id, link.relay, link.number))
+            .collect();
+        for (id, relay, number) in lost {
+            self.close_link(id);
+            self.tell_link(relay, number, LinkEvent::Failed(LinkFailure::Lost));
+        }
+    }
+
+    /// Has a probe start after `wait`, and no other before.
+    pub(super) fn probe_at(&mut self, prober: Prober, wait: Duration) {
+        let at = self.now() + wait;
+        self.edges[prober.edge].probes[prober.backend].next = at;
+        self.at(at, Happening::ProbeStarts(prober, at));
+    }
+
+    pub(super) fn heed_kicks(&mut self, edge: usize) {
+        for backend in 0..self.backends.len() {
+            let known = &self.edges[edge];
+            if known.probes[backend].is_running {
+                continue;
+            }
+            if known.edge.fleet.kicked(backend).now_or_never().is_some() {
+                let soonest = known.probes[backend].ended + self.shape.probe.retry;
+                let wait = soonest.since(self.now());
+                let prober = self.prober(edge, backend);
+                self.probe_at(prober, wait);
+            }
+        }
+    }
+
+    /// Whether that process of an edge still runs.
+    pub(super) fn is_present(&self, prober: Prober) -> bool {
+        let edge = &self.edges[prober.edge];
+        edge.is_up() && edge.run == prober.run
+    }
+
+    pub(super) fn probe_starts(&mut self, prober: Prober, at: Time) {
+        if !self.is_present(prober) {
+            return;
+        }
+        let probe = &mut self.edges[prober.edge].probes[prober.backend];
+        if probe.is_running || probe.next != at {
+            return;
+        }
+        probe.is_running = true;
+        let delay = self.delay();
+        self.after(delay, Happening::ProbeArrives(prober));
+    }
+
+    pub(super) fn probe_arrives(&mut self, prober: Prober) {
+        if !self.is_present(prober) {
+            return;
+        }
+        let Prober { edge, backend, .. } = prober;
+        let timeout = self.shape.probe.timeout;
+        let probe = &mut self.edges[edge].probes[backend];
+        let known = &self.backends[backend];
+        let control = std::mem::take(&mut probe.control);
+        let (report, wait) = match (&known.process, control) {
+            (Some(_), _) if known.is_frozen => (Report::Failed(ProbeFailure::Timeout), timeout),
+            (Some(process), None) => {
+                let server_id = process.kms.server_id();
+                let facts =
+                    ServerFacts { server_id: server_id.into(), version: None, info: "{}".into() };
+                probe.control = Some(process.number);
+                let incarnation = Incarnation::of(server_id);
+                let answered =
+                    Report::Answered { incarnation, facts: Some(facts), took: Duration::ZERO };
+                (answered, self.delay())
+            }
+            (Some(process), Some(number)) if process.number == number => {
+                probe.control = Some(number);
+                let incarnation = Incarnation::of(process.kms.server_id());
+                (Report::Answered { incarnation, facts: None, took: Duration::ZERO }, self.delay())
+            }
+            (_, Some(_)) => (Report::Failed(ProbeFailure::Cut), self.delay()),
+            (None, None) => (Report::Failed(ProbeFailure::Refused), self.delay()),
+        };
+        self.after(wait, Happening::ProbeEnds(prober, report));
+    }
+
+    pub(super) fn probe_ends(&mut self, prober: Prober, report: Report) {
+        if !self.is_present(prober) {
+            return;
+        }
+        let Prober { edge, backend, .. } = prober;
+        let pause = pause_after(&report, &self.shape.probe, &mut self.draws);
+        let now = self.now();
+        let probe = &mut self.edges[edge].probes[backend];
+        (probe.is_running, probe.ended) = (false, now);
+        self.report(edge, backend, report);
+        self.probe_at(prober, pause);
+    }
+}
