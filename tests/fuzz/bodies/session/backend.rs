@@ -37,9 +37,10 @@ pub(super) fn say_something_else(world: &mut World, script: &mut Script<'_>) {
 }
 
 /// Whether an answer with an id of its own is told from those that are waited for: where the oldest
-/// call has an id that Kurento spells otherwise, any answer would be taken for its own.
+/// call has an id that Kurento spells otherwise, any answer would be taken for its own. Which is the
+/// oldest is not known here: the session does not wait for the call with which a link settles.
 fn can_meet_no_call(world: &mut World, link: LinkNo) -> bool {
-    world.wire(link).calls.front().is_none_or(Frame::id_comes_back_as_sent)
+    world.wire(link).calls.iter().all(Frame::id_comes_back_as_sent)
 }
 
 /// The last answer once more, unless it could now answer another call.
