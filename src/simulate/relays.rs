@@ -330,6 +330,7 @@ impl World {
 
     /// Sends a message to the client of a session, or keeps it for one that is away.
     pub(super) fn send_to_client(&mut self, relay: RelayNo, text: String, tag: Option<EventTag>) {
+        self.tally.paced += u64::from(text.contains("retryAfterMs"));
         self.note_refusal(relay, &text);
         check::only_settled_is_told(self, relay, &text);
         let Some(known) = self.relays.get_mut(&relay) else { return };

@@ -71,7 +71,7 @@ fn events_for_the_connection_before_are_found() {
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));
-    let plain = Run { seed: 7, steps: 500, bug: None, is_traced: false };
+    let plain = Run { seed: 7, steps: 3_000, bug: None, is_traced: false };
     let done = session(&plain).unwrap();
     assert_eq!(Ok(&done), session(&plain).as_ref());
     let tally = done.tally;
