@@ -39,6 +39,7 @@ use crate::protocol::error::Failure;
 use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use loss::Retry;
 use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
 pub use pace::Paced;
@@ -314,6 +315,8 @@ struct Link {
     had_earlier: bool,
     /// Whether the client had the session there before it came here, with more than is known of.
     is_resumed: bool,
+    /// When it is opened again although no message wants it; none once it has worked.
+    retry: Option<Retry>,
 }
 
 impl Link {
@@ -327,6 +330,7 @@ impl Link {
             is_settling: false,
             had_earlier: false,
             is_resumed: false,
+            retry: None,
         }
     }
 

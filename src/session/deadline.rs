@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::calls::{Call, Learn};
-use super::{LinkNo, Output, Session};
+use super::{Link, LinkNo, Output, Session};
 use crate::model::Time;
 use crate::protocol::error::Failure;
 
@@ -27,14 +27,16 @@ impl Session {
         let rest = owns_buffer.then(|| self.now + BUFFERS_REST.min(timeout));
         let settling = self.links.iter().filter(|link| link.is_settling);
         let settled = settling.map(|link| link.again_at).min();
+        let retried = self.links.iter().filter_map(Link::retry_at).min();
         let tied = self.tying.as_ref().map(|tying| tying.until);
-        calls.into_iter().chain(rest).chain(settled).chain(tied).min()
+        calls.into_iter().chain(rest).chain(settled).chain(tied).chain(retried).min()
     }
 
     pub(super) fn on_tick(&mut self, out: &mut Vec<Output>) {
         for number in 0..self.links.len() {
             self.settle(LinkNo(number), out);
             self.expire(LinkNo(number), out);
+            self.retry(LinkNo(number), out);
             self.links[number].sent_mut().rest();
         }
         self.go_on_resumed(out);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::calls::{Call, CallId, Calls, Learn};
-use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
+use super::{Held, Link, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
+use crate::model::Time;
 use crate::protocol::error::Failure;
 use crate::protocol::request::{MANAGER, Method, parse_request};
 
@@ -12,6 +13,26 @@ use crate::protocol::request::{MANAGER, Method, parse_request};
 /// the session from the new one with its last answer. Most calls take a millisecond, `processOffer` on
 /// a full server a third of a second. Source: Kurento protocol notes, sections 3.3, 8 and 13.
 pub(super) const SETTLE: Duration = Duration::from_millis(500);
+
+/// Pauses before a link that nobody waits for is opened again; each is twice as long as the last.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// When a link is opened again.
+#[derive(Debug)]
+pub(super) struct Retry {
+    at: Time,
+    /// How long before that it failed.
+    pause: Duration,
+}
+
+impl Link {
+    /// When it is to be opened again although no message wants it.
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        let is_closed = matches!(self.phase, Phase::Closed);
+        self.retry.as_ref().filter(|_| is_closed).map(|retry| retry.at)
+    }
+}
 
 impl Session {
     pub(super) fn on_link_failed(
@@ -41,7 +62,28 @@ impl Session {
         }
         // One that is opened again is tied then.
         if matches!(self.links[link.0].phase, Phase::Closed) {
+            self.retry_later(link);
             self.on_tied(link, out);
+        }
+    }
+
+    /// Nothing has brought the link back. If the session has something there it is tried again from
+    /// time to time: without a link no events come, and after some minutes Kurento collects the
+    /// session. Source: Kurento protocol notes, section 3.5.
+    fn retry_later(&mut self, link: LinkNo) {
+        let is_wanted = self.has_something_at(link);
+        let failed = &mut self.links[link.0];
+        let pause = failed.retry.take().map_or(RETRY_FIRST, |last| last.pause * 2).min(RETRY_MAX);
+        failed.retry = is_wanted.then(|| Retry { at: self.now + pause, pause });
+    }
+
+    /// Opens those links again for which it is time.
+    pub(super) fn retry(&mut self, link: LinkNo, out: &mut Vec<Output>) {
+        let Some(at) = self.links[link.0].retry_at() else { return };
+        if !self.has_something_at(link) {
+            self.links[link.0].retry = None;
+        } else if at <= self.now {
+            self.tie(link, out);
         }
     }
 
@@ -66,6 +108,9 @@ impl Session {
         }
         for call in calls.give_up_stale(self.now) {
             self.on_call_failed(&call, LinkFailure::Cut, out);
+        }
+        if is_tied {
+            self.links[link.0].retry = None;
         }
         let is_wanted = is_tied && self.has_something_at(link) || self.is_tying(link);
         let (staying, moving) = part(held);

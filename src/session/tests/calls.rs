@@ -439,3 +439,47 @@ fn an_idle_session_owns_no_buffer_and_waits_for_nothing() {
     assert_eq!(case.session.deadline(), None);
     assert!(!case.session.links[a.0].sent().owns_buffer());
 }
+
+/// A client that only listens sends nothing that would open its link again.
+#[test]
+fn a_link_that_is_not_there_is_opened_again_from_time_to_time_while_the_session_has_something_there()
+ {
+    let mut case = case();
+    let a = case.create(1, A, "a");
+    case.now = seconds(10);
+    case.handle(Input::Tick);
+    assert_eq!(cut(&mut case, a), [Output::OpenLink(a, backend("a"))]);
+    let unreachable = Input::LinkFailed(a, LinkFailure::Unreachable);
+    let mut pauses = Vec::new();
+    for _ in 0..7 {
+        assert_eq!(case.handle(Input::LinkFailed(a, LinkFailure::Unreachable)), []);
+        let due = case.session.deadline().unwrap();
+        pauses.push(due.since(case.now).as_secs());
+        case.now = due;
+        assert_eq!(case.handle(Input::Tick), [Output::OpenLink(a, backend("a"))]);
+    }
+    assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+    assert_eq!(again(&mut case, a), [Value::Null; 0]);
+    let tied = format!(
+        r#"{{"id":{},"jsonrpc":"2.0","result":{{"sessionId":"x"}}}}"#,
+        own_id(case.out.last().unwrap())
+    );
+    assert_eq!(case.handle(Input::FromBackend(a, &tied)), []);
+    case.now = case.now + Duration::from_secs(60);
+    case.handle(Input::Tick);
+    assert_eq!(case.session.deadline(), None, "it is there");
+
+    cut(&mut case, a);
+    case.handle(unreachable);
+    assert_eq!(case.session.deadline(), Some(case.now + Duration::from_secs(1)), "anew");
+    case.handle(Input::LinkFailed(a, LinkFailure::Lost));
+    case.now = case.now + Duration::from_secs(60);
+    assert_eq!(case.handle(Input::Tick), []);
+    assert_eq!(case.session.deadline(), None, "nothing is left there");
+}
+
+/// The raw id of the edge's own call.
+fn own_id(output: &Output) -> String {
+    let Output::ToBackend(_, text) = output else { panic!("{output:?}") };
+    serde_json::from_str::<Value>(text).unwrap()["id"].to_string()
+}
