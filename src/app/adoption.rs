@@ -94,6 +94,7 @@ impl<W: Witness> Adoption<W> {
     async fn work(self, left: Left) {
         let mut fleet = self.fleet.watch();
         let mut found = by_process(left.pins);
+        let had_any = !found.is_empty();
         let mut work = Work::default();
         let mut watch = Watch::new();
         let mut tick = self.clock.sleep(TICK);
@@ -102,7 +103,9 @@ impl<W: Witness> Adoption<W> {
             let snapshot = fleet.borrow_and_update().clone();
             found = self.judge(found, &snapshot, (&left.pipelines, &mut work)).await;
             if !is_judged && found.is_empty() && work.is_empty() {
-                tracing::info!("the pins of the process before are all judged");
+                if had_any {
+                    tracing::info!("the pins of the process before are all judged");
+                }
                 is_judged = true;
             }
             if is_judged && work.is_empty() && watch.is_empty() {
