@@ -529,6 +529,7 @@ impl Session {
     /// A pipeline that was just made may not stay, because its pin may be forgotten: destroys it.
     pub fn withdraw(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
         let Some(link) = self.pipelines.remove(&pipeline) else { return };
+        self.manager.on_released(pipeline);
         out.push(Output::Released(pipeline));
         let ticket = self.next_ticket();
         let session = &self.id;
