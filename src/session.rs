@@ -96,6 +96,9 @@ pub enum Input<'a> {
 pub enum LinkFailure {
     /// It was open and broke; the backend may live.
     Cut,
+    /// It was open and brought a message that is too long to be passed on. The backend lives, and would
+    /// answer the same again: no call is sent again.
+    TooLong,
     /// It could not be opened; the backend may live.
     Unreachable,
     /// Nothing listens there, or the fleet says that the backend is lost: its objects are gone.

@@ -29,6 +29,8 @@ pub(super) enum Asked {
     Later(Waiting),
     /// Too many wait, or for too long; it may be tried again after so many milliseconds.
     Refused(u32),
+    /// It never will be.
+    TooLarge,
 }
 
 impl Pacer {
@@ -49,6 +51,7 @@ impl Pacer {
                 cost: ask.cost,
                 until: Some(self.timer.sleep(at.since(now))),
             }),
+            Turn::TooLarge => Asked::TooLarge,
             Turn::Refused(after) => {
                 Asked::Refused(u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1))
             }

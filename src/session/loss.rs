@@ -58,8 +58,14 @@ impl Session {
         if !calls.is_empty() {
             self.links[link.0].again_at = self.now + SETTLE;
         }
-        for call in calls.give_up_stale(self.now) {
-            self.on_call_failed(&call, LinkFailure::Cut, out);
+        let (given_up, why) = match failure {
+            LinkFailure::TooLong => (calls.drain().collect(), failure),
+            LinkFailure::Cut | LinkFailure::Unreachable | LinkFailure::Lost => {
+                (calls.give_up_stale(self.now), LinkFailure::Cut)
+            }
+        };
+        for call in given_up {
+            self.on_call_failed(&call, why, out);
         }
         let has_pipelines = || self.pipelines.values().any(|at| *at == link);
         let (staying, moving) = part(held);
@@ -84,7 +90,7 @@ impl Session {
         let given_up = match failure {
             LinkFailure::Lost => again.drain().map(|call| (call, failure)).collect(),
             // They were sent, on the link that broke.
-            LinkFailure::Cut | LinkFailure::Unreachable => {
+            LinkFailure::Cut | LinkFailure::TooLong | LinkFailure::Unreachable => {
                 let stale = again.give_up_stale(self.now).into_iter();
                 stale.map(|call| (call, LinkFailure::Cut)).collect::<Vec<_>>()
             }
@@ -214,7 +220,9 @@ impl Session {
         } else {
             let failure = match failure {
                 // It broke before this was sent.
-                LinkFailure::Cut | LinkFailure::Unreachable => LinkFailure::Unreachable,
+                LinkFailure::Cut | LinkFailure::TooLong | LinkFailure::Unreachable => {
+                    LinkFailure::Unreachable
+                }
                 LinkFailure::Lost => LinkFailure::Lost,
             };
             self.on_call_failed(&call, failure, out);
@@ -236,6 +244,10 @@ impl Session {
         let answer = match failure {
             LinkFailure::Cut => Failure::unexpected(
                 "the connection to the media server broke before it answered; the call may have run",
+            ),
+            LinkFailure::TooLong => Failure::unexpected(
+                "the media server sent a message that is longer than the limit, perhaps this answer; \
+                 the call may have run",
             ),
             LinkFailure::Unreachable => Failure::unexpected(
                 "the media server that holds this object cannot be reached; try again",

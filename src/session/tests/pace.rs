@@ -91,6 +91,23 @@ fn a_call_that_is_refused_is_told_when_to_try_again_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_transaction_that_can_never_go_is_told_so_and_the_rest_goes_on() {
+    let mut case = paced();
+    case.create(1, A, "a");
+    let endpoint = json!({"method": "create",
+        "params": {"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": A}}});
+    let text = request(2, "transaction", &json!({"operations": vec![endpoint; 3]}));
+    let [Output::Pace(ticket, _, Ask { cost: 3, .. })] = *case.handle(Input::FromClient(&text))
+    else {
+        panic!("{:?}", case.out)
+    };
+    case.handle(Input::FromClient(&describe(3, A)));
+    case.handle(Input::Paced(ticket, Paced::TooLarge));
+    assert_eq!(went(&case), ["40008 for 2", "3"]);
+    assert_eq!(case.session.sizes().held_bytes, 0);
+}
+
+#[test]
 fn what_waited_for_the_link_is_paced_when_it_opens() {
     let mut case = paced();
     case.handle(Input::FromClient(&offer(1, A)));
