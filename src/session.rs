@@ -14,6 +14,7 @@
 mod admit;
 mod calls;
 mod deadline;
+mod held;
 mod learn;
 mod loss;
 mod manager;
@@ -39,6 +40,7 @@ use crate::protocol::error::Failure;
 use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use held::{Budget, HeldBytes};
 use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
 pub use pace::Paced;
@@ -216,8 +218,11 @@ pub enum Wish {
 pub struct Bounds {
     /// Nesting of a client's JSON; deeper is answered with -32600.
     pub depth_max: usize,
-    /// Bytes of messages that wait for a place, a link, or their turn there.
+    /// Bytes of messages that wait for a place or a link.
     pub held_max_bytes: usize,
+    /// Bytes of messages that wait behind a costly call's turn, answered with when to try again. The
+    /// calls whose turn is asked for, one for each link, come on top.
+    pub paced_max_bytes: usize,
     /// Unanswered calls on one link.
     pub calls_max: usize,
     /// Pipelines known to be in use, and meetings remembered to take part in.
@@ -234,8 +239,10 @@ pub struct Bounds {
 /// How much a session keeps, against its [`Bounds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of messages that wait for a place, a link, or their turn there.
+    /// Bytes of messages that wait for a place or a link.
     pub held_bytes: usize,
+    /// Bytes of messages that wait behind a costly call's turn.
+    pub paced_bytes: usize,
     /// Unanswered calls, of the link that has most.
     pub calls: usize,
     /// Pipelines known to be in use or being made.
@@ -249,6 +256,7 @@ impl Sizes {
     #[must_use]
     pub const fn are_within(&self, bounds: &Bounds) -> bool {
         self.held_bytes <= bounds.held_max_bytes
+            && self.paced_bytes <= bounds.paced_max_bytes
             && self.calls <= bounds.calls_max
             && self.pipelines <= bounds.pipelines_max
     }
@@ -289,7 +297,7 @@ pub struct Session {
     resuming: Option<VecDeque<String>>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
-    held_bytes: usize,
+    held_bytes: HeldBytes,
     manager: Manager,
 }
 
@@ -342,11 +350,6 @@ impl Link {
         }
     }
 
-    /// Whether a message would go at once, unless it is costly.
-    const fn is_clear(&self) -> bool {
-        matches!(self.phase, Phase::Open { queue: None, .. })
-    }
-
     /// Calls that were sent and are not answered.
     const fn sent(&self) -> &Calls {
         match &self.phase {
@@ -395,6 +398,8 @@ struct Held {
     /// Where the session can be put in, if the text does not name it.
     opening: Option<Opening>,
     call: Call,
+    /// What it counts against while it waits.
+    budget: Budget,
     /// Tokens it needs before it may go.
     cost: u32,
     /// When it came.
@@ -471,7 +476,7 @@ impl Session {
             closings: BTreeMap::new(),
             resuming: None,
             is_closed: false,
-            held_bytes: 0,
+            held_bytes: HeldBytes::default(),
             manager: Manager::default(),
         }
     }
@@ -566,7 +571,8 @@ impl Session {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         Sizes {
-            held_bytes: self.held_bytes,
+            held_bytes: self.held_bytes.place,
+            paced_bytes: self.held_bytes.turn,
             calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
             pipelines: self.pipelines.len() + self.making,
             subscriptions: self.subscriptions.len(),
@@ -598,7 +604,7 @@ impl Session {
         self.closings.clear();
         self.resuming = None;
         self.making = 0;
-        self.held_bytes = 0;
+        self.held_bytes = HeldBytes::default();
     }
 
     /// The number of the link to `backend`; a new one is closed.
@@ -621,38 +627,9 @@ impl Session {
         }
     }
 
-    /// Keeps `text` waiting, if there is room for it.
-    fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        self.check_held(text.len())?;
-        self.held_bytes += text.len();
-        Ok(())
-    }
-
-    /// Whether there is room for so many more bytes that wait.
-    fn check_held(&self, more: usize) -> Result<(), Failure> {
-        if self.held_bytes + more <= self.bounds.held_max_bytes {
-            return Ok(());
-        }
-        Err(Failure::not_enough_resources(
-            "too much of this client waits for a media server; send less at once",
-        ))
-    }
-
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
-    }
-
-    /// A held message waits no longer. The edge's own do not count against the client's bound: there is
-    /// one a link at most.
-    fn let_go(&mut self, held: &Held) {
-        if !held.is_own() {
-            self.unhold(&held.waiting.text);
-        }
-    }
-
-    fn unhold(&mut self, text: &str) {
-        self.held_bytes -= text.len();
     }
 
     /// Answers a call about something that is gone as a restarted server would.

@@ -74,6 +74,8 @@ pub struct Pace {
     pub wait_max: Duration,
     /// Turns that may be waited for at one backend: one for each client connection.
     pub waiting_max: usize,
+    /// Bytes of one client connection that wait behind its turns.
+    pub held_max_bytes: usize,
 }
 
 /// A call that wants its turn.

@@ -40,6 +40,11 @@ impl Pacer {
         Self { pace, timer, buckets: Mutex::default() }
     }
 
+    /// Bytes of one client connection that may wait behind its turns.
+    pub(super) const fn held_max_bytes(&self) -> usize {
+        self.pace.held_max_bytes
+    }
+
     /// Asks for a turn at `backend`.
     pub(super) fn ask(self: &Arc<Self>, backend: &BackendId, ask: Ask) -> Asked {
         let now = self.timer.now();
@@ -126,6 +131,7 @@ mod tests {
         burst: 1,
         wait_max: Duration::from_secs(60),
         waiting_max: 2,
+        held_max_bytes: 1_000,
     };
 
     /// A clock that stands still until it is moved; who sleeps is only woken by being asked.

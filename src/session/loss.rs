@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::calls::{Call, CallId, Calls, Learn};
+use super::held::Budget;
 use super::{Held, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
 use crate::protocol::error::Failure;
 use crate::protocol::request::{MANAGER, Method, parse_request};
@@ -139,7 +140,7 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        Held { waiting, opening: None, call, cost: 0, since: self.now }
+        Held { waiting, opening: None, call, budget: Budget::Free, cost: 0, since: self.now }
     }
 
     /// The link is open again, too early for the calls that are to be sent again; whether that is so.

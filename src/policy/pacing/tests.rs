@@ -10,6 +10,7 @@ const PACE: Pace = Pace {
     burst: 3,
     wait_max: Duration::from_secs(1),
     waiting_max: 100,
+    held_max_bytes: 1_000,
 };
 
 fn millis(millis: u64) -> Time {

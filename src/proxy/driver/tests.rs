@@ -86,6 +86,7 @@ fn driver(edge: &Arc<Edge>, session: u128) -> Driver {
     let bounds = Bounds {
         depth_max: 64,
         held_max_bytes: 1_000,
+        paced_max_bytes: 1_000,
         calls_max: 8,
         pipelines_max: 10,
         subscriptions_max: 10,

@@ -285,7 +285,7 @@ fn calls_sent_again_to_a_backend_that_turns_out_lost_are_answered_as_ever() {
         assert!(case.out.contains(&Output::NotCreated(Ticket(2))));
         assert_eq!(
             case.session.sizes(),
-            Sizes { held_bytes: 0, calls: 0, pipelines: 0, subscriptions: 0 }
+            Sizes { held_bytes: 0, paced_bytes: 0, calls: 0, pipelines: 0, subscriptions: 0 }
         );
     }
 }

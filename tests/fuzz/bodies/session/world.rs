@@ -408,7 +408,8 @@ impl World {
         assert!(self.turns.is_empty(), "not given back: {:?}", self.turns);
         assert!(self.blocking.is_empty(), "not given back: {:?}", self.blocking);
         assert!(self.holds.is_empty(), "still in use: {:?}", self.holds);
-        assert_eq!(self.session.sizes().held_bytes, 0);
+        let sizes = self.session.sizes();
+        assert_eq!((sizes.held_bytes, sizes.paced_bytes), (0, 0));
         assert!(!self.session.is_waiting());
         self.session.end(&mut out);
     }
