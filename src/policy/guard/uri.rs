@@ -50,7 +50,7 @@ impl Uri {
 /// The path in `text`, all that follows the authority.
 ///
 /// To most schemes a media server knows, `?` and `#` mean nothing, and the whole is the path: of a file
-/// it opens `a?/../../etc/x`. Source: `gst_uri_get_location` of GStreamer. librtmp finds more of the
+/// it opens `a?/../../etc/x`. Source: `gst_uri_get_location` of `GStreamer`. librtmp finds more of the
 /// path in the query.
 fn without_query<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
     let end = text.find(['?', '#']).unwrap_or(text.len());
