@@ -28,6 +28,7 @@ fn session(resend_max_bytes: usize) -> Session {
     let bounds = Bounds {
         depth_max: 128,
         held_max_bytes: 1 << 20,
+        paced_max_bytes: 1 << 20,
         calls_max: 4_096,
         pipelines_max: 10_000,
         subscriptions_max: 10_000,

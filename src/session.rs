@@ -14,6 +14,7 @@
 mod admit;
 mod calls;
 mod deadline;
+mod held;
 mod learn;
 mod loss;
 mod manager;
@@ -39,6 +40,7 @@ use crate::protocol::error::Failure;
 use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
+use held::{Budget, HeldBytes};
 use loss::Retry;
 use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};
@@ -100,6 +102,9 @@ pub enum Input<'a> {
 pub enum LinkFailure {
     /// It was open and broke; the backend may live.
     Cut,
+    /// It was open and brought a message that is too long to be passed on. The backend lives, and would
+    /// answer the same again: no call is sent again.
+    TooLong,
     /// It could not be opened; the backend may live.
     Unreachable,
     /// Nothing listens there, or the fleet says that the backend is lost: its objects are gone.
@@ -217,8 +222,11 @@ pub enum Wish {
 pub struct Bounds {
     /// Nesting of a client's JSON; deeper is answered with -32600.
     pub depth_max: usize,
-    /// Bytes of messages that wait for a place, a link, or their turn there.
+    /// Bytes of messages that wait for a place or a link.
     pub held_max_bytes: usize,
+    /// Bytes of messages that wait behind a costly call's turn, answered with when to try again. The
+    /// calls whose turn is asked for, one for each link, come on top.
+    pub paced_max_bytes: usize,
     /// Unanswered calls on one link.
     pub calls_max: usize,
     /// Pipelines known to be in use, and meetings remembered to take part in.
@@ -235,8 +243,10 @@ pub struct Bounds {
 /// How much a session keeps, against its [`Bounds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of messages that wait for a place, a link, or their turn there.
+    /// Bytes of messages that wait for a place or a link.
     pub held_bytes: usize,
+    /// Bytes of messages that wait behind a costly call's turn.
+    pub paced_bytes: usize,
     /// Unanswered calls, of the link that has most.
     pub calls: usize,
     /// Pipelines known to be in use or being made.
@@ -250,6 +260,7 @@ impl Sizes {
     #[must_use]
     pub const fn are_within(&self, bounds: &Bounds) -> bool {
         self.held_bytes <= bounds.held_max_bytes
+            && self.paced_bytes <= bounds.paced_max_bytes
             && self.calls <= bounds.calls_max
             && self.pipelines <= bounds.pipelines_max
     }
@@ -294,7 +305,7 @@ pub struct Session {
     tying: Option<Tying>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
-    held_bytes: usize,
+    held_bytes: HeldBytes,
     manager: Manager,
 }
 
@@ -360,11 +371,6 @@ impl Link {
         }
     }
 
-    /// Whether a message would go at once, unless it is costly.
-    const fn is_clear(&self) -> bool {
-        matches!(self.phase, Phase::Open { queue: None, .. })
-    }
-
     /// Calls that were sent and are not answered.
     const fn sent(&self) -> &Calls {
         match &self.phase {
@@ -413,6 +419,8 @@ struct Held {
     /// Where the session can be put in, if the text does not name it.
     opening: Option<Opening>,
     call: Call,
+    /// What it counts against while it waits.
+    budget: Budget,
     /// Tokens it needs before it may go.
     cost: u32,
     /// When it came.
@@ -491,7 +499,7 @@ impl Session {
             has_moved: false,
             tying: None,
             is_closed: false,
-            held_bytes: 0,
+            held_bytes: HeldBytes::default(),
             manager: Manager::default(),
         }
     }
@@ -553,6 +561,7 @@ impl Session {
     /// A pipeline that was just made may not stay, because its pin may be forgotten: destroys it.
     pub fn withdraw(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
         let Some(link) = self.pipelines.remove(&pipeline) else { return };
+        self.manager.on_released(pipeline);
         out.push(Output::Released(pipeline));
         let ticket = self.next_ticket();
         let session = &self.id;
@@ -586,7 +595,8 @@ impl Session {
     #[must_use]
     pub fn sizes(&self) -> Sizes {
         Sizes {
-            held_bytes: self.held_bytes,
+            held_bytes: self.held_bytes.place,
+            paced_bytes: self.held_bytes.turn,
             calls: self.links.iter().map(Link::call_count).max().unwrap_or_default(),
             pipelines: self.pipelines.len() + self.making,
             subscriptions: self.subscriptions.len(),
@@ -619,7 +629,7 @@ impl Session {
         self.resuming = None;
         self.tying = None;
         self.making = 0;
-        self.held_bytes = 0;
+        self.held_bytes = HeldBytes::default();
     }
 
     /// The number of the link to `backend`; a new one is closed.
@@ -648,38 +658,9 @@ impl Session {
         }
     }
 
-    /// Keeps `text` waiting, if there is room for it.
-    fn hold(&mut self, text: &str) -> Result<(), Failure> {
-        self.check_held(text.len())?;
-        self.held_bytes += text.len();
-        Ok(())
-    }
-
-    /// Whether there is room for so many more bytes that wait.
-    fn check_held(&self, more: usize) -> Result<(), Failure> {
-        if self.held_bytes + more <= self.bounds.held_max_bytes {
-            return Ok(());
-        }
-        Err(Failure::not_enough_resources(
-            "too much of this client waits for a media server; send less at once",
-        ))
-    }
-
     fn next_ticket(&mut self) -> Ticket {
         self.last_ticket += 1;
         Ticket(self.last_ticket)
-    }
-
-    /// A held message waits no longer. The edge's own do not count against the client's bound: there is
-    /// one a link at most.
-    fn let_go(&mut self, held: &Held) {
-        if !held.is_own() {
-            self.unhold(&held.waiting.text);
-        }
-    }
-
-    fn unhold(&mut self, text: &str) {
-        self.held_bytes -= text.len();
     }
 
     /// Answers a call about something that is gone as a restarted server would.

@@ -2,7 +2,8 @@
 //!
 //! A media server that is asked to make and connect tens of endpoints at once answers everybody late,
 //! though it has room for all of them. So each backend has a bucket of `burst` tokens that fills at a
-//! steady rate, and such a call takes one; when none is left it waits for its turn.
+//! steady rate, and such a call takes one; when none is left it waits for its turn. A transaction takes
+//! one for each costly operation in it, and waits until there have been so many.
 //!
 //! Turns are given in the order they are asked for, and a client connection asks for one at a time at
 //! each backend. So those who wait take turns, however many calls each of them has.
@@ -67,12 +68,14 @@ fn cost_of_operations(operations: Option<&str>) -> u32 {
 pub struct Pace {
     /// Time in which one token comes.
     pub interval: Duration,
-    /// Tokens that a bucket holds. A call that needs more counts as so many.
+    /// Tokens that a bucket holds. A call that needs more waits for the rest of them.
     pub burst: u32,
     /// Longest wait of a call, from when it came.
     pub wait_max: Duration,
     /// Turns that may be waited for at one backend: one for each client connection.
     pub waiting_max: usize,
+    /// Bytes of one client connection that wait behind its turns.
+    pub held_max_bytes: usize,
 }
 
 /// A call that wants its turn.
@@ -93,6 +96,8 @@ pub enum Turn {
     At(Time),
     /// Not within the bounds. After that time all that is booked now will have gone.
     Refused(Duration),
+    /// Never: from a full bucket it would wait for longer than the bound.
+    TooLarge,
 }
 
 /// The tokens of one backend.
@@ -110,6 +115,9 @@ pub struct Bucket {
 impl Bucket {
     /// Asks for a turn at `now`.
     pub fn ask(&mut self, pace: &Pace, ask: Ask, now: Time) -> Turn {
+        if pace.tokens(ask.cost) > pace.tokens(pace.burst) + pace.wait_max {
+            return Turn::TooLarge;
+        }
         let missing = self.full_at.since(now);
         let needed = missing + pace.tokens(ask.cost);
         let wait = needed.saturating_sub(pace.tokens(pace.burst));
@@ -144,9 +152,9 @@ impl Bucket {
 }
 
 impl Pace {
-    /// Time in which so many tokens come; no call counts as more than a full bucket.
+    /// Time in which so many tokens come.
     fn tokens(&self, count: u32) -> Duration {
-        self.interval * count.min(self.burst)
+        self.interval * count
     }
 }
 

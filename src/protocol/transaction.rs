@@ -10,6 +10,14 @@ use crate::model::PipelineId;
 /// each is placed or looked up by itself.
 pub const PIPELINES_MAX: usize = 64;
 
+/// Operations of one transaction. More are refused: a server runs them all on one of its ten threads, and
+/// gives their answers as one.
+pub const OPERATIONS_MAX: usize = 1_024;
+
+/// Operations of one transaction that ask for a server's descriptions of itself (`getKmd`,
+/// `getMetadata`), which are far longer than the question: one for each of the modules there are.
+pub const DESCRIPTIONS_MAX: usize = 8;
+
 /// What routing must know of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transaction {
@@ -25,10 +33,19 @@ pub struct Transaction {
 /// which the backend will answer.
 ///
 /// # Errors
-/// A hint that cannot be taken, or too many new pipelines.
+/// A hint that cannot be taken, or too many operations, descriptions or pipelines.
 pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failure> {
     let mut transaction = Transaction::default();
-    read_operations(operations, |index, operation| transaction.add(index, operation))?;
+    let mut description_count = 0;
+    read_operations(operations, |index, operation| {
+        description_count += usize::from(operation.asks_for_description());
+        if description_count > DESCRIPTIONS_MAX {
+            return Err(Failure::malformed_transaction(
+                "more than 8 operations are getKmd or getMetadata",
+            ));
+        }
+        transaction.add(index, operation)
+    })?;
     Ok(transaction)
 }
 
@@ -36,7 +53,7 @@ pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failur
 /// absent or no array has none.
 ///
 /// # Errors
-/// What `on_operation` returns, or a member of an operation that occurs twice.
+/// What `on_operation` returns, too many operations, or a member of one that occurs twice.
 pub fn read_operations<'a>(
     operations: Option<&'a str>,
     mut on_operation: impl FnMut(usize, &Operation<'a>) -> Result<(), Failure>,
@@ -46,6 +63,10 @@ pub fn read_operations<'a>(
     };
     Reader::new(operations, usize::MAX)
         .array(|index, reader| {
+            if index == OPERATIONS_MAX {
+                let failure = Failure::malformed_transaction("more than 1,024 operations");
+                return Err(Refused { id: "null", failure });
+            }
             let operation = read_operation(reader)?;
             on_operation(index, &operation).map_err(|failure| Refused { id: "null", failure })
         })
@@ -92,13 +113,20 @@ impl Operation<'_> {
     /// Whether every server answers this call of its manager alike, does nothing by it that others
     /// notice, and gives no result by which a later operation could name the manager unseen.
     fn is_alike_everywhere(&self) -> bool {
-        let is_one_of = |raw: Option<&str>, names: &[&str]| {
-            raw.and_then(Text::of).is_some_and(|text| names.iter().any(|name| text.is(name)))
-        };
-        let operations = ["getKmd", "getMetadata", "getChildren", "getParent", "getMediaPipeline"];
-        is_one_of(self.method, &["describe", "ref", "unref"])
+        let operations = ["getChildren", "getParent", "getMediaPipeline"];
+        self.asks_for_description()
+            || is_one_of(self.method, &["describe", "ref", "unref"])
             || is_one_of(self.method, &["invoke"]) && is_one_of(self.params.operation, &operations)
     }
+
+    fn asks_for_description(&self) -> bool {
+        let operations = ["getKmd", "getMetadata"];
+        is_one_of(self.method, &["invoke"]) && is_one_of(self.params.operation, &operations)
+    }
+}
+
+fn is_one_of(raw: Option<&str>, names: &[&str]) -> bool {
+    raw.and_then(Text::of).is_some_and(|text| names.iter().any(|name| text.is(name)))
 }
 
 impl Transaction {
@@ -250,6 +278,29 @@ mod tests {
         let create = json!({"method": "create", "params": {"type": "MediaPipeline"}});
         let operations = json!(vec![create; 65]).to_string();
         assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
+    }
+
+    #[test]
+    fn too_many_operations_and_descriptions_are_refused() {
+        let code = |operation: serde_json::Value, count: usize| {
+            let operations = json!(vec![operation; count]).to_string();
+            parse_transaction(Some(&operations)).map_or_else(|failure| failure.code, |_| 0)
+        };
+        for (operation, max) in [
+            (json!({"method": "ref", "params": {"object": PIPELINE}}), 1_024),
+            (json!(5), 1_024),
+            (manager("invoke", "getChildren"), 1_024),
+            (manager("invoke", "getKmd"), 8),
+            (manager("invoke", "getMetadata"), 8),
+        ] {
+            let codes = [max, max + 1].map(|count| code(operation.clone(), count));
+            assert_eq!(codes, [0, 40008], "{operation}");
+        }
+        let both = [vec![manager("invoke", "getKmd"); 8], vec![manager("invoke", "getMetadata")]];
+        assert_eq!(
+            parse_transaction(Some(&json!(both.concat()).to_string())).unwrap_err().code,
+            40008
+        );
     }
 
     #[test]

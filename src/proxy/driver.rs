@@ -99,7 +99,8 @@ pub(crate) struct Driver {
     unsettled: FuturesUnordered<Settling>,
     /// Pipelines that the last answer tells of.
     made: Vec<PipelineId>,
-    /// What the client is to be sent, in order; first the answer that waits.
+    /// What the client is to be sent, in order; first the answer that waits: the session says
+    /// nothing to the client between the pipelines that an answer tells of and the answer.
     kept: Vec<String>,
 }
 

@@ -91,6 +91,7 @@ impl Edge {
         let bounds = Bounds {
             depth_max: limits.depth_max,
             held_max_bytes: limits.held_max_bytes,
+            paced_max_bytes: self.pacer.as_ref().map_or(0, |pacer| pacer.held_max_bytes()),
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
             subscriptions_max: limits.subscriptions_max,

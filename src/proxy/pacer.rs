@@ -29,6 +29,8 @@ pub(super) enum Asked {
     Later(Waiting),
     /// Too many wait, or for too long; it may be tried again after so many milliseconds.
     Refused(u32),
+    /// It never will be.
+    TooLarge,
 }
 
 impl Pacer {
@@ -36,6 +38,11 @@ impl Pacer {
     #[must_use]
     pub fn new(pace: Pace, timer: Arc<dyn Timer>) -> Self {
         Self { pace, timer, buckets: Mutex::default() }
+    }
+
+    /// Bytes of one client connection that may wait behind its turns.
+    pub(super) const fn held_max_bytes(&self) -> usize {
+        self.pace.held_max_bytes
     }
 
     /// Asks for a turn at `backend`.
@@ -49,6 +56,7 @@ impl Pacer {
                 cost: ask.cost,
                 until: Some(self.timer.sleep(at.since(now))),
             }),
+            Turn::TooLarge => Asked::TooLarge,
             Turn::Refused(after) => {
                 Asked::Refused(u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1))
             }
@@ -123,6 +131,7 @@ mod tests {
         burst: 1,
         wait_max: Duration::from_secs(60),
         waiting_max: 2,
+        held_max_bytes: 1_000,
     };
 
     /// A clock that stands still until it is moved; who sleeps is only woken by being asked.

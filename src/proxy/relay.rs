@@ -413,17 +413,25 @@ impl Relay {
             }
             Message::Pong(_) => {}
             Message::Close(..) => return Taken::End(telemetry::LinkFailure::Closed),
-            // Kurento sends no binary messages, and one over the limit cannot be passed on.
-            Message::Binary(_) | Message::TooLong(_) => {
-                return Taken::End(telemetry::LinkFailure::Protocol);
-            }
+            // Kurento sends no binary messages.
+            Message::Binary(_) => return Taken::End(telemetry::LinkFailure::Protocol),
+            Message::TooLong(_) => return Taken::End(telemetry::LinkFailure::TooLong),
         }
         Taken::Message
     }
 
     fn cut(&mut self, link: LinkNo, why: telemetry::LinkFailure) {
         self.sockets.links[link.0].cut(why);
-        self.driver.on_link(link, LinkEvent::Failed(LinkFailure::Cut));
+        let failure = match why {
+            telemetry::LinkFailure::TooLong => LinkFailure::TooLong,
+            telemetry::LinkFailure::Dial
+            | telemetry::LinkFailure::Handshake
+            | telemetry::LinkFailure::Timeout
+            | telemetry::LinkFailure::Closed
+            | telemetry::LinkFailure::Io
+            | telemetry::LinkFailure::Protocol => LinkFailure::Cut,
+        };
+        self.driver.on_link(link, LinkEvent::Failed(failure));
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {

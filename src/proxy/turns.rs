@@ -29,6 +29,10 @@ impl Turns {
                 self.waiting.insert(ticket, waiting);
                 return;
             }
+            Asked::TooLarge => {
+                edge.metrics.on_pacing_refused();
+                Paced::TooLarge
+            }
             Asked::Refused(retry_after_ms) => {
                 edge.metrics.on_pacing_refused();
                 Paced::Refused(retry_after_ms)

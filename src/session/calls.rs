@@ -226,10 +226,13 @@ impl Calls {
         self.sent.is_empty()
     }
 
-    /// Notes a call sent at `now` as `text`, which is kept if no more than `kept_max` bytes are.
+    /// Notes a call sent at `now` as `text`, which is kept if no more than `kept_max` bytes are. That of
+    /// a call that blocks is not: after a cut the backend is still at it, and would block another
+    /// thread for the same call.
     pub(super) fn push(&mut self, call: Call, text: &str, now: Time, kept_max: usize) {
         let is_own = matches!(call.learn, Learn::Own);
-        let is_kept = !is_own && self.texts.push(text, kept_max);
+        let may_go_again = !is_own && call.learn.blocks().is_none();
+        let is_kept = may_go_again && self.texts.push(text, kept_max);
         let len = if is_kept { text.len() } else { 0 };
         self.own_count += usize::from(is_own);
         self.sent.push_back(Sent {

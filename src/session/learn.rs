@@ -39,6 +39,7 @@ impl Session {
         let reply = parse_reply(text);
         *is_tied |= reply.names_session;
         self.is_told |= reply.names_session;
+        let before = out.len();
         match call.learn {
             Learn::Own => return self.on_tied(link, out),
             Learn::Nothing => {}
@@ -53,7 +54,12 @@ impl Session {
             Learn::Blocking(ticket) => out.push(Output::Unblocked(ticket, true)),
             Learn::Closed(key, _) => return self.on_closed(key, link, out),
         }
+        // Events that came before the answer follow it: if a pin fails, the answer is taken back, and
+        // whoever does that must know which message it is.
+        let is_event = |output: &mut Output| matches!(output, Output::Event(_));
+        let events: Vec<Output> = out.extract_if(before.., is_event).collect();
         out.push(Output::RelayToClient);
+        out.extend(events);
     }
 
     /// An answer whose call was given up: what it says of pipelines that are gone, and of

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::calls::{Call, CallId, Calls, Learn};
+use super::held::Budget;
 use super::{Held, Link, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
 use crate::model::Time;
 use crate::protocol::error::Failure;
@@ -106,8 +107,14 @@ impl Session {
         if !calls.is_empty() {
             self.links[link.0].again_at = self.now + SETTLE;
         }
-        for call in calls.give_up_stale(self.now) {
-            self.on_call_failed(&call, LinkFailure::Cut, out);
+        let (given_up, why) = match failure {
+            LinkFailure::TooLong => (calls.drain().collect(), failure),
+            LinkFailure::Cut | LinkFailure::Unreachable | LinkFailure::Lost => {
+                (calls.give_up_stale(self.now), LinkFailure::Cut)
+            }
+        };
+        for call in given_up {
+            self.on_call_failed(&call, why, out);
         }
         if is_tied {
             self.links[link.0].retry = None;
@@ -135,7 +142,7 @@ impl Session {
         let given_up = match failure {
             LinkFailure::Lost => again.drain().map(|call| (call, failure)).collect(),
             // They were sent, on the link that broke.
-            LinkFailure::Cut | LinkFailure::Unreachable => {
+            LinkFailure::Cut | LinkFailure::TooLong | LinkFailure::Unreachable => {
                 let stale = again.give_up_stale(self.now).into_iter();
                 stale.map(|call| (call, LinkFailure::Cut)).collect::<Vec<_>>()
             }
@@ -184,7 +191,7 @@ impl Session {
             learn: Learn::Own,
         };
         let waiting = Waiting { text, attempts: 0, avoid: None, absent: Vec::new() };
-        Held { waiting, opening: None, call, cost: 0, since: self.now }
+        Held { waiting, opening: None, call, budget: Budget::Free, cost: 0, since: self.now }
     }
 
     /// The link is open again, too early for the calls that are to be sent again; whether that is so.
@@ -265,7 +272,9 @@ impl Session {
         } else {
             let failure = match failure {
                 // It broke before this was sent.
-                LinkFailure::Cut | LinkFailure::Unreachable => LinkFailure::Unreachable,
+                LinkFailure::Cut | LinkFailure::TooLong | LinkFailure::Unreachable => {
+                    LinkFailure::Unreachable
+                }
                 LinkFailure::Lost => LinkFailure::Lost,
             };
             self.on_call_failed(&call, failure, out);
@@ -287,6 +296,10 @@ impl Session {
         let answer = match failure {
             LinkFailure::Cut => Failure::unexpected(
                 "the connection to the media server broke before it answered; the call may have run",
+            ),
+            LinkFailure::TooLong => Failure::unexpected(
+                "the media server sent a message that is longer than the limit, perhaps this answer; \
+                 the call may have run",
             ),
             LinkFailure::Unreachable => Failure::unexpected(
                 "the media server that holds this object cannot be reached; try again",

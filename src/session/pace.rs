@@ -46,6 +46,8 @@ pub enum Paced {
     Go,
     /// Too many wait, or for too long; the client may try again after so many milliseconds.
     Refused(u32),
+    /// It never can: the call is a transaction with more in it than may go at one time.
+    TooLarge,
 }
 
 impl Session {
@@ -112,19 +114,29 @@ impl Session {
         if let Some(first) = held.pop_front() {
             match paced {
                 Paced::Go => self.send_held(link, first, out),
-                Paced::Refused(retry_after_ms) => self.refuse_held(&first, retry_after_ms, out),
+                Paced::Refused(retry_after_ms) => {
+                    let failure = Failure::busy(
+                        "too many endpoints are being made and negotiated on this media server; \
+                         try again",
+                        retry_after_ms,
+                    );
+                    self.refuse_held(&first, failure, out);
+                }
+                Paced::TooLarge => {
+                    let failure = Failure::malformed_transaction(
+                        "it makes and negotiates more endpoints than may go to a media server at \
+                         one time; send it in parts",
+                    );
+                    self.refuse_held(&first, failure, out);
+                }
             }
         }
         self.send_in_turn(link, held, out);
     }
 
-    fn refuse_held(&mut self, held: &Held, retry_after_ms: u32, out: &mut Vec<Output>) {
+    fn refuse_held(&mut self, held: &Held, failure: Failure, out: &mut Vec<Output>) {
         self.let_go(held);
         held.call.learn.abandon(out);
-        let failure = Failure::busy(
-            "too many endpoints are being made and negotiated on this media server; try again",
-            retry_after_ms,
-        );
         out.push(Output::Refuse(held.call.id.as_str().to_owned(), failure));
     }
 }

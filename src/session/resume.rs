@@ -91,7 +91,7 @@ impl Session {
 
     /// Takes back what [`Self::take_waiting`] has given.
     pub fn wait_again(&mut self, waiting: Vec<String>) {
-        self.held_bytes += waiting.iter().map(String::len).sum::<usize>();
+        self.held_bytes.place += waiting.iter().map(String::len).sum::<usize>();
         self.resuming = Some(waiting.into());
     }
 

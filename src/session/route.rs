@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::admit::send;
 use super::calls::{Call, CallId, Calls, Learn};
+use super::held::Budget;
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
@@ -447,10 +448,11 @@ impl Session {
             out.push(send(link, &to.backend, blocks, copy));
             return Ok(());
         }
-        self.hold(going.text)?;
+        let budget = self.budget_at(link);
+        self.hold_in(budget, going.text)?;
         let waiting = going.waiting();
         let opening = opening.filter(|_| needs_session);
-        let held = Held { waiting, opening, call, cost, since: self.now };
+        let held = Held { waiting, opening, call, budget, cost, since: self.now };
         match &mut self.links[link.0] {
             Link { phase: Phase::Opening(queue), .. } => queue.push(held),
             Link { phase: Phase::Open { queue: Some(queue), .. }, .. } => queue.push(held),
@@ -485,11 +487,14 @@ impl Session {
     pub(super) fn go_on(&mut self, link: LinkNo, out: &mut Vec<Output>) {
         let to = &mut self.links[link.0];
         let Phase::Opening(held) = &mut to.phase else { return };
-        let (own, held): (VecDeque<_>, VecDeque<_>) =
+        let (own, mut held): (VecDeque<_>, VecDeque<_>) =
             std::mem::take(held).into_iter().partition(Held::is_own);
         to.phase = Phase::Open { is_tied: false, calls: Calls::default(), queue: None };
         self.send_in_turn(link, own, out);
         self.send_again(link, out);
+        if held.iter().any(|held| held.cost > 0) {
+            self.count_as_paced(held.iter_mut());
+        }
         self.send_in_turn(link, held, out);
     }
 
@@ -505,14 +510,13 @@ impl Session {
         };
         let links: Vec<LinkNo> = (0..self.links.len()).map(LinkNo).filter(has_session).collect();
         // All or none: a session that is closed on some backends only could not be told of.
-        let mut to_hold = 0;
         for link in &links {
             self.check_room(*link)?;
-            if !self.links[link.0].is_clear() {
-                to_hold += going.text.len();
-            }
         }
-        self.check_held(to_hold)?;
+        for budget in [Budget::Place, Budget::Turn] {
+            let count = links.iter().filter(|link| self.budget_at(**link) == budget).count();
+            self.check_held(budget, count * going.text.len())?;
+        }
         self.manager.end_all(out);
         let key = self.next_ticket();
         let unanswered = links.len();

@@ -24,6 +24,7 @@ fn bounds() -> Bounds {
     Bounds {
         depth_max: 64,
         held_max_bytes: 10_000,
+        paced_max_bytes: 10_000,
         calls_max: 8,
         pipelines_max: 100,
         subscriptions_max: 100,
@@ -233,7 +234,7 @@ fn an_object_of_another_client_is_located_once_and_messages_about_it_keep_their_
         })
         .collect();
     assert_eq!(ids, [1, 2]);
-    assert_eq!(case.session.held_bytes, 0);
+    assert_eq!(case.session.sizes().held_bytes, 0);
 }
 
 #[test]
@@ -347,7 +348,7 @@ fn a_link_that_broke_is_opened_again_for_what_the_session_has_there() {
     assert_eq!(case.handle(Input::FromBackend(a, own)), [], "the client did not ask");
     let answer = success(2, &json!(null));
     assert_eq!(case.handle(Input::FromBackend(a, &answer)), [Output::RelayToClient]);
-    assert_eq!(case.session.held_bytes, 0);
+    assert_eq!(case.session.sizes().held_bytes, 0);
     case.handle(Input::FromClient(&request(3, "release", &json!({"object": A}))));
     case.handle(Input::FromBackend(a, &success(3, &json!(null))));
     assert_eq!(case.handle(Input::LinkFailed(a, LinkFailure::Cut)), [], "nothing is there");
@@ -382,7 +383,7 @@ fn a_new_pipeline_tries_the_next_place_when_the_first_cannot_be_reached() {
         }
     }
     assert_eq!(case.told(), [(json!(1), 40009)], "three attempts, then one answer");
-    assert_eq!(case.session.held_bytes, 0);
+    assert_eq!(case.session.sizes().held_bytes, 0);
 }
 
 #[test]
@@ -493,5 +494,5 @@ fn a_session_that_ends_gives_everything_back() {
         case.out,
         [Output::NotCreated(Ticket(2)), Output::NotCreated(Ticket(3)), Output::Unheld(pipeline(A))]
     );
-    assert_eq!(case.session.held_bytes, 0);
+    assert_eq!(case.session.sizes().held_bytes, 0);
 }

@@ -16,16 +16,18 @@ pub struct PacingSettings {
     pub wait_max: Duration,
     /// Clients that may wait at one backend.
     pub waiting_max: usize,
+    /// Bytes of one client's messages that may wait behind its turns.
+    pub held_max_bytes: usize,
 }
 
 impl PacingSettings {
     /// The pace; `None` when there is none to be kept.
     #[must_use]
     pub fn pace(&self) -> Option<Pace> {
-        let Self { calls_per_second, burst, wait_max, waiting_max } = *self;
+        let Self { calls_per_second, burst, wait_max, waiting_max, held_max_bytes } = *self;
         (calls_per_second > 0).then(|| {
             let interval = Duration::from_secs(1) / calls_per_second;
-            Pace { interval, burst, wait_max, waiting_max }
+            Pace { interval, burst, wait_max, waiting_max, held_max_bytes }
         })
     }
 }
@@ -37,6 +39,7 @@ impl Section for PacingSettings {
             burst: 40,
             wait_max: Duration::from_secs(10),
             waiting_max: 1_000,
+            held_max_bytes: 8 * 1_024 * 1_024,
         }
     }
 
@@ -66,6 +69,13 @@ impl Section for PacingSettings {
             &mut self.waiting_max,
             ("clients", 1..=1_000_000),
             "Clients that may wait at one backend. Calls of further ones are answered with that error.",
+        );
+        keys.integer(
+            "held_max_bytes",
+            &mut self.held_max_bytes,
+            ("bytes", 1_024..=67_108_864),
+            "Messages of one client that wait behind such a call. Further ones are answered with \
+             that error.",
         );
     }
 }

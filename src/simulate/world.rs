@@ -409,6 +409,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
         bounds: Bounds {
             depth_max: 128,
             held_max_bytes: if is_tight { 600 } else { 1 << 20 },
+            paced_max_bytes: if is_tight { 600 } else { 8 << 20 },
             calls_max: if is_tight { 3 } else { 4_096 },
             pipelines_max: if is_tight { 5 } else { 10_000 },
             subscriptions_max: if is_tight { 5 } else { 10_000 },
@@ -420,6 +421,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             burst: 1 + u32::try_from(draws.below(4)).expect("below 4"),
             wait_max: Duration::from_millis(draws.below(5_000) as u64),
             waiting_max: 1 + draws.below(3),
+            held_max_bytes: 8 << 20,
         },
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {

@@ -81,8 +81,10 @@ labels! {
         Closed = "closed",
         /// The socket broke.
         Io = "io",
-        /// The backend broke the WebSocket protocol, or sent a message too long.
+        /// The backend broke the WebSocket protocol.
         Protocol = "protocol",
+        /// The backend sent a message over `limits.backend_message_max_bytes`.
+        TooLong = "too_long",
     }
 
     /// Which requests the edge answered without a backend.

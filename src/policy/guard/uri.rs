@@ -9,6 +9,9 @@ use std::fmt;
 
 use super::pattern::Pattern;
 
+/// Schemes whose readers all end the path where the query or the fragment begins.
+const HAVE_QUERIES: [&str; 6] = ["http", "https", "ws", "wss", "rtsp", "rtsps"];
+
 /// A URI in its parts, each in one spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uri {
@@ -32,7 +35,7 @@ impl Uri {
         let scheme = read_scheme(scheme)?;
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let path = without_query(&scheme, rest)?;
         let (host, port) = read_authority(authority)?;
         let host = match (scheme.as_str(), host.as_str()) {
             ("file", "" | "localhost") => String::new(),
@@ -42,6 +45,16 @@ impl Uri {
         let port = port.or_else(|| usual_port(&scheme));
         Some(Self { scheme, host, port, path: read_path(path)? })
     }
+}
+
+/// The path in `text`, all that follows the authority.
+///
+/// To most schemes a media server knows, `?` and `#` mean nothing, and the whole is the path: of a file
+/// it opens `a?/../../etc/x`. Source: `gst_uri_get_location` of `GStreamer`. librtmp finds more of the
+/// path in the query.
+fn without_query<'a>(scheme: &str, text: &'a str) -> Option<&'a str> {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    (end == text.len() || HAVE_QUERIES.contains(&scheme)).then(|| &text[..end])
 }
 
 fn read_scheme(text: &str) -> Option<String> {
@@ -210,7 +223,7 @@ mod tests {
             ("https://cdn.example.org/clips/", "https://cdn.example.org/%63lips/a%20b"),
             ("https://*.example.org", "https://a.b.example.org/any"),
             ("https://*.example.org", "https://a.b.example.org"),
-            ("rtsp://10.0.0.5:8554/", "rtsp://10.0.0.5:8554/cam"),
+            ("rtsp://10.0.0.5:8554/", "rtsp://10.0.0.5:8554/cam?user=../x#y"),
             ("http://*:*", "http://h:22/"),
             ("file:///var/spool/", "file:///var/spool/x.webm"),
             ("file:///var/spool/", "file://localhost/var/spool/x.webm"),
@@ -264,6 +277,12 @@ mod tests {
             "https://cdn.example.org\\@evil.net/",
             "https://exämple.org/",
             "1https://cdn.example.org/",
+            "file:///var/spool/a?/../../../etc/cron.d/x",
+            "file:///var/spool/a#/../../../etc/cron.d/x",
+            "file://?/etc/passwd",
+            "FILE:///var/spool/a?",
+            "rtmp://media.example.org/live?slist=private",
+            "srt://media.example.org/?mode=listener",
         ] {
             assert_eq!(Uri::read(uri), None, "{uri}");
         }

@@ -10,6 +10,7 @@ const PACE: Pace = Pace {
     burst: 3,
     wait_max: Duration::from_secs(1),
     waiting_max: 100,
+    held_max_bytes: 1_000,
 };
 
 fn millis(millis: u64) -> Time {
@@ -87,10 +88,22 @@ fn a_bucket_that_rests_is_full_and_not_more() {
 }
 
 #[test]
-fn a_call_that_is_larger_than_the_bucket_counts_as_a_full_one() {
+fn a_call_that_is_larger_than_the_bucket_waits_for_the_rest_and_counts_in_full() {
     let mut bucket = Bucket::default();
-    assert_eq!(ask(&mut bucket, 1_000, 0), Turn::Now);
-    assert_eq!(ask(&mut bucket, 1_000, 0), Turn::At(millis(300)));
+    assert_eq!(ask(&mut bucket, 8, 0), Turn::At(millis(500)), "three are there");
+    assert_eq!(ask(&mut bucket, 1, 0), Turn::At(millis(600)));
+    assert!(!bucket.is_full(millis(600)));
+}
+
+#[test]
+fn a_call_that_is_larger_than_what_comes_while_it_may_wait_never_goes() {
+    let mut bucket = Bucket::default();
+    for cost in [14, 1_000, u32::MAX] {
+        assert_eq!(ask(&mut bucket, cost, 0), Turn::TooLarge);
+    }
+    assert!(bucket.is_full(millis(0)), "a refusal takes nothing");
+    assert_eq!(ask(&mut bucket, 13, 0), Turn::At(millis(1_000)));
+    assert_eq!(ask(&mut bucket, 13, 0), Turn::Refused(Duration::from_millis(2_300)));
 }
 
 /// Whoever has a thousand calls to make asks again when one has gone, so others come in between.
@@ -150,10 +163,10 @@ fn what_is_given_back_is_there_for_the_next() {
 }
 
 proptest::proptest! {
-    /// In no stretch of time more tokens are taken than it brings, and a burst; each turn is within
-    /// its bound, and no later turn is before an earlier one.
+    /// In no stretch of time more tokens are taken than it brings, and a burst; those beyond a burst that
+    /// a call takes came before it. Each turn is within its bound, and no later one before an earlier.
     #[test]
-    fn the_rate_is_kept(steps in proptest::collection::vec((0_u64..400, 1_u32..5), 1..60)) {
+    fn the_rate_is_kept(steps in proptest::collection::vec((0_u64..400, 1_u32..17), 1..60)) {
         let mut bucket = Bucket::default();
         let mut now = 0;
         let mut went: Vec<(Time, u32)> = Vec::new();
@@ -166,14 +179,18 @@ proptest::proptest! {
                     assert!(after > PACE.wait_max);
                     continue;
                 }
+                Turn::TooLarge => {
+                    assert!(cost > 13);
+                    continue;
+                }
             };
             assert!(at.since(millis(now)) <= PACE.wait_max);
             assert!(went.last().is_none_or(|(last, _)| *last <= at));
-            went.push((at, cost.min(PACE.burst)));
+            went.push((at, cost));
         }
-        for (first, (from, _)) in went.iter().enumerate() {
-            let mut taken = 0;
-            for (to, cost) in &went[first..] {
+        for (first, (from, cost)) in went.iter().enumerate() {
+            let mut taken = *cost.min(&PACE.burst);
+            for (to, cost) in &went[first + 1..] {
                 taken += cost;
                 let brought = to.since(*from).as_micros() / PACE.interval.as_micros();
                 assert!(u128::from(taken) <= brought + u128::from(PACE.burst));

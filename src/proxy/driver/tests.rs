@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::fleet::stub::StubFleet;
 use crate::fleet::{Answered, Asker};
-use crate::model::{Draws, Incarnation, Legs, SessionId};
-use crate::pins::{Keeper, MemoryStore, Registry};
+use crate::model::{Draws, Incarnation, Legs, MeetingName, SessionId};
+use crate::pins::{Claim, Keeper, MemoryStore, Pin, PinStore, Registry};
+use crate::policy::access::Isolation;
 use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
@@ -85,6 +86,7 @@ fn driver(edge: &Arc<Edge>, session: u128) -> Driver {
     let bounds = Bounds {
         depth_max: 64,
         held_max_bytes: 1_000,
+        paced_max_bytes: 1_000,
         calls_max: 8,
         pipelines_max: 10,
         subscriptions_max: 10,
@@ -186,4 +188,129 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
     };
     let (found, told) = tokio::join!(edge.remains(id, Some(away)), told);
     assert_eq!((found, told), (Some(remains), true));
+}
+
+/// Pins count in memory and never reach the disk.
+struct NeverSettled(MemoryStore);
+
+impl PinStore for NeverSettled {
+    fn claim<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        backend: &'a BackendId,
+        incarnation: Incarnation,
+    ) -> BoxFuture<'a, Result<Claim, PinError>> {
+        self.0.claim(meeting, backend, incarnation)
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+    ) -> BoxFuture<'a, Result<Option<Pin>, PinError>> {
+        self.0.lookup(meeting)
+    }
+
+    fn unpin<'a>(
+        &'a self,
+        meeting: &'a MeetingName,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<bool, PinError>> {
+        self.0.unpin(meeting, epoch)
+    }
+
+    fn settled(&self, _epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
+        ready(Err(PinError::Away)).boxed()
+    }
+}
+
+/// Takes what the client and what backends are sent; every link can be opened.
+#[derive(Default)]
+struct Both {
+    client: Vec<Value>,
+    backends: Vec<Value>,
+}
+
+impl Wires for Both {
+    fn send_to_client(&mut self, text: &str) {
+        self.client.push(serde_json::from_str(text).unwrap());
+    }
+
+    fn send_to_backend(&mut self, _link: LinkNo, text: &str) {
+        self.backends.push(serde_json::from_str(text).unwrap());
+    }
+
+    fn open_link(&mut self, _link: LinkNo, _backend: &BackendId) -> Result<(), LinkFailure> {
+        Ok(())
+    }
+
+    fn report_timeout(&mut self, _link: LinkNo) {}
+}
+
+impl Both {
+    fn ask(&mut self, driver: &mut Driver, id: u32, method: &str, params: &Value) {
+        let text = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        driver.on_client(Input::FromClient(&text.to_string()), self);
+    }
+
+    /// Lets the driver go on until it has found a place.
+    async fn settle(&mut self, driver: &mut Driver) {
+        let mut context = Context::from_waker(Waker::noop());
+        while driver.session().is_waiting() && !driver.has_events() {
+            driver.poll_places(&mut context);
+            tokio::task::yield_now().await;
+        }
+        driver.run_events(self);
+    }
+
+    fn hear(&mut self, driver: &mut Driver) {
+        driver.poll_hearing(&mut Context::from_waker(Waker::noop()), self, |_| true);
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_that_is_taken_back_is_told_as_the_error_of_its_call_whatever_came_before() {
+    let fleet = StubFleet::start(1, Legs(100));
+    fleet.answer(0, 1, Health::Healthy).await;
+    let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
+    let registry = Arc::clone(&edge.placement.keeper.registry);
+    let store = Arc::new(NeverSettled(MemoryStore::new(10)));
+    edge.placement.keeper = Arc::new(Keeper::new(store, registry));
+    let mut driver = driver(&Arc::new(edge), 1);
+    let rules = Rules { isolation: Isolation::Meeting, ..Rules::default() };
+    let mut wires = Both::default();
+    driver.welcome((Hints::default(), Arc::new(rules)), Vec::new(), &mut wires);
+    for (id, event) in [(1, "ObjectCreated"), (2, "ObjectDestroyed")] {
+        wires.ask(&mut driver, id, "subscribe", &json!({"object": MANAGER, "type": event}));
+    }
+    wires.hear(&mut driver);
+    let params = json!({"type": "MediaPipeline", "properties": {"meeting": "m"}});
+    wires.ask(&mut driver, 3, "create", &params);
+    wires.settle(&mut driver).await;
+    driver.on_link(LinkNo(0), LinkEvent::Opened);
+    driver.run_events(&mut wires);
+    assert_eq!(wires.backends.len(), 1, "the call has gone: {:?}", wires.backends);
+
+    // Most often the event comes before the answer.
+    let pipeline = "42f11eab-5c0d-42c7-88c1-2dad584b2ae0_kurento.MediaPipeline";
+    let event = |change| ObjectEvent::new(change, pipeline.to_owned(), "1".to_owned());
+    fleet.publish(event(Change::Created));
+    wires.hear(&mut driver);
+    wires.client.clear();
+    let session = driver.session().id().to_string();
+    let result = json!({"sessionId": session, "value": pipeline});
+    let answer = json!({"id": 3, "jsonrpc": "2.0", "result": result}).to_string();
+    driver.on_backend(LinkNo(0), &answer, &mut wires);
+    assert!(driver.is_keeping());
+    assert!(driver.poll_settled(&mut Context::from_waker(Waker::noop()), &mut wires));
+    let released = &wires.backends.last().unwrap()["params"]["object"];
+    assert_eq!(released, pipeline, "it is taken back");
+    fleet.publish(event(Change::Destroyed));
+    wires.hear(&mut driver);
+
+    let told = |sent: &Value| match sent["params"]["value"]["type"].as_str() {
+        Some(event) => event.to_owned(),
+        None => format!("{} for {}", sent["error"]["code"], sent["id"]),
+    };
+    let told: Vec<_> = wires.client.iter().map(told).collect();
+    assert_eq!(told, ["40009 for 3", "ObjectCreated", "ObjectDestroyed"]);
 }

@@ -18,6 +18,7 @@ fn session(scope: ManagerScope) -> Session {
     let bounds = Bounds {
         depth_max: 64,
         held_max_bytes: 10_000,
+        paced_max_bytes: 10_000,
         calls_max: 8,
         pipelines_max: 100,
         subscriptions_max: 100,

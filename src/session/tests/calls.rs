@@ -33,6 +33,20 @@ fn call(case: &mut Case, id: u32) {
 }
 
 #[test]
+fn after_a_message_that_is_too_long_no_call_is_sent_again_and_the_session_goes_on() {
+    let mut case = case();
+    let link = case.create(1, A, "a");
+    call(&mut case, 2);
+    call(&mut case, 3);
+    let reopens = [Output::OpenLink(link, backend("a"))];
+    let failed = case.handle(Input::LinkFailed(link, LinkFailure::TooLong));
+    assert_eq!(failed[2..], reopens);
+    assert_eq!(case.told(), [(json!(2), 40003), (json!(3), 40003)]);
+    case.handle(Input::FromClient(&describe(4, A)));
+    assert_eq!(again(&mut case, link), [4], "what was not sent yet");
+}
+
+#[test]
 fn calls_of_a_link_that_is_cut_are_sent_again_as_they_were_and_answered_once() {
     let mut case = case();
     let (a, b) = (case.create(1, A, "a"), case.create(2, B, "b"));
@@ -271,7 +285,7 @@ fn calls_sent_again_to_a_backend_that_turns_out_lost_are_answered_as_ever() {
         assert!(case.out.contains(&Output::NotCreated(Ticket(2))));
         assert_eq!(
             case.session.sizes(),
-            Sizes { held_bytes: 0, calls: 0, pipelines: 0, subscriptions: 0 }
+            Sizes { held_bytes: 0, paced_bytes: 0, calls: 0, pipelines: 0, subscriptions: 0 }
         );
     }
 }

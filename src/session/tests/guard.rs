@@ -293,23 +293,22 @@ fn reopened(case: &mut Case, link: LinkNo) -> Vec<Output> {
 }
 
 #[test]
-fn a_call_that_blocks_and_is_sent_again_counts_once_until_it_is_answered() {
+fn a_call_that_blocks_is_not_sent_again_beside_itself() {
     let (mut case, link, ticket) = blocked();
-    let opening = [Output::OpenLink(link, backend("a"))];
-    assert_eq!(case.handle(Input::LinkFailed(link, LinkFailure::Cut)), opening);
-    assert!(matches!(reopened(&mut case, link)[..], [Output::Again(..)]));
-    let own = r#"{"id":"pinfold-tie-3","jsonrpc":"2.0","result":{"sessionId":"x"}}"#;
-    case.handle(Input::FromBackend(link, own));
-    let answered = [Output::Unblocked(ticket, true), Output::RelayToClient];
-    assert_eq!(case.handle(Input::FromBackend(link, &success(2, &json!(null)))), answered);
+    case.handle(Input::FromClient(&describe(3, A)));
+    case.handle(Input::LinkFailed(link, LinkFailure::Cut));
+    assert_eq!(case.told(), [(json!(2), 40003)]);
+    assert!(case.out.contains(&Output::Unblocked(ticket, false)), "{:?}", case.out);
+    let again = reopened(&mut case, link);
+    assert!(matches!(&again[..], [Output::Again(_, text)] if text.contains("describe")));
 }
 
 #[test]
-fn a_call_that_blocks_and_was_not_sent_is_not_sent_again_either() {
+fn a_call_that_blocks_and_was_not_sent_is_answered_once_if_its_link_breaks() {
     let (mut case, link, ticket) = blocked();
     case.handle(Input::LinkFailed(link, LinkFailure::Cut));
-    case.handle(Input::NotSent(link, ticket));
-    assert_eq!(case.told(), [(json!(2), 40009)]);
+    assert_eq!(case.told(), [(json!(2), 40003)]);
+    assert_eq!(case.handle(Input::NotSent(link, ticket)), []);
     assert_eq!(reopened(&mut case, link), []);
 }
 

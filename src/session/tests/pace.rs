@@ -91,6 +91,23 @@ fn a_call_that_is_refused_is_told_when_to_try_again_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_transaction_that_can_never_go_is_told_so_and_the_rest_goes_on() {
+    let mut case = paced();
+    case.create(1, A, "a");
+    let endpoint = json!({"method": "create",
+        "params": {"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": A}}});
+    let text = request(2, "transaction", &json!({"operations": vec![endpoint; 3]}));
+    let [Output::Pace(ticket, _, Ask { cost: 3, .. })] = *case.handle(Input::FromClient(&text))
+    else {
+        panic!("{:?}", case.out)
+    };
+    case.handle(Input::FromClient(&describe(3, A)));
+    case.handle(Input::Paced(ticket, Paced::TooLarge));
+    assert_eq!(went(&case), ["40008 for 2", "3"]);
+    assert_eq!(case.session.sizes().held_bytes, 0);
+}
+
+#[test]
 fn what_waited_for_the_link_is_paced_when_it_opens() {
     let mut case = paced();
     case.handle(Input::FromClient(&offer(1, A)));
@@ -175,6 +192,80 @@ fn what_waits_for_its_turn_is_bounded() {
     }
     assert_eq!(case.answered(&describe(10, A))["error"]["code"], 40009, "eight calls");
     assert!(case.session.sizes().are_within(&bounds()));
+}
+
+#[test]
+fn what_waits_for_its_turn_has_a_budget_of_its_own() {
+    let behind = describe(3, A).len();
+    let bounds = Bounds { held_max_bytes: 110, paced_max_bytes: 2 * behind, ..bounds() };
+    let mut case = Case::with(bounds);
+    case.session = case.session.paced();
+    case.create(1, A, "a");
+    let ticket = asks(&mut case, 2, A);
+    assert_eq!(case.handle(Input::FromClient(&describe(3, A))), []);
+    assert_eq!(case.handle(Input::FromClient(&describe(4, A))), []);
+    let sizes = case.session.sizes();
+    assert_eq!((sizes.held_bytes, sizes.paced_bytes), (0, 2 * behind), "the first is free");
+    let refused = case.answered(&describe(5, A));
+    assert_eq!(refused["error"]["code"], 40009);
+    assert_eq!(refused["error"]["data"]["retryAfterMs"], 1_000);
+    let session = case.session.id().to_string();
+    let close = request(6, "closeSession", &json!({"sessionId": session}));
+    assert_eq!(case.answered(&close)["error"]["code"], 40009, "all or none");
+    // Who waits for a place is not in their way, nor they in his.
+    let create = request(7, "create", &json!({"type": "MediaPipeline"}));
+    assert!(matches!(case.handle(Input::FromClient(&create)), [Output::Place(..)]));
+    case.handle(Input::Paced(ticket, Paced::Go));
+    assert_eq!(went(&case), ["2", "3", "4"]);
+    assert_eq!(case.session.sizes().paced_bytes, 0);
+}
+
+#[test]
+fn a_call_whose_turn_comes_at_once_needs_no_room() {
+    let mut case = Case::with(Bounds { held_max_bytes: 110, paced_max_bytes: 0, ..bounds() });
+    case.session = case.session.paced();
+    case.create(1, A, "a");
+    let text = request(
+        2,
+        "invoke",
+        &json!({"object": A, "operation": "processOffer",
+        "operationParams": {"offer": "v".repeat(8_000)}}),
+    );
+    let [Output::Pace(ticket, ..)] = *case.handle(Input::FromClient(&text)) else { panic!() };
+    case.handle(Input::Paced(ticket, Paced::Go));
+    assert_eq!(went(&case), ["2"]);
+}
+
+#[test]
+fn what_waited_for_the_link_and_waits_for_its_turn_then_leaves_room_for_others() {
+    let mut case = paced();
+    case.handle(Input::FromClient(&offer(1, A)));
+    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::FromClient(&describe(2, A)));
+    let waiting = offer(1, A).len() + describe(2, A).len();
+    assert_eq!(case.session.sizes().held_bytes, waiting);
+    case.handle(Input::LinkOpened(LinkNo(0)));
+    let sizes = case.session.sizes();
+    assert_eq!((sizes.held_bytes, sizes.paced_bytes), (0, waiting));
+    case.handle(Input::LinkFailed(LinkNo(0), LinkFailure::Lost));
+    assert_eq!(case.session.sizes().paced_bytes, 0);
+}
+
+/// Twenty calls a second, forty at once and ten seconds to wait are 240 calls.
+#[test]
+fn the_default_budgets_have_room_for_all_that_may_wait() {
+    let bounds =
+        Bounds { held_max_bytes: 1 << 20, paced_max_bytes: 8 << 20, calls_max: 4_096, ..bounds() };
+    let mut case = Case::with(bounds);
+    case.session = case.session.paced();
+    case.create(1, A, "a");
+    let sdp = "v".repeat(8_000);
+    for id in 2..242 {
+        let params =
+            json!({"object": A, "operation": "processOffer", "operationParams": {"offer": sdp}});
+        case.handle(Input::FromClient(&request(id, "invoke", &params)));
+        assert_eq!(case.told(), [], "call {id}");
+    }
 }
 
 #[test]

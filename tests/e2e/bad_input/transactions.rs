@@ -53,6 +53,15 @@ rows! {
     more_than_64_pipelines_created => Row::texts([
         many(65, r#"{"method":"create","params":{"type":"MediaPipeline"}}"#),
     ]).error(40008);
+    more_than_1_024_operations => Row::texts([
+        many(1_025, "{}"), many(1_025, "5"),
+    ]).error(40008);
+    more_than_8_getkmd_or_getmetadata => Row::texts([
+        many(9, r#"{"method":"invoke","params":
+            {"object":"manager_ServerManager","operation":"getKmd"}}"#),
+        many(9, r#"{"method":"invoke","params":
+            {"object":"manager_ServerManager","operation":"getMetad\u0061ta"}}"#),
+    ]).error(40008);
     more_than_64_pipelines_touched => Row::texts([
         many(65, r#"{"method":"ref","params":
             {"object":"aaaaaaaa-0000-4000-8000-0000000000#_kurento.MediaPipeline"}}"#),

@@ -59,6 +59,7 @@ fn bounds(script: &mut Script<'_>) -> Bounds {
     Bounds {
         depth_max: 16,
         held_max_bytes,
+        paced_max_bytes: held_max_bytes,
         calls_max,
         pipelines_max,
         subscriptions_max: 10,

@@ -19,7 +19,7 @@ const fn differs(file: &'static str, row: &'static str, lines: &'static [usize])
 const NOT_OWN: &str = "a session that is not the connection's own";
 const NO_SESSION: &str = "a session that is no string, or empty";
 const UNTOUCHED: &str = "`connect` or `keepAlive` with a session that has touched nothing";
-const SESSIONS: &str = "`getSessions` of the manager";
+const SESSIONS: &str = "`getSessions`";
 const RELEASE_MANAGER: &str = "`release` of the manager";
 const USED_AGAIN: &str = "an `id` used again";
 const NO_ID: &str = "no `id` or null";

@@ -195,7 +195,7 @@ impl World {
     pub(super) fn give_turn(&mut self, script: &mut Script<'_>) {
         let Some(ticket) = script.choose(self.turns.keys().copied()) else { return };
         self.turns.remove(&ticket);
-        let paced = if script.pick(4) == 3 { Paced::Refused(100) } else { Paced::Go };
+        let paced = [Paced::Go, Paced::Go, Paced::TooLarge, Paced::Refused(100)][script.pick(4)];
         self.handle(Input::Paced(ticket, paced));
         let is_refused = self.out.iter().any(|output| matches!(output, Output::Refuse(..)));
         assert_eq!(is_refused, paced != Paced::Go, "{:?}", self.out);
@@ -312,7 +312,8 @@ impl World {
     pub(super) fn fail_link(&mut self, script: &mut Script<'_>, failure: Option<LinkFailure>) {
         let open = self.links_that(|wire| wire.state == State::Open);
         let Some(link) = script.choose(open) else { return };
-        let drawn = if script.flag() { LinkFailure::Lost } else { LinkFailure::Cut };
+        let failures = [LinkFailure::Cut, LinkFailure::Lost, LinkFailure::TooLong];
+        let drawn = failures[script.pick(3)];
         self.tell_failed(link, failure.unwrap_or(drawn));
     }
 
@@ -407,7 +408,8 @@ impl World {
         assert!(self.turns.is_empty(), "not given back: {:?}", self.turns);
         assert!(self.blocking.is_empty(), "not given back: {:?}", self.blocking);
         assert!(self.holds.is_empty(), "still in use: {:?}", self.holds);
-        assert_eq!(self.session.sizes().held_bytes, 0);
+        let sizes = self.session.sizes();
+        assert_eq!((sizes.held_bytes, sizes.paced_bytes), (0, 0));
         assert!(!self.session.is_waiting());
         self.session.end(&mut out);
     }

@@ -15,7 +15,8 @@ impl World {
         let unanswered: Vec<_> = self.asked.iter().filter(|(_, count)| **count > 0).collect();
         assert!(unanswered.is_empty(), "never answered: {unanswered:?}");
         assert!(!self.session.is_waiting());
-        assert_eq!(self.session.sizes().held_bytes, 0);
+        let sizes = self.session.sizes();
+        assert_eq!((sizes.held_bytes, sizes.paced_bytes), (0, 0));
         assert!(self.claims.is_empty(), "neither used nor given back: {:?}", self.claims);
         assert!(self.turns.is_empty(), "still waited for: {:?}", self.turns);
     }
@@ -169,7 +170,8 @@ impl World {
         let sizes = self.session.sizes();
         assert!(sizes.are_within(&self.bounds), "{sizes:?}");
         let is_waiting = self.session.is_waiting();
-        assert!(sizes.held_bytes == 0 || is_waiting, "{sizes:?}, and nothing waits");
+        let waiting_bytes = sizes.held_bytes + sizes.paced_bytes;
+        assert!(waiting_bytes == 0 || is_waiting, "{sizes:?}, and nothing waits");
         for wire in self.wires.values() {
             let is_own = |frame: &&Frame| frame.id.to_string().starts_with("\"pinfold-");
             let count = wire.calls.len() - wire.calls.iter().filter(is_own).count();
