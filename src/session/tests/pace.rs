@@ -94,7 +94,7 @@ fn a_call_that_is_refused_is_told_when_to_try_again_and_the_rest_goes_on() {
 fn what_waited_for_the_link_is_paced_when_it_opens() {
     let mut case = paced();
     case.handle(Input::FromClient(&offer(1, A)));
-    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::Located(pipeline(A), Finding::Known(backend("a"))));
     case.handle(Input::FromClient(&describe(2, A)));
     case.handle(Input::LinkOpened(LinkNo(0)));
     assert_eq!(went(&case), ["asks a"]);
