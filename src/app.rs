@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
-use crate::fleet::{Asker, Fleet, FleetHandle};
+use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
@@ -107,7 +107,7 @@ impl App {
         let asker = Asker::start(
             &settings.backends,
             (handle.clone(), clock),
-            settings.sessions.questions_per_second,
+            AskerBounds::of(settings),
             &inner,
         );
         let adoption = Adoption {

@@ -12,8 +12,8 @@ pub(crate) mod stub;
 mod table;
 mod task;
 
-pub use asker::Asker;
-pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
+pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, RETRY_AFTER_MS, answer_to, request};
+pub use asker::{Asker, AskerBounds};
 pub use control::ServerFacts;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;

@@ -1,6 +1,7 @@
 //! Ids, units and small values that every other module speaks in.
 
 mod draws;
+mod finding;
 mod ids;
 mod incarnation;
 mod legs;
@@ -8,6 +9,7 @@ mod time;
 mod usage;
 
 pub use draws::Draws;
+pub use finding::Finding;
 pub use ids::{
     BackendId, IdError, MeetingId, MeetingName, PipelineId, SessionId, pipeline_of_object,
 };

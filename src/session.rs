@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, MeetingName, PipelineId, SessionId, Time};
 use crate::policy::access::{Meetings, Own};
 use crate::policy::guard::Rules;
 use crate::policy::pacing::Ask;
@@ -74,11 +74,11 @@ pub enum Input<'a> {
     FromBackend(LinkNo, &'a str),
     /// The answer to [`Output::Place`].
     Placed(Ticket, Result<BackendId, Failure>),
-    /// The answer to [`Output::Locate`]; `None`: nobody knows that pipeline.
-    Located(PipelineId, Option<BackendId>),
-    /// The answer to [`Output::Resume`]; `None`: nobody knows that session. Its events of the manager,
-    /// if it hears any, follow without [`Output::Listen`].
-    Resumed(Option<Remains>),
+    /// The answer to [`Output::Locate`].
+    Located(PipelineId, Finding<BackendId>),
+    /// The answer to [`Output::Resume`]. Its events of the manager, if it hears any, follow without
+    /// [`Output::Listen`].
+    Resumed(Finding<Remains>),
     /// The client is back on another connection, where it has sent these messages already.
     Returned(Vec<String>),
     /// The link that [`Output::OpenLink`] asked for is open.
@@ -532,8 +532,8 @@ impl Session {
             }
             Input::FromBackend(link, text) => self.on_backend(link, text, out),
             Input::Placed(ticket, place) => self.on_placed(ticket, place, out),
-            Input::Located(pipeline, backend) => self.on_located(pipeline, backend.as_ref(), out),
-            Input::Resumed(remains) => self.on_resumed(remains, out),
+            Input::Located(pipeline, found) => self.on_located(pipeline, &found, out),
+            Input::Resumed(found) => self.on_resumed(found, out),
             Input::Returned(waiting) => self.on_returned(waiting, out),
             Input::LinkOpened(link) => self.on_link_opened(link, out),
             Input::LinkFailed(link, failure) => self.on_link_failed(link, failure, out),

@@ -1,25 +1,29 @@
 //! Asks the backends for what this edge does not know: who has a session, who has an object.
 //!
-//! Every backend has a line of its own, opened when something is asked and closed soon after. All are
-//! asked at once; the answer is theirs who say yes in time. Anyone on the internet can make us ask,
-//! so questions are few a second, and what nobody knew a moment ago is not asked again.
+//! Every backend has a line of its own, opened when something is asked and closed soon after. All that
+//! are not ejected are asked at once. What none of them has is unknown; while one of them does not
+//! tell, nobody can be sure. Anyone on the internet can make us ask, so questions are few a second,
+//! and what nobody knew a moment ago is not asked again.
 
 mod line;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesOrdered;
 use tokio::sync::{mpsc, oneshot};
 
 use super::snapshot::BackendView;
 use super::task::FleetHandle;
-use crate::model::{BackendId, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, PipelineId, SessionId, Time};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;
 use crate::runtime::{Clock, Tasks, Timer, random};
-use crate::settings::BackendSettings;
+use crate::settings::{BackendSettings, Settings};
 pub(crate) use line::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
@@ -31,6 +35,12 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 /// Things nobody knew that are remembered; the oldest is forgotten.
 const UNKNOWN_MAX: usize = 4_096;
 
+/// When it may be asked again what somebody did not tell, in milliseconds.
+pub(crate) const RETRY_AFTER_MS: u32 = 1_000;
+
+/// What a Kurento server says of a session that it does not have.
+const INVALID_SESSION: i32 = 40007;
+
 /// What a Kurento server says of an object that it does not have.
 const OBJECT_NOT_FOUND: i32 = 40101;
 
@@ -41,6 +51,51 @@ enum Question {
     Session(SessionKey),
     /// Does this pipeline live with you?
     Pipeline(PipelineId),
+}
+
+impl Question {
+    /// The error that says no to it. Any other is no answer.
+    const fn no(self) -> i32 {
+        match self {
+            Self::Session(_) => INVALID_SESSION,
+            Self::Pipeline(_) => OBJECT_NOT_FOUND,
+        }
+    }
+}
+
+/// What one backend says.
+enum Said {
+    Yes(Arc<BackendView>),
+    No,
+    /// It was not asked, or did not tell.
+    Nothing,
+}
+
+/// How a backend stands with the fleet, for whoever wants to ask it.
+enum Stands {
+    /// It can be asked.
+    Here(Arc<BackendView>),
+    /// It was not heard from yet, or is about to be readmitted: the next probes tell.
+    Open,
+    /// It was given up.
+    Lost,
+}
+
+/// How much may be asked, and for how long a question may be held up.
+#[derive(Clone, Copy, Debug)]
+pub struct AskerBounds {
+    /// Questions that may be asked of the whole fleet in a second.
+    pub per_second: u32,
+    /// How long a backend may take to be heard from, before it is given up to ask it.
+    pub wait: Duration,
+}
+
+impl AskerBounds {
+    /// As `settings` have them.
+    #[must_use]
+    pub const fn of(settings: &Settings) -> Self {
+        Self { per_second: settings.sessions.questions_per_second, wait: settings.placement.wait }
+    }
 }
 
 /// A session as a key.
@@ -55,6 +110,7 @@ struct Inner {
     lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
     timer: Arc<dyn Timer>,
     budget: Mutex<Budget>,
+    wait: Duration,
     /// The session that our own questions are asked in; closed after each.
     session: SessionId,
 }
@@ -80,8 +136,8 @@ impl Budget {
         }
     }
 
-    /// Whether `question` may be asked now.
-    fn take(&mut self, question: Question, now: Time) -> bool {
+    /// Whether `question` may be asked now: known, it may; unknown, it need not.
+    fn take(&mut self, question: Question, now: Time) -> Finding<()> {
         while let Some((since, old)) = self.unknown_since.front().copied() {
             if since + UNKNOWN_FOR > now && self.unknown_since.len() <= UNKNOWN_MAX {
                 break;
@@ -92,11 +148,14 @@ impl Budget {
         let rate = f64::from(self.per_second);
         self.left = (self.left + now.since(self.since).as_secs_f64() * rate).min(rate);
         self.since = now;
-        if self.left < 1.0 || self.unknown.contains(&question) {
-            return false;
+        if self.unknown.contains(&question) {
+            return Finding::Unknown;
+        }
+        if self.left < 1.0 {
+            return Finding::NotSure(RETRY_AFTER_MS);
         }
         self.left -= 1.0;
-        true
+        Finding::Known(())
     }
 
     fn note_unknown(&mut self, question: Question, now: Time) {
@@ -107,12 +166,12 @@ impl Budget {
 }
 
 impl Asker {
-    /// Starts a line to each backend; `per_second` questions may be asked of the whole fleet.
+    /// Starts a line to each backend.
     #[must_use]
     pub fn start(
         backends: &[BackendSettings],
         (handle, clock): (FleetHandle, Clock),
-        per_second: u32,
+        bounds: AskerBounds,
         tasks: &Tasks,
     ) -> Self {
         let line = |backend: &BackendSettings| {
@@ -122,14 +181,14 @@ impl Asker {
         };
         let session = SessionId::from_random(random::secret());
         let lines = backends.iter().map(line).collect();
-        Self::over(lines, (handle, Arc::new(clock)), per_second, session)
+        Self::over(lines, (handle, Arc::new(clock)), bounds, session)
     }
 
     /// An asker without its lines: who reads from `lines` asks the backends.
     pub(crate) fn unwired(
         backends: &[BackendSettings],
         shared: (FleetHandle, Arc<dyn Timer>),
-        per_second: u32,
+        bounds: AskerBounds,
         session: SessionId,
     ) -> (Self, Vec<mpsc::Receiver<Asked>>) {
         let line = |backend: &BackendSettings| {
@@ -137,30 +196,31 @@ impl Asker {
             ((backend.id.clone(), questions), asked)
         };
         let (lines, asked) = backends.iter().map(line).unzip();
-        (Self::over(lines, shared, per_second, session), asked)
+        (Self::over(lines, shared, bounds, session), asked)
     }
 
     fn over(
         lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
         (handle, timer): (FleetHandle, Arc<dyn Timer>),
-        per_second: u32,
+        bounds: AskerBounds,
         session: SessionId,
     ) -> Self {
-        let budget = Mutex::new(Budget::new(per_second));
-        Self(Arc::new(Inner { handle, lines, timer, budget, session }))
+        let budget = Mutex::new(Budget::new(bounds.per_second));
+        Self(Arc::new(Inner { handle, lines, timer, budget, wait: bounds.wait, session }))
     }
 
     /// The backends that have this session.
-    pub async fn who_has_session(&self, session: SessionId) -> Vec<Arc<BackendView>> {
+    pub async fn who_has_session(&self, session: SessionId) -> Finding<Vec<Arc<BackendView>>> {
         let key = session.as_str().as_bytes().try_into().expect("36 letters");
         let text = format!(r#""method":"keepAlive","params":{{"sessionId":"{session}"}}"#);
         self.ask(Question::Session(key), text, None).await
     }
 
     /// The backend on which this pipeline lives.
-    pub async fn who_has_pipeline(&self, pipeline: PipelineId) -> Option<Arc<BackendView>> {
+    pub async fn who_has_pipeline(&self, pipeline: PipelineId) -> Finding<Arc<BackendView>> {
         let text = self.describe(pipeline);
-        self.ask(Question::Pipeline(pipeline), text, Some(self.close())).await.into_iter().next()
+        let found = self.ask(Question::Pipeline(pipeline), text, Some(self.close())).await;
+        found.map(|mut backends| backends.swap_remove(0))
     }
 
     /// All pipelines on `backend`; `None` if it does not tell. Not limited, because no client can make
@@ -211,37 +271,92 @@ impl Asker {
         }
     }
 
+    /// Those who say yes.
     async fn ask(
         &self,
         question: Question,
         text: String,
         after: Option<String>,
-    ) -> Vec<Arc<BackendView>> {
+    ) -> Finding<Vec<Arc<BackendView>>> {
         let budget = || self.0.budget.lock().expect("nothing panics while holding it");
-        if !budget().take(question, self.0.timer.now()) {
-            return Vec::new();
+        match budget().take(question, self.0.timer.now()) {
+            Finding::Known(()) => {}
+            Finding::Unknown => return Finding::Unknown,
+            Finding::NotSure(retry_after_ms) => return Finding::NotSure(retry_after_ms),
         }
-        let fleet = self.0.handle.snapshot();
-        let lines = self.0.lines.iter().filter_map(|(id, line)| {
-            let view = fleet.backend(id)?;
-            // One that was given up has lost what it held, as far as we are concerned.
-            let may_know = matches!(view.health, Health::Healthy | Health::Suspect);
-            may_know.then(|| (view.clone(), line))
-        });
-        let answers = lines.map(|(view, line)| {
-            let (answer, answered) = oneshot::channel();
-            let asked = Asked { text: text.clone(), after: after.clone(), answer };
-            let is_asked = line.try_send(asked).is_ok();
-            async move {
-                let says_yes = is_asked && matches!(answered.await, Ok(Answered::Value(_)));
-                says_yes.then_some(view)
+        let lines = self.0.lines.iter();
+        let asked = |(id, line)| self.ask_when_heard((id, line), question, (&text, &after));
+        let mut asking: FuturesOrdered<_> = lines.map(|(id, line)| asked((id, line))).collect();
+        let (mut known, mut is_sure) = (Vec::new(), true);
+        while let Some(said) = asking.next().await {
+            match said {
+                Said::Yes(view) => known.push(view),
+                Said::No => {}
+                Said::Nothing => is_sure = false,
             }
-        });
-        let known: Vec<_> = join_all(answers).await.into_iter().flatten().collect();
-        if known.is_empty() {
-            budget().note_unknown(question, self.0.timer.now());
         }
-        known
+        if !known.is_empty() {
+            return Finding::Known(known);
+        }
+        if !is_sure {
+            return Finding::NotSure(RETRY_AFTER_MS);
+        }
+        budget().note_unknown(question, self.0.timer.now());
+        Finding::Unknown
+    }
+
+    /// Asks one backend once it is known how that does. One that was given up has lost what it held.
+    async fn ask_when_heard(
+        &self,
+        (id, line): (&BackendId, &mpsc::Sender<Asked>),
+        question: Question,
+        (text, after): (&str, &Option<String>),
+    ) -> Said {
+        let view = match self.heard(id).await {
+            Stands::Here(view) => view,
+            Stands::Lost => return Said::No,
+            Stands::Open => return Said::Nothing,
+        };
+        let (answer, answered) = oneshot::channel();
+        let asked = Asked { text: text.to_owned(), after: after.clone(), answer };
+        if line.try_send(asked).is_err() {
+            return Said::Nothing;
+        }
+        match answered.await {
+            Ok(Answered::Value(_)) => Said::Yes(view),
+            Ok(Answered::Error(code)) if code == question.no() => Said::No,
+            Ok(Answered::Error(_) | Answered::Nothing) | Err(_) => match self.stands(id) {
+                Stands::Lost => Said::No, // given up while it was asked
+                Stands::Open | Stands::Here(_) => Said::Nothing,
+            },
+        }
+    }
+
+    /// How a backend stands once that is known.
+    async fn heard(&self, id: &BackendId) -> Stands {
+        let known = async {
+            loop {
+                let generation = self.0.handle.snapshot().generation;
+                match self.stands(id) {
+                    Stands::Open => self.0.handle.newer_than(generation).await,
+                    known @ (Stands::Here(_) | Stands::Lost) => return known,
+                }
+            }
+        };
+        match select(pin!(known), self.0.timer.sleep(self.0.wait)).await {
+            Either::Left((known, _)) => known,
+            Either::Right(_) => Stands::Open,
+        }
+    }
+
+    fn stands(&self, id: &BackendId) -> Stands {
+        let fleet = self.0.handle.snapshot();
+        let Some(view) = fleet.backend(id) else { return Stands::Lost };
+        match view.health {
+            Health::Healthy | Health::Suspect => Stands::Here(view.clone()),
+            Health::Unknown | Health::Trial => Stands::Open,
+            Health::Ejected => Stands::Lost,
+        }
     }
 }
 
@@ -250,3 +365,6 @@ fn parse_pipelines(value: &str) -> Option<BTreeSet<PipelineId>> {
     let ids: Vec<String> = serde_json::from_str(value).ok()?;
     Some(ids.iter().filter_map(|id| PipelineId::parse(id)).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use super::sessions::Away;
 use super::stopwatch::Routed;
 use super::turns::Turns;
 use crate::fleet::{Heard, ObjectEvents};
-use crate::model::{BackendId, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, PipelineId, SessionId, Time};
 use crate::pins::PinError;
 use crate::policy::access::Access;
 use crate::policy::guard::Rules;
@@ -62,8 +62,8 @@ pub(crate) enum LinkEvent {
 /// What the session is told next.
 enum Event {
     Placed(Ticket, Result<BackendId, Failure>),
-    Located(PipelineId, Option<BackendId>),
-    Resumed(Option<Remains>),
+    Located(PipelineId, Finding<BackendId>),
+    Resumed(Finding<Remains>),
     Turn(Ticket),
     Link(LinkNo, LinkEvent),
     NotSent(LinkNo, Ticket),
@@ -72,8 +72,8 @@ enum Event {
 /// What was waited for.
 enum Found {
     Placed(Ticket, Result<Placed, Failure>),
-    Located(PipelineId, Option<BackendId>),
-    Resumed(Option<Remains>, Option<ObjectEvents>),
+    Located(PipelineId, Finding<BackendId>),
+    Resumed(Finding<Remains>, Option<ObjectEvents>),
 }
 
 /// A session and what it waits for. Dropped, it gives back all that the session holds.
@@ -280,7 +280,8 @@ impl Driver {
         let edge = Arc::clone(&self.edge);
         self.search(async move {
             let remains = edge.remains(id, away).await;
-            let hears = remains.as_ref().is_some_and(|left| left.subscriptions.hear_objects());
+            let hears = matches!(&remains,
+                Finding::Known(left) if left.subscriptions.hear_objects());
             let listener = hears.then(|| edge.fleet.listen());
             if let Some(listener) = &listener {
                 // The client is not to be told that it is back while its events do not flow.
@@ -300,7 +301,7 @@ impl Driver {
             self.events.push_back(match found {
                 Found::Located(pipeline, backend) => Event::Located(pipeline, backend),
                 Found::Resumed(remains, listener) => {
-                    if remains.is_some() {
+                    if matches!(remains, Finding::Known(_)) {
                         self.hearing.become_(listener);
                     }
                     Event::Resumed(remains)
@@ -517,12 +518,12 @@ impl Driver {
         let registry = self.edge.registry();
         let access = self.session.access();
         if let Some(home) = registry.hold(pipeline, &access) {
-            return self.events.push_back(Event::Located(pipeline, Some(home.backend)));
+            return self.events.push_back(Event::Located(pipeline, Finding::Known(home.backend)));
         }
         let is_others = !matches!(access, Access::All) && registry.knows(pipeline);
         let noted = self.edge.placement.keeper.found.meeting_of(pipeline);
         let Some(meeting) = self.session.may_find(pipeline, noted).filter(|_| !is_others) else {
-            return self.events.push_back(Event::Located(pipeline, None));
+            return self.events.push_back(Event::Located(pipeline, Finding::Unknown));
         };
         let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
         let who = *self.session.id();

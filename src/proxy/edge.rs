@@ -10,8 +10,10 @@ use super::manager::Manager;
 use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::Away;
-use crate::fleet::{Asker, BackendView, FleetHandle};
-use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, SessionId, Time};
+use crate::fleet::{Asker, BackendView, FleetHandle, RETRY_AFTER_MS};
+use crate::model::{
+    BackendId, Draws, Finding, Incarnation, MeetingName, PipelineId, SessionId, Time,
+};
 use crate::pins::{Home, Registry};
 use crate::policy::access::Access;
 use crate::policy::guard::Rules;
@@ -116,17 +118,19 @@ impl Edge {
 
     /// What is left of that session: here, as `away` says, or on the backends. The pipelines are in
     /// use again.
-    pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Option<Remains> {
+    pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Finding<Remains> {
         // Its client may have gone on at another edge since, on backends that are not known here.
         if let Some(away) = away
             && let Some(remains) = self.recall(away).await
         {
-            return Some(remains);
+            return Finding::Known(remains);
         }
-        let backends = self.asker.as_ref()?.who_has_session(id).await;
-        let backends: Vec<_> = backends.iter().map(|backend| backend.id.clone()).collect();
+        let Some(asker) = &self.asker else { return Finding::Unknown };
         let made = self.placement.keeper.found.made_by(id);
-        (!backends.is_empty()).then(|| Remains::found(id, backends, &made))
+        asker.who_has_session(id).await.map(|backends| {
+            let backends = backends.iter().map(|backend| backend.id.clone()).collect();
+            Remains::found(id, backends, &made)
+        })
     }
 
     /// What still exists of what a session held; `None` if all its backends have lost it.
@@ -157,17 +161,31 @@ impl Edge {
     }
 
     /// The backend on which a pipeline lives that this process does not know; it is in use then, and
-    /// belongs to `meeting`, if that can be there. Whoever finds it first has it: `None` if it has
+    /// belongs to `meeting`, if that can be there. Whoever finds it first has it: unknown if it has
     /// become known meanwhile and is outside of the session's access.
     pub(crate) async fn find(
         &self,
         pipeline: PipelineId,
         meeting: Option<MeetingName>,
         who: (SessionId, &Access<'_>),
-    ) -> Option<BackendId> {
-        let view = self.asker.as_ref()?.who_has_pipeline(pipeline).await?;
-        let home = Home { backend: view.id.clone(), incarnation: view.incarnation? };
-        self.placement.adopt(pipeline, home, meeting, who).await.then(|| view.id.clone())
+    ) -> Finding<BackendId> {
+        let Some(asker) = &self.asker else { return Finding::Unknown };
+        let view = match asker.who_has_pipeline(pipeline).await {
+            Finding::Known(view) => view,
+            Finding::Unknown => return Finding::Unknown,
+            Finding::NotSure(retry_after_ms) => return Finding::NotSure(retry_after_ms),
+        };
+        if let Some(incarnation) = view.incarnation {
+            let home = Home { backend: view.id.clone(), incarnation };
+            if self.placement.adopt(pipeline, home, meeting, who).await {
+                return Finding::Known(view.id.clone());
+            }
+        }
+        if self.registry().knows(pipeline) {
+            return Finding::Unknown;
+        }
+        // It lived a moment ago: there is no room for it, or its backend has changed since.
+        Finding::NotSure(RETRY_AFTER_MS)
     }
 
     /// Finds a place for what a session wishes.

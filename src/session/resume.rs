@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::subscriptions::ObjectSubscriptions;
 use super::{LinkNo, Output, Phase, Remains, Session, Subscriptions, Waiting};
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, MeetingName, PipelineId, SessionId, Time};
 use crate::policy::access::Meetings;
 use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
@@ -95,14 +95,21 @@ impl Session {
         self.resuming = Some(waiting.into());
     }
 
-    pub(super) fn on_resumed(&mut self, remains: Option<Remains>, out: &mut Vec<Output>) {
-        if let Some(remains) = remains {
-            self.become_(remains, out);
-            return self.go_on_resumed(out);
-        }
+    pub(super) fn on_resumed(&mut self, finding: Finding<Remains>, out: &mut Vec<Output>) {
+        let retry_after_ms = match finding {
+            Finding::Known(remains) => {
+                self.become_(remains, out);
+                return self.go_on_resumed(out);
+            }
+            Finding::Unknown => None,
+            Finding::NotSure(retry_after_ms) => Some(retry_after_ms),
+        };
         let mut waiting = self.take_waiting().into_iter();
         if let Some(first) = waiting.next() {
-            self.refuse_foreign(&first, out);
+            match retry_after_ms {
+                None => self.refuse_foreign(&first, out),
+                Some(after_ms) => self.refuse_for_now(&first, after_ms, out),
+            }
         }
         for text in waiting {
             self.on_waited(text, out);

@@ -10,7 +10,7 @@ use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
-use crate::model::{BackendId, PipelineId, SessionId};
+use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -160,6 +160,17 @@ impl Session {
         }
     }
 
+    /// Answers a message about something that may be there, though nobody has told of it.
+    pub(super) fn refuse_for_now(&self, text: &str, retry_after_ms: u32, out: &mut Vec<Output>) {
+        let request =
+            parse_request(text, self.bounds.depth_max).expect("it was read before it had to wait");
+        let failure = Failure::busy(
+            "not every media server that may have this has told; try again",
+            retry_after_ms,
+        );
+        out.push(Output::Refuse(request.id.to_owned(), failure));
+    }
+
     fn answer_foreign((id, method): (&str, Method), out: &mut Vec<Output>) -> Result<(), Failure> {
         let text = match method {
             Method::Ping => answer::pong(id, None),
@@ -263,10 +274,10 @@ impl Session {
     pub(super) fn on_located(
         &mut self,
         pipeline: PipelineId,
-        backend: Option<&BackendId>,
+        finding: &Finding<BackendId>,
         out: &mut Vec<Output>,
     ) {
-        if let Some(backend) = backend {
+        if let Finding::Known(backend) = finding {
             let link = self.link_to(backend);
             if self.pipelines.contains_key(&pipeline) {
                 out.push(Output::Unheld(pipeline)); // its use is noted already
@@ -280,8 +291,13 @@ impl Session {
         self.parked = rest;
         for mut parked in found {
             self.unhold(&parked.waiting.text);
-            if backend.is_none() {
-                parked.waiting.absent.push(pipeline);
+            match finding {
+                Finding::Known(_) => {}
+                Finding::Unknown => parked.waiting.absent.push(pipeline),
+                Finding::NotSure(retry_after_ms) => {
+                    self.refuse_for_now(&parked.waiting.text, *retry_after_ms, out);
+                    continue;
+                }
             }
             self.route_again(&parked.waiting, out);
         }

@@ -222,7 +222,7 @@ fn an_object_of_another_client_is_located_once_and_messages_about_it_keep_their_
     assert_eq!(case.handle(Input::FromClient(&first)), located);
     assert_eq!(case.handle(Input::FromClient(&second)), []);
     let opened = [Output::OpenLink(LinkNo(0), backend("a"))];
-    assert_eq!(case.handle(Input::Located(pipeline(A), Some(backend("a")))), opened);
+    assert_eq!(case.handle(Input::Located(pipeline(A), Finding::Known(backend("a")))), opened);
     let sent = case.handle(Input::LinkOpened(LinkNo(0)));
     let ids: Vec<Value> = sent
         .iter()
@@ -243,7 +243,7 @@ fn what_nobody_knows_is_gone_as_on_a_restarted_server() {
     for (method, code) in [("describe", 40101), ("invoke", 40101), ("ref", 40101)] {
         let text = request(1, method, &json!({"object": A}));
         case.handle(Input::FromClient(&text));
-        case.handle(Input::Located(pipeline(A), None));
+        case.handle(Input::Located(pipeline(A), Finding::Unknown));
         assert_eq!(case.told(), [(json!(1), code)], "{method}");
     }
     for method in ["release", "unref", "unsubscribe"] {
@@ -364,7 +364,7 @@ fn the_objects_of_a_lost_backend_are_gone_and_new_pipelines_work_at_once() {
     assert!(case.out.contains(&Output::Unheld(pipeline(A))));
     assert_eq!(case.told(), [(json!(2), 40101), (json!(3), 0)]);
     case.handle(Input::FromClient(&describe(4, A)));
-    case.handle(Input::Located(pipeline(A), None));
+    case.handle(Input::Located(pipeline(A), Finding::Unknown));
     assert_eq!(case.told(), [(json!(4), 40101)]);
     case.create(5, B, "b");
 }
@@ -447,7 +447,7 @@ fn a_session_is_closed_everywhere_or_nowhere() {
     let mut case = Case::with(Bounds { held_max_bytes: room_for_one, ..bounds() });
     for (object, at) in [(A, "a"), (B, "b")] {
         case.handle(Input::FromClient(&describe(1, object)));
-        case.handle(Input::Located(pipeline(object), Some(backend(at))));
+        case.handle(Input::Located(pipeline(object), Finding::Known(backend(at))));
     }
     case.answered(r#"{"jsonrpc":"2.0","id":2,"method":"connect"}"#);
     assert_eq!(case.answered(&text)["error"]["code"], 40009, "one would fit, both do not");
@@ -464,7 +464,7 @@ fn a_pipeline_told_twice_is_in_use_once() {
     let again = success(1, &json!(A));
     let given_back = [Output::NotCreated(Ticket(2)), Output::RelayToClient];
     assert_eq!(case.handle(Input::FromBackend(link, &again)), given_back);
-    let located = Input::Located(pipeline(A), Some(backend("a")));
+    let located = Input::Located(pipeline(A), Finding::Known(backend("a")));
     assert_eq!(case.handle(located), [Output::Unheld(pipeline(A))]);
     assert_eq!(case.session.pipelines().count(), 1);
 }

@@ -15,7 +15,7 @@ use super::network::Plug;
 use super::store::{Left, SlowStore};
 use super::time::VirtualClock;
 use crate::app::{self, Adoption};
-use crate::fleet::{Asker, Fleet, FleetHandle, FleetOwner, Loss, Report};
+use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
 use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::health::Health;
@@ -25,6 +25,9 @@ use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
 use crate::telemetry::Metrics;
+
+/// How long what is not known of a backend is waited for.
+const PLACEMENT_WAIT: Duration = Duration::from_secs(5);
 
 /// After that time nothing is left of what was lost, however long the store was away.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
@@ -132,7 +135,7 @@ impl EdgeSim {
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
         let asks_as = SessionId::from_random(secret(draws));
         let shared = (handle.clone(), Arc::new(clock.clone()) as Arc<dyn Timer>);
-        let (asker, asked) = Asker::unwired(&backends, shared, shape.questions_per_second, asks_as);
+        let (asker, asked) = Asker::unwired(&backends, shared, asker_bounds(shape), asks_as);
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),
@@ -272,7 +275,7 @@ fn placement(
             reserve: Legs(4),
             reserve_max: Legs(400),
             near: 0.05,
-            wait: Duration::from_secs(5),
+            wait: PLACEMENT_WAIT,
         },
         timer: Arc::new(clock.clone()),
         metrics: metrics.clone(),
@@ -283,6 +286,10 @@ fn placement(
 fn backend(id: &BackendId) -> BackendSettings {
     let url = BackendUrl { host: id.to_string(), port: 8888, path: "/kurento".to_owned() };
     BackendSettings { id: id.clone(), url, capacity: Legs(400) }
+}
+
+const fn asker_bounds(shape: &Shape) -> AskerBounds {
+    AskerBounds { per_second: shape.questions_per_second, wait: PLACEMENT_WAIT }
 }
 
 /// Those that sockets have never count here.

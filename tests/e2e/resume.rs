@@ -141,3 +141,54 @@ async fn a_session_whose_backends_are_all_lost_is_unknown() {
     assert_eq!(connect.unwrap_err().code(), Some(40007));
     client.create_pipeline(Some("standup")).await.unwrap();
 }
+
+async fn code(client: &Client, method: &str, params: serde_json::Value) -> i64 {
+    client.call(method, params).await.map_or_else(|error| error.code().unwrap_or(-1), |_| 0)
+}
+
+#[tokio::test]
+async fn before_the_first_probe_nothing_is_denied_and_nothing_is_dropped() {
+    let sims = KmsSim::start_all(["a"]).await;
+    // The backend stays unknown, and whoever asks for it waits for a moment.
+    let more = "[placement]\nwait_ms = 300\n[probe]\ntimeout_ms = 8000\n";
+    let mut edge = Edge::start_with(&sims, more, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    edge.kill().await;
+    sims[0].process.stop().await;
+    let edge = edge.start_again().await;
+    let (client, _events) = edge.connect().await;
+    assert_eq!(code(&client, "connect", json!({"sessionId": party.session})).await, 40009);
+    for method in ["describe", "release"] {
+        let in_session = json!({"object": party.pipeline, "sessionId": party.session});
+        assert_eq!(code(&client, method, in_session).await, 40009, "{method}");
+    }
+    sims[0].process.signal("CONT");
+    edge.becomes_ready().await;
+    assert!(sims[0].has(&party.pipeline).await, "it is not dropped");
+    assert_eq!(code(&client, "connect", json!({"sessionId": party.session})).await, 0);
+    assert_eq!(code(&client, "release", json!({"object": party.pipeline})).await, 0);
+    assert!(!sims[0].has(&party.pipeline).await);
+}
+
+#[tokio::test]
+async fn who_comes_back_before_the_first_probe_waits_for_it() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let more = "[probe]\ntimeout_ms = 8000\n";
+    let mut edge = Edge::start_with(&sims, more, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    edge.kill().await;
+    sims[0].process.stop().await;
+    let edge = edge.start_again().await;
+    let goes_on = async {
+        let waiting = || async {
+            let backends = edge.backends().await;
+            (backends[0]["health"] == "unknown").then_some(())
+        };
+        wait_for("the backend is unknown", waiting).await;
+        sims[0].process.signal("CONT");
+    };
+    let ((client, mut events), ()) = futures_util::join!(party.resume(&edge), goes_on);
+    party.is_whole(&client, &mut events).await;
+}

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::fleet::stub::StubFleet;
-use crate::fleet::{Answered, Asker};
+use crate::fleet::{Answered, Asker, AskerBounds};
 use crate::model::{Draws, Incarnation, Legs, MeetingName, SessionId};
 use crate::pins::{Claim, Keeper, MemoryStore, Pin, PinStore, Registry};
 use crate::policy::access::Isolation;
@@ -29,6 +29,8 @@ addr = "127.0.0.1:0"
 id = "kms-0"
 url = "ws://127.0.0.1:9001/kurento"
 "#;
+
+const BOUNDS: AskerBounds = AskerBounds { per_second: 10, wait: Duration::from_secs(10) };
 
 /// Takes what the client is sent.
 #[derive(Default)]
@@ -175,7 +177,7 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
     let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
     let backends = crate::settings::parse(CONFIG).unwrap().backends;
     let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
-    let (asker, mut lines) = Asker::unwired(&backends, shared, 10, SessionId::from_random(1));
+    let (asker, mut lines) = Asker::unwired(&backends, shared, BOUNDS, SessionId::from_random(1));
     edge.asker = Some(asker);
 
     let id = SessionId::from_random(2);
@@ -187,7 +189,7 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
         lines[0].recv().await.unwrap().answer.send(Answered::Value(String::new())).is_ok()
     };
     let (found, told) = tokio::join!(edge.remains(id, Some(away)), told);
-    assert_eq!((found, told), (Some(remains), true));
+    assert_eq!((found, told), (Finding::Known(remains), true));
 }
 
 /// Pins count in memory and never reach the disk.

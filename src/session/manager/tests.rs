@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{BackendId, SessionId, Time};
+use crate::model::{BackendId, Finding, SessionId, Time};
 use crate::policy::guard::Rules;
 use crate::protocol::event::Change;
 use crate::protocol::request::Hints;
@@ -345,7 +345,7 @@ fn a_session_that_is_gone_on_with_has_its_subscriptions() {
         "params": {"sessionId": before.id().as_str()}});
     let asked = handle(&mut after, Input::FromClient(&connect.to_string()));
     assert_eq!(asked, [Output::Resume(*before.id())]);
-    handle(&mut after, Input::Resumed(Some(remains)));
+    handle(&mut after, Input::Resumed(Finding::Known(remains)));
     let event = Arc::new(ObjectEvent::new(Change::Created, "x".to_owned(), "1".to_owned()));
     assert_eq!(handle(&mut after, Input::Event(&event)), [Output::Event(event.clone())]);
 

@@ -1,6 +1,6 @@
 //! What the guard and the isolation of a listener mean for a session.
 
-use crate::model::{MeetingId, MeetingName};
+use crate::model::{Finding, MeetingId, MeetingName};
 use crate::policy::access::{Access, Isolation};
 use crate::policy::guard::Policy;
 
@@ -90,7 +90,7 @@ fn what_a_session_may_touch_survives_its_connection() {
     assert!(!allows(&after, "url"));
     let connect = request(3, "connect", &json!({"sessionId": remains.id.to_string()}));
     after.handle(Input::FromClient(&connect));
-    after.handle(Input::Resumed(Some(remains)));
+    after.handle(Input::Resumed(Finding::Known(remains)));
     assert!(allows(&after, "url") && allows(&after, "second") && !allows(&after, "other"));
     assert_eq!(after.answered(&subscribe)["error"]["code"], 40009, "they go on counting");
     assert_eq!(after.session.may_find(pipeline(A), None), None);
@@ -110,7 +110,7 @@ fn only_a_session_from_before_may_have_made_what_nobody_knows() {
         let mut case = under(isolation);
         let id = SessionId::from_random(9);
         case.handle(Input::FromClient(&request(1, "connect", &json!({"sessionId": id.as_str()}))));
-        case.handle(Input::Resumed(Some(Remains::found(id, vec![backend("a")], &[]))));
+        case.handle(Input::Resumed(Finding::Known(Remains::found(id, vec![backend("a")], &[]))));
         case.session.may_find(pipeline(A), None)
     };
     for (isolation, fresh, after_restart) in [
@@ -132,7 +132,7 @@ fn a_session_from_before_has_what_is_noted_as_its_own_and_nothing_else_that_is_n
         case.handle(Input::FromClient(&connect));
         let made = [(pipeline(A), meeting("own"))];
         let remains = Remains::found(id, vec![backend("a")], &made);
-        case.handle(Input::Resumed(Some(remains)));
+        case.handle(Input::Resumed(Finding::Known(remains)));
         let may = |of, name| case.session.may_find(of, Some(meeting(name))).is_some();
         assert!(may(pipeline(A), "own"), "{isolation:?}");
         assert!(!may(pipeline(B), "other"), "{isolation:?}");
@@ -165,10 +165,10 @@ fn a_sink_in_a_pipeline_met_for_the_first_time_is_looked_up() {
         |id| invoke(id, &format!("{A}/{PORT}"), "connect", &json!({"sink": format!("{B}/{PORT}")}));
     let located = [Output::Locate(pipeline(B))];
     assert_eq!(case.handle(Input::FromClient(&connect(2))), located);
-    case.handle(Input::Located(pipeline(B), None));
+    case.handle(Input::Located(pipeline(B), Finding::Unknown));
     assert_eq!(case.told(), [(json!(2), 40101)]);
     assert_eq!(case.handle(Input::FromClient(&connect(3))), located);
-    case.handle(Input::Located(pipeline(B), Some(backend("a"))));
+    case.handle(Input::Located(pipeline(B), Finding::Known(backend("a"))));
     assert_eq!(case.out, [Output::ToBackend(link, connect(3))]);
     assert_eq!(case.handle(Input::FromClient(&connect(4))), [Output::Relay(link)], "known now");
     let open =
@@ -188,7 +188,7 @@ fn a_transaction_with_a_pipeline_of_others_is_refused_as_if_that_were_not_there(
     ] {
         let text = transaction(id, &[operation("describe", &json!({"object": A})), foreign]);
         assert_eq!(case.handle(Input::FromClient(&text)), [Output::Locate(pipeline(B))]);
-        case.handle(Input::Located(pipeline(B), None));
+        case.handle(Input::Located(pipeline(B), Finding::Unknown));
         assert_eq!(case.told(), [(json!(id), 40101)]);
         assert_eq!(case.session.sizes().held_bytes, 0);
     }

@@ -111,7 +111,7 @@ fn a_transaction_that_can_never_go_is_told_so_and_the_rest_goes_on() {
 fn what_waited_for_the_link_is_paced_when_it_opens() {
     let mut case = paced();
     case.handle(Input::FromClient(&offer(1, A)));
-    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::Located(pipeline(A), Finding::Known(backend("a"))));
     case.handle(Input::FromClient(&describe(2, A)));
     case.handle(Input::LinkOpened(LinkNo(0)));
     assert_eq!(went(&case), ["asks a"]);

@@ -17,7 +17,7 @@ fn resumed(backends: &[&str]) -> Case {
     assert_eq!(case.handle(Input::FromClient(&connect(1))), [Output::Resume(other())]);
     let backends = backends.iter().map(|id| backend(id)).collect();
     let remains = Remains::found(other(), backends, &[]);
-    case.handle(Input::Resumed(Some(remains)));
+    case.handle(Input::Resumed(Finding::Known(remains)));
     case
 }
 
@@ -115,7 +115,7 @@ fn a_link_that_breaks_before_it_is_tied_is_opened_again_while_its_client_waits()
 fn a_session_that_came_back_is_named_in_every_message_also_over_new_links() {
     let mut case = resumed(&[]);
     case.handle(Input::FromClient(&describe(2, A)));
-    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::Located(pipeline(A), Finding::Known(backend("a"))));
     case.handle(Input::LinkOpened(LinkNo(0)));
     case.handle(Input::FromBackend(LinkNo(0), &success(2, &json!(""))));
     match case.handle(Input::FromClient(&describe(3, A))) {
@@ -131,4 +131,24 @@ fn a_client_without_links_is_told_at_once() {
     assert_eq!(created["id"], 1);
     case.handle(Input::Returned(vec![request(2, "connect", &json!({}))]));
     assert_eq!(case.told(), [(json!(2), 0)]);
+}
+
+#[test]
+fn while_nobody_can_be_sure_nothing_is_denied_and_nothing_succeeds() {
+    let mut case = case();
+    for (id, method) in [(1, "connect"), (2, "closeSession"), (3, "release")] {
+        let params = json!({"sessionId": other().as_str(), "object": A});
+        let text = request(id, method, &params);
+        assert_eq!(case.handle(Input::FromClient(&text)), [Output::Resume(other())]);
+        case.handle(Input::Resumed(Finding::NotSure(700)));
+        assert_eq!(case.told(), [(json!(id), 40009)], "{method}");
+    }
+    for (id, method) in [(4, "release"), (5, "unref"), (6, "unsubscribe"), (7, "describe")] {
+        let text = request(id, method, &json!({"object": A}));
+        assert_eq!(case.handle(Input::FromClient(&text)), [Output::Locate(pipeline(A))]);
+        let refused = case.handle(Input::Located(pipeline(A), Finding::NotSure(700)));
+        let [Output::Refuse(_, failure)] = refused else { panic!("{method}: {refused:?}") };
+        assert_eq!((failure.code, failure.retry_after_ms), (40009, Some(700)), "{method}");
+        assert_eq!(case.told(), [(json!(id), 40009)], "{method}");
+    }
 }

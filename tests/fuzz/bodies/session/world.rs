@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pinfold::model::{BackendId, PipelineId, SessionId, Time};
+use pinfold::model::{BackendId, Finding, PipelineId, SessionId, Time};
 use pinfold::policy::access::Isolation;
 use pinfold::policy::guard::Rules;
 use pinfold::protocol::error::Failure;
@@ -171,7 +171,7 @@ impl World {
         let Some(id) = self.wish.take() else { return };
         let count = script.pick(4);
         if count == 3 {
-            return self.handle(Input::Resumed(None));
+            return self.handle(Input::Resumed(Finding::Unknown));
         }
         // The links begin anew.
         self.wires.clear();
@@ -184,7 +184,7 @@ impl World {
         backends.push(backend(script.pick(4)));
         let mut remains = Remains::found(id, backends, &[]);
         remains.pipelines = pipelines;
-        self.handle(Input::Resumed(Some(remains)));
+        self.handle(Input::Resumed(Finding::Known(remains)));
     }
 
     pub(super) fn has_turns(&self) -> bool {
@@ -291,7 +291,7 @@ impl World {
         if place.is_some() {
             *self.holds.entry(pipeline).or_default() += 1;
         }
-        self.handle(Input::Located(pipeline, place));
+        self.handle(Input::Located(pipeline, place.into()));
     }
 
     /// A link that is being opened is open, or is not.

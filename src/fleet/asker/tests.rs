@@ -1,0 +1,101 @@
+//! An asker whose backends say what the test says.
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::fleet::stub::StubFleet;
+use crate::model::Legs;
+
+const BOUNDS: AskerBounds = AskerBounds { per_second: 1_000, wait: Duration::from_secs(60) };
+
+struct Case {
+    fleet: StubFleet,
+    asker: Asker,
+    lines: Vec<mpsc::Receiver<Asked>>,
+}
+
+impl Case {
+    fn new(count: usize, bounds: AskerBounds) -> Self {
+        let fleet = StubFleet::start(count, Legs(1));
+        let line = |index: usize| BackendSettings {
+            id: crate::fleet::stub::id(index),
+            url: crate::settings::BackendUrl::parse("ws://kms:8888/kurento").unwrap(),
+            capacity: Legs(1),
+        };
+        let backends: Vec<_> = (0..count).map(line).collect();
+        let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
+        let (asker, lines) = Asker::unwired(&backends, shared, bounds, session(0));
+        Self { fleet, asker, lines }
+    }
+
+    /// Asks who has a session; the backends say `answers`, in order.
+    async fn ask(&mut self, number: u128, answers: Vec<Answered>) -> Finding<Vec<BackendId>> {
+        let told = async {
+            for (line, answer) in self.lines.iter_mut().zip(answers) {
+                line.recv().await.unwrap().answer.send(answer).unwrap();
+            }
+        };
+        let (found, ()) = tokio::join!(self.asker.who_has_session(session(number)), told);
+        found.map(|views| views.iter().map(|view| view.id.clone()).collect())
+    }
+}
+
+fn session(number: u128) -> SessionId {
+    SessionId::from_random(number)
+}
+
+fn yes() -> Answered {
+    Answered::Value(String::new())
+}
+
+const NO: Answered = Answered::Error(INVALID_SESSION);
+
+#[tokio::test]
+async fn unknown_is_what_every_backend_has_denied() {
+    let mut case = Case::new(2, BOUNDS);
+    case.fleet.answer(0, 1, Health::Healthy).await;
+    case.fleet.answer(1, 1, Health::Healthy).await;
+    let not_sure = Finding::NotSure(RETRY_AFTER_MS);
+    assert_eq!(case.ask(1, vec![NO, Answered::Nothing]).await, not_sure);
+    assert_eq!(case.ask(1, vec![NO, Answered::Error(40003)]).await, not_sure, "nor remembered");
+    assert_eq!(case.ask(1, vec![NO, NO]).await, Finding::Unknown);
+    assert_eq!(case.ask(1, Vec::new()).await, Finding::Unknown, "nobody is asked again");
+    let known = Finding::Known(vec![crate::fleet::stub::id(1)]);
+    assert_eq!(case.ask(2, vec![Answered::Nothing, yes()]).await, known);
+}
+
+#[tokio::test]
+async fn a_backend_that_was_not_heard_from_is_waited_for() {
+    let mut case = Case::new(1, BOUNDS);
+    {
+        let mut asking = std::pin::pin!(case.asker.who_has_session(session(1)));
+        assert!(asking.as_mut().now_or_never().is_none());
+        assert!(case.lines[0].try_recv().is_err(), "it is not asked yet");
+        case.fleet.answer(0, 1, Health::Healthy).await;
+        let answer = async {
+            case.lines[0].recv().await.unwrap().answer.send(yes()).unwrap();
+        };
+        let (found, ()) = tokio::join!(asking, answer);
+        assert!(matches!(found, Finding::Known(views) if views.len() == 1));
+    }
+    // One that is given up has nothing any more.
+    let mut case = Case::new(1, BOUNDS);
+    let mut asking = std::pin::pin!(case.asker.who_has_session(session(1)));
+    assert!(asking.as_mut().now_or_never().is_none());
+    case.fleet.fail(0, Health::Unknown).await;
+    case.fleet.fail(0, Health::Unknown).await;
+    case.fleet.fail(0, Health::Ejected).await;
+    assert!(matches!(asking.await, Finding::Unknown));
+    // Before it is readmitted nobody can be sure of what it has.
+    case.fleet.answer(0, 2, Health::Trial).await;
+    assert!(case.asker.who_has_session(session(2)).now_or_never().is_none());
+    assert!(case.lines[0].try_recv().is_err());
+}
+
+#[tokio::test]
+async fn who_is_not_heard_from_in_time_leaves_it_open() {
+    let mut case = Case::new(1, AskerBounds { wait: Duration::ZERO, ..BOUNDS });
+    assert_eq!(case.ask(1, Vec::new()).await, Finding::NotSure(RETRY_AFTER_MS));
+    case.fleet.answer(0, 1, Health::Healthy).await;
+    assert!(matches!(case.ask(1, vec![yes()]).await, Finding::Known(_)), "it was not remembered");
+}
