@@ -240,7 +240,7 @@ fn a_call_whose_turn_comes_at_once_needs_no_room() {
 fn what_waited_for_the_link_and_waits_for_its_turn_then_leaves_room_for_others() {
     let mut case = paced();
     case.handle(Input::FromClient(&offer(1, A)));
-    case.handle(Input::Located(pipeline(A), Some(backend("a"))));
+    case.handle(Input::Located(pipeline(A), Finding::Known(backend("a"))));
     case.handle(Input::FromClient(&describe(2, A)));
     let waiting = offer(1, A).len() + describe(2, A).len();
     assert_eq!(case.session.sizes().held_bytes, waiting);
