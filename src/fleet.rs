@@ -13,7 +13,7 @@ mod table;
 mod task;
 
 pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, RETRY_AFTER_MS, answer_to, request};
-pub use asker::{Asker, AskerBounds};
+pub use asker::{Asker, AskerBounds, Payer, Quota};
 pub use control::ServerFacts;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;

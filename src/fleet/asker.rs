@@ -2,12 +2,14 @@
 //!
 //! Every backend has a line of its own, opened when something is asked and closed soon after. All that
 //! are not ejected are asked at once. What none of them has is unknown; while one of them does not
-//! tell, nobody can be sure. Anyone on the internet can make us ask, so questions are few a second,
-//! and what nobody knew a moment ago is not asked again.
+//! tell, nobody can be sure. Anyone on the internet can make us ask, so questions have turns, and what
+//! nobody knew a moment ago is not asked again.
 
+mod denied;
 mod line;
+mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,21 +21,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::snapshot::BackendView;
 use super::task::FleetHandle;
-use crate::model::{BackendId, Finding, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;
 use crate::runtime::{Clock, Tasks, Timer, random};
 use crate::settings::{BackendSettings, Settings};
+use denied::Denied;
 pub(crate) use line::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
+use turns::Turns;
+pub use turns::{Payer, Quota};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
 const QUESTIONS_MAX: usize = 4_096;
-
-/// How long what nobody knew is not asked for again.
-const UNKNOWN_FOR: Duration = Duration::from_secs(2);
-
-/// Things nobody knew that are remembered; the oldest is forgotten.
-const UNKNOWN_MAX: usize = 4_096;
 
 /// When it may be asked again what somebody did not tell, in milliseconds.
 pub(crate) const RETRY_AFTER_MS: u32 = 1_000;
@@ -109,60 +108,11 @@ struct Inner {
     handle: FleetHandle,
     lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
     timer: Arc<dyn Timer>,
-    budget: Mutex<Budget>,
+    turns: Turns,
+    denied: Mutex<Denied>,
     wait: Duration,
     /// The session that our own questions are asked in; closed after each.
     session: SessionId,
-}
-
-/// How much may be asked, and what need not be.
-#[derive(Debug)]
-struct Budget {
-    per_second: u32,
-    left: f64,
-    since: Time,
-    unknown: BTreeSet<Question>,
-    unknown_since: VecDeque<(Time, Question)>,
-}
-
-impl Budget {
-    fn new(per_second: u32) -> Self {
-        Self {
-            per_second,
-            left: f64::from(per_second),
-            since: Time::ZERO,
-            unknown: BTreeSet::new(),
-            unknown_since: VecDeque::new(),
-        }
-    }
-
-    /// Whether `question` may be asked now: known, it may; unknown, it need not.
-    fn take(&mut self, question: Question, now: Time) -> Finding<()> {
-        while let Some((since, old)) = self.unknown_since.front().copied() {
-            if since + UNKNOWN_FOR > now && self.unknown_since.len() <= UNKNOWN_MAX {
-                break;
-            }
-            self.unknown_since.pop_front();
-            self.unknown.remove(&old);
-        }
-        let rate = f64::from(self.per_second);
-        self.left = (self.left + now.since(self.since).as_secs_f64() * rate).min(rate);
-        self.since = now;
-        if self.unknown.contains(&question) {
-            return Finding::Unknown;
-        }
-        if self.left < 1.0 {
-            return Finding::NotSure(RETRY_AFTER_MS);
-        }
-        self.left -= 1.0;
-        Finding::Known(())
-    }
-
-    fn note_unknown(&mut self, question: Question, now: Time) {
-        if self.unknown.insert(question) {
-            self.unknown_since.push_back((now, question));
-        }
-    }
 }
 
 impl Asker {
@@ -205,21 +155,37 @@ impl Asker {
         bounds: AskerBounds,
         session: SessionId,
     ) -> Self {
-        let budget = Mutex::new(Budget::new(bounds.per_second));
-        Self(Arc::new(Inner { handle, lines, timer, budget, wait: bounds.wait, session }))
+        let (turns, wait) = (Turns::per_second(bounds.per_second), bounds.wait);
+        Self(Arc::new(Inner {
+            handle,
+            lines,
+            timer,
+            turns,
+            denied: Mutex::default(),
+            wait,
+            session,
+        }))
     }
 
     /// The backends that have this session.
-    pub async fn who_has_session(&self, session: SessionId) -> Finding<Vec<Arc<BackendView>>> {
+    pub async fn who_has_session(
+        &self,
+        session: SessionId,
+        payer: Payer<'_>,
+    ) -> Finding<Vec<Arc<BackendView>>> {
         let key = session.as_str().as_bytes().try_into().expect("36 letters");
         let text = format!(r#""method":"keepAlive","params":{{"sessionId":"{session}"}}"#);
-        self.ask(Question::Session(key), text, None).await
+        self.ask(Question::Session(key), (text, None), payer).await
     }
 
     /// The backend on which this pipeline lives.
-    pub async fn who_has_pipeline(&self, pipeline: PipelineId) -> Finding<Arc<BackendView>> {
-        let text = self.describe(pipeline);
-        let found = self.ask(Question::Pipeline(pipeline), text, Some(self.close())).await;
+    pub async fn who_has_pipeline(
+        &self,
+        pipeline: PipelineId,
+        payer: Payer<'_>,
+    ) -> Finding<Arc<BackendView>> {
+        let texts = (self.describe(pipeline), Some(self.close()));
+        let found = self.ask(Question::Pipeline(pipeline), texts, payer).await;
         found.map(|mut backends| backends.swap_remove(0))
     }
 
@@ -271,22 +237,40 @@ impl Asker {
         }
     }
 
-    /// Those who say yes.
+    /// Those who say yes, once it is `payer`'s turn.
     async fn ask(
         &self,
         question: Question,
-        text: String,
-        after: Option<String>,
+        (text, after): (String, Option<String>),
+        payer: Payer<'_>,
     ) -> Finding<Vec<Arc<BackendView>>> {
-        let budget = || self.0.budget.lock().expect("nothing panics while holding it");
-        match budget().take(question, self.0.timer.now()) {
-            Finding::Known(()) => {}
-            Finding::Unknown => return Finding::Unknown,
-            Finding::NotSure(retry_after_ms) => return Finding::NotSure(retry_after_ms),
+        let timer = &*self.0.timer;
+        let denied = || self.0.denied.lock().expect("nothing panics while holding it");
+        if denied().has(question, timer.now()) {
+            return Finding::Unknown;
         }
-        let lines = self.0.lines.iter();
-        let asked = |(id, line)| self.ask_when_heard((id, line), question, (&text, &after));
-        let mut asking: FuturesOrdered<_> = lines.map(|(id, line)| asked((id, line))).collect();
+        if let Payer::Connection(quota) = payer
+            && let Err(retry_after_ms) = quota.turn(&self.0.turns, timer).await
+        {
+            return Finding::NotSure(retry_after_ms);
+        }
+        let found = self.ask_all(question, (&text, &after)).await;
+        match (&found, payer) {
+            (Finding::Known(_), Payer::Connection(quota)) => quota.refund(timer.now()),
+            (Finding::Unknown, _) => denied().note(question, timer.now()),
+            (Finding::Known(_), Payer::Noted) | (Finding::NotSure(_), _) => {}
+        }
+        found
+    }
+
+    async fn ask_all(
+        &self,
+        question: Question,
+        texts: (&str, &Option<String>),
+    ) -> Finding<Vec<Arc<BackendView>>> {
+        let asked = |(id, line)| self.ask_when_heard((id, line), question, texts);
+        let mut asking: FuturesOrdered<_> =
+            self.0.lines.iter().map(|(id, line)| asked((id, line))).collect();
         let (mut known, mut is_sure) = (Vec::new(), true);
         while let Some(said) = asking.next().await {
             match said {
@@ -298,11 +282,7 @@ impl Asker {
         if !known.is_empty() {
             return Finding::Known(known);
         }
-        if !is_sure {
-            return Finding::NotSure(RETRY_AFTER_MS);
-        }
-        budget().note_unknown(question, self.0.timer.now());
-        Finding::Unknown
+        if is_sure { Finding::Unknown } else { Finding::NotSure(RETRY_AFTER_MS) }
     }
 
     /// Asks one backend once it is known how that does. One that was given up has lost what it held.

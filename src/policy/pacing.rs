@@ -141,6 +141,11 @@ impl Bucket {
     /// asks next comes earlier.
     pub fn give_back(&mut self, pace: &Pace, cost: u32, now: Time) {
         self.waiting -= 1;
+        self.refund(pace, cost, now);
+    }
+
+    /// A call of that cost that has gone is free after all.
+    pub fn refund(&mut self, pace: &Pace, cost: u32, now: Time) {
         self.full_at = now + self.full_at.since(now).saturating_sub(pace.tokens(cost));
     }
 

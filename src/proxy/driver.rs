@@ -18,7 +18,7 @@ use super::placement::{Claimed, Placed, Settling};
 use super::sessions::Away;
 use super::stopwatch::Routed;
 use super::turns::Turns;
-use crate::fleet::{Heard, ObjectEvents};
+use crate::fleet::{Heard, ObjectEvents, Quota};
 use crate::model::{BackendId, Finding, PipelineId, SessionId, Time};
 use crate::pins::PinError;
 use crate::policy::access::Access;
@@ -81,6 +81,8 @@ pub(crate) struct Driver {
     edge: Arc<Edge>,
     session: Session,
     searches: FuturesUnordered<Search>,
+    /// What may be asked of the fleet for it.
+    quota: Arc<Quota>,
     claims: BTreeMap<Ticket, Claimed>,
     /// Calls under way that block, and where.
     blocking: BTreeMap<Ticket, BackendId>,
@@ -110,6 +112,7 @@ impl Driver {
             edge,
             session,
             searches: FuturesUnordered::new(),
+            quota: Arc::default(),
             claims: BTreeMap::new(),
             blocking: BTreeMap::new(),
             turns: Turns::default(),
@@ -277,9 +280,9 @@ impl Driver {
 
     /// Finds out what is left of a session; `away` is what this process remembers of it.
     pub(crate) fn look_up(&mut self, id: SessionId, away: Option<Away>) {
-        let edge = Arc::clone(&self.edge);
+        let (edge, quota) = (Arc::clone(&self.edge), Arc::clone(&self.quota));
         self.search(async move {
-            let remains = edge.remains(id, away).await;
+            let remains = edge.remains(id, away, &quota).await;
             let hears = matches!(&remains,
                 Finding::Known(left) if left.subscriptions.hear_objects());
             let listener = hears.then(|| edge.fleet.listen());
@@ -526,9 +529,9 @@ impl Driver {
             return self.events.push_back(Event::Located(pipeline, Finding::Unknown));
         };
         let (edge, access) = (Arc::clone(&self.edge), access.into_owned());
-        let who = *self.session.id();
+        let (who, quota) = (*self.session.id(), Arc::clone(&self.quota));
         self.search(async move {
-            Found::Located(pipeline, edge.find(pipeline, meeting, (who, &access)).await)
+            Found::Located(pipeline, edge.find(pipeline, meeting, (who, &access), &quota).await)
         });
     }
 

@@ -10,7 +10,7 @@ use super::manager::Manager;
 use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::Away;
-use crate::fleet::{Asker, BackendView, FleetHandle, RETRY_AFTER_MS};
+use crate::fleet::{Asker, BackendView, FleetHandle, Payer, Quota, RETRY_AFTER_MS};
 use crate::model::{
     BackendId, Draws, Finding, Incarnation, MeetingName, PipelineId, SessionId, Time,
 };
@@ -118,7 +118,12 @@ impl Edge {
 
     /// What is left of that session: here, as `away` says, or on the backends. The pipelines are in
     /// use again.
-    pub(crate) async fn remains(&self, id: SessionId, away: Option<Away>) -> Finding<Remains> {
+    pub(crate) async fn remains(
+        &self,
+        id: SessionId,
+        away: Option<Away>,
+        quota: &Quota,
+    ) -> Finding<Remains> {
         // Its client may have gone on at another edge since, on backends that are not known here.
         if let Some(away) = away
             && let Some(remains) = self.recall(away).await
@@ -127,7 +132,8 @@ impl Edge {
         }
         let Some(asker) = &self.asker else { return Finding::Unknown };
         let made = self.placement.keeper.found.made_by(id);
-        asker.who_has_session(id).await.map(|backends| {
+        let payer = if made.is_empty() { Payer::Connection(quota) } else { Payer::Noted };
+        asker.who_has_session(id, payer).await.map(|backends| {
             let backends = backends.iter().map(|backend| backend.id.clone()).collect();
             Remains::found(id, backends, &made)
         })
@@ -168,9 +174,12 @@ impl Edge {
         pipeline: PipelineId,
         meeting: Option<MeetingName>,
         who: (SessionId, &Access<'_>),
+        quota: &Quota,
     ) -> Finding<BackendId> {
         let Some(asker) = &self.asker else { return Finding::Unknown };
-        let view = match asker.who_has_pipeline(pipeline).await {
+        let noted = self.placement.keeper.found.meeting_of(pipeline);
+        let payer = noted.map_or(Payer::Connection(quota), |_| Payer::Noted);
+        let view = match asker.who_has_pipeline(pipeline, payer).await {
             Finding::Known(view) => view,
             Finding::Unknown => return Finding::Unknown,
             Finding::NotSure(retry_after_ms) => return Finding::NotSure(retry_after_ms),

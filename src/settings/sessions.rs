@@ -52,7 +52,7 @@ impl Section for SessionSettings {
             &mut self.questions_per_second,
             ("questions", 1..=100_000),
             "Sessions and objects unknown here that the fleet is asked for in a second. Beyond \
-             that they count as unknown everywhere.",
+             that they wait for their turn, 10 s at most; what this edge has noted on disk does not.",
         );
     }
 }

@@ -1,5 +1,8 @@
 //! Clients that come back: nothing they had is gone, and nobody else can have it.
 
+use std::pin::pin;
+
+use futures_util::future::{Either, join_all, select};
 use pinfold::load::Client;
 use serde_json::json;
 
@@ -191,4 +194,48 @@ async fn who_comes_back_before_the_first_probe_waits_for_it() {
     };
     let ((client, mut events), ()) = futures_util::join!(party.resume(&edge), goes_on);
     party.is_whole(&client, &mut events).await;
+}
+
+#[tokio::test]
+async fn strangers_who_make_up_sessions_keep_nobody_from_coming_back() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let more = "[sessions]\nquestions_per_second = 50\n";
+    let mut edge = Edge::start_with(&sims, more, TempDir::create()).await;
+    let mut parties = Vec::new();
+    for number in 0..5 {
+        let (client, _events) = edge.connect().await;
+        parties.push(Party::new(&client, &format!("meeting-{number}")).await);
+    }
+    // One that the pin store has no note of: its meeting has no name.
+    let (client, _events) = edge.connect().await;
+    let unnamed = client.create_pipeline(None).await.unwrap();
+    let session = client.call("describe", json!({"object": unnamed})).await.unwrap();
+    edge.kill().await;
+    let edge = edge.start_again().await;
+    edge.becomes_ready().await;
+
+    let mut strangers = Vec::new();
+    for stranger in 0..4 {
+        let (client, _events) = edge.connect().await;
+        let first = json!({"sessionId": format!("{stranger:08x}-0000-4000-8000-000000000000")});
+        assert_eq!(code(&client, "connect", first).await, 40007, "nobody has it");
+        strangers.push(async move {
+            for number in 1..100_000 {
+                let session = format!("{stranger:08x}-0000-4000-8000-{number:012x}");
+                let _ = client.call("connect", json!({"sessionId": session})).await;
+            }
+        });
+    }
+    let come_back = async {
+        for party in &parties {
+            let (client, mut events) = party.resume(&edge).await;
+            party.is_whole(&client, &mut events).await;
+        }
+        let (client, _events) = edge.connect().await;
+        let back = json!({"sessionId": session["sessionId"]});
+        assert_eq!(code(&client, "connect", back).await, 0, "it waits for its turn");
+    };
+    let come_back = pin!(come_back);
+    let is_back = matches!(select(come_back, join_all(strangers)).await, Either::Left(_));
+    assert!(is_back, "strangers have been at it all the time");
 }

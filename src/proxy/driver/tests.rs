@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::fleet::stub::StubFleet;
-use crate::fleet::{Answered, Asker, AskerBounds};
+use crate::fleet::{Answered, Asker, AskerBounds, Quota};
 use crate::model::{Draws, Incarnation, Legs, MeetingName, SessionId};
 use crate::pins::{Claim, Keeper, MemoryStore, Pin, PinStore, Registry};
 use crate::policy::access::Isolation;
@@ -185,10 +185,11 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
     let remains = Remains::found(id, of("kms-0"), &[]);
     let before = Incarnation(99);
     let away = Away::new(remains.clone(), vec![Some(before)], Vec::new(), Time::ZERO);
+    let quota = Quota::default();
     let told = async {
         lines[0].recv().await.unwrap().answer.send(Answered::Value(String::new())).is_ok()
     };
-    let (found, told) = tokio::join!(edge.remains(id, Some(away)), told);
+    let (found, told) = tokio::join!(edge.remains(id, Some(away), &quota), told);
     assert_eq!((found, told), (Finding::Known(remains), true));
 }
 
