@@ -15,8 +15,13 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Questions of one connection: 20 at once, then 2 a second. One that was answered with yes is free,
 /// so only who asks for what is not there runs out of them.
-const OF_CONNECTION: Pace =
-    Pace { interval: Duration::from_millis(500), burst: 20, wait_max: WAIT_MAX, waiting_max: 1 };
+const OF_CONNECTION: Pace = Pace {
+    interval: Duration::from_millis(500),
+    burst: 20,
+    wait_max: WAIT_MAX,
+    waiting_max: 1,
+    held_max_bytes: 0,
+};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug)]
@@ -77,7 +82,8 @@ impl Turns {
         let interval = Duration::from_secs(1) / count.max(1);
         // How many wait is bounded by the time they may.
         let waiting_max = usize::MAX;
-        Self::new(Pace { interval, burst: count.max(1), wait_max: WAIT_MAX, waiting_max })
+        let (burst, wait_max) = (count.max(1), WAIT_MAX);
+        Self::new(Pace { interval, burst, wait_max, waiting_max, held_max_bytes: 0 })
     }
 
     async fn wait(&self, timer: &dyn Timer, since: Time) -> Result<(), u32> {
@@ -91,6 +97,7 @@ impl Turns {
                 booked.has_come = true;
                 Ok(())
             }
+            Turn::TooLarge => unreachable!("a full bucket has a turn for one question"),
             Turn::Refused(after) => {
                 Err(u32::try_from(after.as_millis()).unwrap_or(u32::MAX).max(1))
             }
