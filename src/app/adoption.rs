@@ -4,7 +4,7 @@
 //! Whoever names such a meeting before is served by its pin, which placement judges the same way. This
 //! is for the meetings whose clients are silent, or never come back. Each backend is asked once which
 //! pipelines it has; those of its pins count for their meetings from then on. Their clients need not
-//! use them through this process, so they are asked for now and then until they are gone. A meeting
+//! use them through this process, so they are asked for once a minute until they are gone. A meeting
 //! without a pipeline ends a grace after clients could have come.
 
 mod watch;

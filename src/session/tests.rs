@@ -1,8 +1,12 @@
 //! Promises to clients, told as what goes in and what comes out.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::Finding;
+use crate::policy::pacing::Ask;
 
 mod calls;
 mod guard;
