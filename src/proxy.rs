@@ -2,6 +2,8 @@
 //!
 //! What a message means and where it goes is decided in `session`; here it is moved.
 
+mod ack_delay;
+mod bell;
 mod blocking;
 mod buffers;
 mod dial;

@@ -289,6 +289,12 @@ impl Session {
         }
     }
 
+    /// Whether the backend of `link` owes an answer.
+    #[must_use]
+    pub fn is_owed(&self, link: LinkNo) -> bool {
+        self.links.get(link.0).is_some_and(|link| !link.sent().is_empty())
+    }
+
     /// The Kurento session that this connection has on every backend.
     #[must_use]
     pub const fn id(&self) -> &SessionId {

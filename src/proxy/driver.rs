@@ -90,6 +90,8 @@ pub(crate) struct Driver {
     events: VecDeque<Event>,
     hearing: Hearing,
     outputs: Vec<Output>,
+    /// Whether anything has begun that [`Self::poll_places`] or another poll goes on with.
+    is_stirred: bool,
     /// How the message at hand was routed.
     routed: Routed,
     has_released: bool,
@@ -119,6 +121,7 @@ impl Driver {
             events: VecDeque::new(),
             hearing: Hearing::default(),
             outputs: Vec::new(),
+            is_stirred: false,
             routed: Routed::Held,
             has_released: false,
             wish: None,
@@ -141,6 +144,11 @@ impl Driver {
     /// Whether the session is to be told something.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// Whether anything has begun since this was asked last that is to be polled, wished or told.
+    pub(crate) fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.is_stirred)
     }
 
     /// Hands over what the client sent; says how it was routed.
@@ -223,11 +231,13 @@ impl Driver {
         self.is_keeping = true;
     }
 
-    /// Hands over what the backend of `link` sent.
-    pub(crate) fn on_backend(&mut self, link: LinkNo, text: &str, wires: &mut impl Wires) {
+    /// Hands over what the backend of `link` sent; says whether that was the last answer it owed.
+    pub(crate) fn on_backend(&mut self, link: LinkNo, text: &str, wires: &mut impl Wires) -> bool {
         debug_assert!(!self.is_keeping, "nothing is read while something is kept");
         self.made.clear();
+        let owed = self.session.is_owed(link);
         self.tell(Input::FromBackend(link, text), wires);
+        owed && !self.session.is_owed(link)
     }
 
     /// The session's deadline has come.
@@ -408,11 +418,15 @@ impl Driver {
 
     fn act(&mut self, output: Output, at_hand: &str, wires: &mut impl Wires) {
         self.routed = Routed::of(&output).unwrap_or(self.routed);
+        self.is_stirred |= stirs(&output);
         match output {
             Output::Relay(link) => wires.send_to_backend(link, at_hand),
             Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => wires.send_to_backend(link, &text),
-            Output::Pace(ticket, backend, ask) => self.turns.ask(&self.edge, ticket, &backend, ask),
+            Output::Pace(ticket, backend, ask) => {
+                self.turns.ask(&self.edge, ticket, &backend, ask);
+                self.is_stirred |= self.turns.is_waiting();
+            }
             Output::Unpace(ticket) => self.turns.give_back(ticket),
             Output::SendBlocking(link, to, ticket, text) => {
                 self.send_blocking((link, to), ticket, text.as_deref().unwrap_or(at_hand), wires);
@@ -564,6 +578,40 @@ impl Wires for Gone {
     }
 
     fn report_timeout(&mut self, _link: LinkNo) {}
+}
+
+/// Whether carrying out `output` may begin something that goes on by itself. What every message
+/// brings does not.
+const fn stirs(output: &Output) -> bool {
+    match output {
+        Output::Relay(_)
+        | Output::RelayToClient
+        | Output::ToBackend(..)
+        | Output::Again(..)
+        | Output::Answer(..)
+        | Output::Refuse(..)
+        | Output::Manager(..)
+        | Output::Pace(..)
+        | Output::Unpace(_)
+        | Output::Event(_)
+        | Output::EventsLost(_)
+        | Output::Stray
+        | Output::Late => false,
+        Output::SendBlocking(..)
+        | Output::Unblocked(..)
+        | Output::Listen(_)
+        | Output::StopListening
+        | Output::OpenLink(..)
+        | Output::Place(..)
+        | Output::Locate(_)
+        | Output::Resume(_)
+        | Output::Created(..)
+        | Output::NotCreated(_)
+        | Output::Released(_)
+        | Output::Unheld(_)
+        | Output::Prune
+        | Output::TimedOut(..) => true,
+    }
 }
 
 fn local_answer(method: Method) -> LocalAnswer {

@@ -111,7 +111,7 @@ impl Listener {
                     let (path, rules) = (self.path.clone(), self.rules.clone());
                     let visitor = Visitor { edge, sessions, path, rules, addr };
                     let tls = self.tls.clone();
-                    tasks.spawn("client", visitor.serve(stream, tls, permit));
+                    tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept; operator: see the limit of open files");

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
+use super::bell::Bell;
 use super::driver::{Driver, LinkEvent};
 use super::edge::Edge;
 use super::seat::Seat;
@@ -68,6 +69,8 @@ pub(super) struct Relay {
     driver: Driver,
     sockets: Sockets,
     seat: Seat<Connection>,
+    /// Rung by all that is not a socket.
+    bell: Bell,
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Runs while calls wait: one timer for all of them.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -83,6 +86,7 @@ impl Relay {
             seat: Seat::take(sessions, *session.id()),
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
+            bell: Bell::new(),
             stuck_check: None,
             deadline: None,
         }
@@ -114,13 +118,9 @@ impl Relay {
 
     /// Serves the client that is there.
     async fn serve(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> End {
-        poll_fn(|cx| {
-            if let Poll::Ready(end) = self.poll(cx) {
-                return Poll::Ready(end);
-            }
-            stop.as_mut().poll(cx).map(|()| End::Close(1001, "the edge is going away"))
-        })
-        .await
+        // Others were woken by whatever happened before.
+        self.bell.ring();
+        poll_fn(|cx| self.poll(cx, stop.as_mut())).await
     }
 
     /// The client is gone: waits whether it comes back; says whether it did. Its links stay open for
@@ -160,11 +160,7 @@ impl Relay {
             if let Poll::Ready(visit) = self.seat.poll(cx) {
                 return Poll::Ready(visit);
             }
-            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
-            is_busy |= self.driver.poll_places(cx);
-            is_busy |= self.poll_links(cx);
-            is_busy |= self.driver.run_events(&mut self.sockets);
-            is_busy |= self.check_deadline(cx);
+            let is_busy = self.go_on(cx);
             let now = self.sockets.on_write();
             self.flush_links(cx, now);
             if !is_busy && !self.driver.has_events() {
@@ -227,10 +223,14 @@ impl Relay {
         Ok(())
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<End> {
         let mut polled = Poll::Pending;
         for _ in 0..TURNS_MAX {
-            match self.turn(cx) {
+            match self.turn(cx, stop.as_mut()) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.sockets.flush_counts();
@@ -248,22 +248,55 @@ impl Relay {
     }
 
     /// Does what can be done now; says whether there may be more.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut is_busy = self.poll_desk(cx);
-        is_busy |= self.driver.poll_settled(cx, &mut self.sockets);
-        is_busy |= self.driver.poll_places(cx);
-        is_busy |= self.poll_links(cx);
+    fn turn(
+        &mut self,
+        cx: &mut Context<'_>,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<bool, End> {
+        let bell = self.bell.has_rung(cx).then(|| self.bell.waker());
+        if let Some(bell) = &bell {
+            self.ask_all(&mut Context::from_waker(bell))?;
+        }
+        let mut is_busy = self.read_links(cx);
         is_busy |= self.poll_client(cx)?;
+        if self.flush(cx)? || self.wants_to_ask() {
+            self.bell.ring();
+            is_busy = true;
+        }
+        match bell.map(|bell| stop.poll(&mut Context::from_waker(&bell))) {
+            Some(Poll::Ready(())) => Err(End::Close(1001, "the edge is going away")),
+            Some(Poll::Pending) | None => Ok(is_busy),
+        }
+    }
+
+    /// Whether something has begun since all were asked that only they can go on with.
+    fn wants_to_ask(&mut self) -> bool {
+        let is_stirred = self.driver.take_stirred();
+        is_stirred
+            || self.bell.is_rung()
+            || self.driver.has_events()
+            || (self.deadline.is_none() && self.driver.session().deadline().is_some())
+            || (self.stuck_check.is_none() && self.sockets.has_unwritten())
+    }
+
+    /// Asks everybody but the sockets whether there is anything to do.
+    fn ask_all(&mut self, bell: &mut Context<'_>) -> Result<(), End> {
+        let mut is_busy = self.poll_desk(bell);
+        is_busy |= self.driver.poll_settled(bell, &mut self.sockets);
+        is_busy |= self.driver.poll_places(bell);
+        is_busy |= self.poll_links(bell);
         is_busy |= self.driver.run_events(&mut self.sockets);
         if self.driver.take_released() {
             self.sockets.watch.on_late_sent();
         }
-        is_busy |= self.check_deadline(cx);
+        is_busy |= self.check_deadline(bell);
         self.heed_wish()?;
-        is_busy |= self.driver.poll_hearing(cx, &mut self.sockets, Sockets::client_has_room);
-        is_busy |= self.flush(cx)?;
-        self.check_stuck(cx)?;
-        Ok(is_busy)
+        is_busy |= self.driver.poll_hearing(bell, &mut self.sockets, Sockets::client_has_room);
+        self.check_stuck(bell)?;
+        if is_busy {
+            self.bell.ring(); // one may have made work for another
+        }
+        Ok(())
     }
 
     /// Takes in another connection of the client, if one has come.
@@ -277,20 +310,19 @@ impl Relay {
         }
     }
 
+    /// Reads messages of the client while there is room for them; says whether there may be more.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
-        let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
             let waits = self.driver.is_keeping() || self.driver.is_subscribing();
             if waits || !self.sockets.everybody_has_room() {
-                return Ok(is_busy);
+                return Ok(false);
             }
             if self.take_from_client()? {
-                is_busy = true;
                 continue;
             }
-            let Some(socket) = self.sockets.socket() else { return Ok(is_busy) };
+            let Some(socket) = self.sockets.socket() else { return Ok(false) };
             match socket.poll_read(cx) {
-                Poll::Pending => return Ok(is_busy),
+                Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
                 Poll::Ready(Ok(_)) => self.sockets.watch.on_read(self.sockets.edge.clock),
             }
@@ -346,6 +378,7 @@ impl Relay {
         sockets.watch.on_routed(routed, sockets.edge.clock);
     }
 
+    /// Looks what has become of the links.
     fn poll_links(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_busy = false;
         for number in (0..self.sockets.links.len()).map(LinkNo) {
@@ -354,23 +387,27 @@ impl Relay {
                 self.deadline = None; // it may be nearer now
                 self.driver.on_link(number, event);
             }
-            is_busy |= self.read_link(cx, number);
         }
         is_busy
     }
 
-    /// Reads messages of a backend while the client has room for them.
+    /// Reads what has come from the backends; says whether there may be more.
+    fn read_links(&mut self, cx: &mut Context<'_>) -> bool {
+        let numbers = (0..self.sockets.links.len()).map(LinkNo);
+        numbers.fold(false, |is_busy, number| self.read_link(cx, number) || is_busy)
+    }
+
+    /// Reads messages of a backend while the client has room for them; says whether there may be more.
     fn read_link(&mut self, cx: &mut Context<'_>, number: LinkNo) -> bool {
-        let mut is_busy = false;
         for _ in 0..MESSAGES_A_TURN {
             if self.driver.is_keeping() || !self.sockets.client_has_room() {
-                return is_busy;
+                return false;
             }
-            let Some(taken) = self.take_from_link(number) else { return is_busy };
+            let Some(taken) = self.take_from_link(number) else { return false };
             let end = match (taken, self.sockets.links[number.0].socket()) {
                 (Taken::Message, _) => None,
                 (Taken::Nothing, Some(socket)) => match socket.poll_read(cx) {
-                    Poll::Pending => return is_busy,
+                    Poll::Pending => return false,
                     Poll::Ready(Ok(0)) => Some(telemetry::LinkFailure::Closed),
                     Poll::Ready(Ok(_)) => None,
                     Poll::Ready(Err(_)) => Some(telemetry::LinkFailure::Io),
@@ -378,7 +415,6 @@ impl Relay {
                 (Taken::Nothing, None) => Some(telemetry::LinkFailure::Closed),
                 (Taken::End(why), _) => Some(why),
             };
-            is_busy = true;
             if let Some(why) = end {
                 self.cut(number, why);
                 return true;
@@ -403,7 +439,10 @@ impl Relay {
         match message {
             Message::Text(text) => {
                 self.sockets.counts.on_frame(Direction::BackendIn, text.len());
-                self.driver.on_backend(link, text, &mut self.sockets);
+                let is_last = self.driver.on_backend(link, text, &mut self.sockets);
+                if let Some(socket) = self.sockets.links[link.0].socket() {
+                    socket.on_taken(is_last);
+                }
             }
             Message::Ping(payload) => {
                 let now = self.sockets.now();
@@ -439,7 +478,7 @@ impl Relay {
         let now = self.sockets.on_write();
         self.sockets.poll_flush_client(cx, now)?;
         self.flush_links(cx, now);
-        Ok((was_full && self.sockets.everybody_has_room()) || self.driver.has_events())
+        Ok(was_full && self.sockets.everybody_has_room())
     }
 
     fn flush_links(&mut self, cx: &mut Context<'_>, now: Time) {
@@ -453,17 +492,26 @@ impl Relay {
 
     /// Goes on without the client until none of its messages waits.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.driver.session().is_waiting() {
-            let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
-            is_busy |= self.driver.poll_places(cx);
-            is_busy |= self.poll_links(cx);
-            is_busy |= self.driver.run_events(&mut self.sockets);
-            is_busy |= self.check_deadline(cx);
+        loop {
+            let is_busy = self.go_on(cx);
+            if !self.driver.session().is_waiting() {
+                return Poll::Ready(());
+            }
             if !is_busy {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(())
+    }
+
+    /// Does what can be done while no client is served; says whether there may be more.
+    fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
+        is_busy |= self.driver.poll_places(cx);
+        is_busy |= self.poll_links(cx);
+        is_busy |= self.read_links(cx);
+        is_busy |= self.driver.run_events(&mut self.sockets);
+        is_busy |= self.check_deadline(cx);
+        is_busy | self.driver.take_stirred()
     }
 
     /// Tells the session when its deadline has come; says whether it has.

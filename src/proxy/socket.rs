@@ -28,6 +28,10 @@ pub(super) struct Socket {
     /// Whether something was read that is to be acknowledged when nothing more is there. Never of a
     /// client's socket: what it sends waits for nothing of ours.
     owes_ack: bool,
+    /// Whether the system puts acknowledgements off: it does so since something was written.
+    puts_off: bool,
+    /// Whether it does so for some milliseconds only.
+    has_short_delay: bool,
 }
 
 /// What waits to be written.
@@ -53,7 +57,8 @@ impl Socket {
     /// The client's end. `masks` is the seed of its masks, which must not be predictable.
     pub(super) fn client(stream: Stream, message_max: usize, first: &[u8], masks: u64) -> Self {
         let decoder = Decoder::new(Role::Client, message_max);
-        Self::new(stream, decoder, Some(Draws::seeded(masks)), first)
+        let has_short_delay = stream.bound_ack_delay();
+        Self { has_short_delay, ..Self::new(stream, decoder, Some(Draws::seeded(masks)), first) }
     }
 
     fn new(stream: Stream, mut decoder: Decoder, masks: Option<Draws>, first: &[u8]) -> Self {
@@ -62,7 +67,7 @@ impl Socket {
         }
         let writer =
             Writer { bytes: Vec::new(), written: 0, masks, since: Time::ZERO, is_dirty: false };
-        Self { stream, decoder, writer, owes_ack: false }
+        Self { stream, decoder, writer, owes_ack: false, puts_off: true, has_short_delay: false }
     }
 
     /// Reads what has come into the decoder. `Ready(Ok(0))` is the end of the stream.
@@ -77,13 +82,20 @@ impl Socket {
             Poll::Ready(Ok(1..)) => self.owes_ack = self.writer.masks.is_some(),
             Poll::Ready(Ok(0) | Err(_)) => self.release_buffer(),
             Poll::Pending => {
-                if std::mem::take(&mut self.owes_ack) {
+                if std::mem::take(&mut self.owes_ack) && std::mem::take(&mut self.puts_off) {
                     self.stream.acknowledge();
                 }
                 self.release_buffer();
             }
         }
         read
+    }
+
+    /// A message of the backend was taken out of what was read; `is_last` if it owes no other. That
+    /// one is acknowledged with the next call, or after a delay if that is short: an event behind it
+    /// may wait so long, but most often there is none.
+    pub(super) fn on_taken(&mut self, is_last: bool) {
+        self.owes_ack = !(is_last && self.has_short_delay);
     }
 
     /// Lends the decoder out, so that a message in it can be used while the socket is.
@@ -115,6 +127,7 @@ impl Socket {
             }
             writer.since = now;
             writer.is_dirty = true;
+            self.puts_off = true;
         }
         if !writer.bytes.is_empty() {
             buffers::give(std::mem::take(&mut writer.bytes));

@@ -10,6 +10,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::ack_delay::bound_ack_delay;
+
 /// Silence after which TCP asks whether the other end is still there, the time between two such
 /// questions, and how many may stay unanswered. Kurento asks nothing of the kind, and a client that
 /// vanished without a word must not keep its media for ever.
@@ -35,13 +37,21 @@ pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
 }
 
 impl Stream {
+    /// Has acknowledgements that the system puts off sent within some milliseconds; says whether it
+    /// can.
+    pub(super) fn bound_ack_delay(&self) -> bool {
+        match self {
+            Self::Plain(stream) => bound_ack_delay(stream),
+            Self::Tls(stream) => bound_ack_delay(stream.get_ref().0),
+        }
+    }
+
     /// Acknowledges at once what has come, where the system can.
     ///
     /// Kurento leaves Nagle's algorithm on: a small message right behind another, as an answer behind
     /// an event, waits there until the first is acknowledged, which a system puts off for 40 ms in the
-    /// hope of an answer to send it with. Linux takes the wish back with the next thing sent, so it is
-    /// wished again after each read. One call does both: what is due now is acknowledged, and what
-    /// comes next will be.
+    /// hope of an answer to send it with. Linux takes the wish back with the next thing sent. One call
+    /// does both: what is due now is acknowledged, and what comes until then will be.
     pub(super) fn acknowledge(&self) {
         #[cfg(target_os = "linux")]
         if let Self::Plain(stream) = self {

@@ -51,6 +51,11 @@ impl Turns {
         self.answers.pop_front()
     }
 
+    /// Whether any turn is waited for.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The tickets whose turn has come.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> impl Iterator<Item = Ticket> {
         let has_come = |_: &Ticket, waiting: &mut Waiting| waiting.poll_unpin(cx).is_ready();

@@ -23,6 +23,12 @@ impl Tasks {
         Self::default()
     }
 
+    /// Starts `task`, which may end when it likes, and is one of very many: its log lines do not name
+    /// it, because that would cost something each time it is woken.
+    pub fn spawn_one_of_many(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn(task);
+    }
+
     /// Starts `task`, which may end when it likes.
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.tracker.spawn(task.instrument(tracing::error_span!("task", name)));

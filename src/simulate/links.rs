@@ -240,7 +240,9 @@ impl World {
                 } else if self.bug == Some(Bug::LateAnswer) {
                     self.send_to_client(relay, text.clone(), None);
                 }
-                self.drive(relay, None, |driver, out| driver.on_backend(number, &text, out));
+                self.drive(relay, None, |driver, out| {
+                    driver.on_backend(number, &text, out);
+                });
             }
             Down::Event(tag, text) => {
                 link.events_read = tag.number;
