@@ -1,15 +1,15 @@
-//! What seldom happens to a task, apart from what happens with every message.
+//! Who woke the task?
 //!
-//! A relay waits for many things: the loss of a backend, the stop, timers, places, events of managers.
-//! To ask each of them at every message would cost more than to route it, and some are behind locks
-//! that all connections share. They get the bell's waker in place of the task's: whichever of them has
-//! something to say rings, and all are asked then, and only then.
+//! A relay waits for many things: its sockets, the loss of a backend, the stop, timers, places, events
+//! of managers. To ask each of them at every message would cost more than to route it, and some are
+//! behind locks that all connections share. They get a bell's waker in place of the task's: whoever
+//! has something to say rings, and is asked then, and only then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
-/// The bell of one task.
+/// Wakes a task, and is seen to have done so.
 pub(super) struct Bell {
     rope: Arc<Rope>,
     /// Handed to those who may ring.
@@ -57,8 +57,8 @@ impl Bell {
     }
 
     /// What is handed to those who may ring.
-    pub(super) fn waker(&self) -> Waker {
-        self.waker.clone()
+    pub(super) const fn waker(&self) -> &Waker {
+        &self.waker
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
             while bell.has_rung(&cx) {}
             for _ in 0..2 {
                 assert!(!bell.has_rung(&cx));
-                bell.waker().wake();
+                bell.waker().wake_by_ref();
                 assert!(task.0.swap(false, Ordering::Relaxed));
                 assert!(bell.has_rung(&cx));
             }

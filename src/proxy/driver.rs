@@ -36,6 +36,11 @@ type Search = BoxFuture<'static, Found>;
 
 /// What messages leave by.
 pub(crate) trait Wires {
+    /// The time, if all that is moved in one go has the same; else the edge's clock is asked.
+    fn turn_time(&mut self) -> Option<Time> {
+        None
+    }
+
     /// Sends a message to the client.
     fn send_to_client(&mut self, text: &str);
 
@@ -409,7 +414,8 @@ impl Driver {
 
     fn handle(&mut self, input: Input<'_>, at_hand: &str, wires: &mut impl Wires) {
         let mut outputs = std::mem::take(&mut self.outputs);
-        self.session.handle(self.edge.now(), input, &mut outputs);
+        let now = wires.turn_time().unwrap_or_else(|| self.edge.now());
+        self.session.handle(now, input, &mut outputs);
         for output in outputs.drain(..) {
             self.act(output, at_hand, wires);
         }

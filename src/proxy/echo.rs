@@ -267,7 +267,7 @@ fn poll_take(
     cx: &mut Context<'_>,
     mut pass: impl FnMut(&mut Socket, Opcode, &[u8]),
 ) -> Poll<Option<End>> {
-    loop {
+    while socket.has_something(cx) {
         let mut decoder = socket.lend_decoder();
         let taken = match decoder.next() {
             Ok(None) => None,
@@ -278,10 +278,11 @@ fn poll_take(
         if let Some(taken) = taken {
             return Poll::Ready(taken);
         }
-        if let Ok(0) | Err(_) = ready!(socket.poll_read(cx)) {
+        if let Ok(0) | Err(_) = ready!(socket.poll_read()) {
             return Poll::Ready(Some(End::Gone));
         }
     }
+    Poll::Pending
 }
 
 fn on_message(

@@ -174,6 +174,7 @@ impl Relay {
 
     /// Goes on with the client on another connection, where it has asked something already.
     fn welcome(&mut self, mut visit: Box<Visit<Connection>>) {
+        self.sockets.begin_turn();
         let (waiting, swap) = visit.unpack();
         let moved = (visit.hints.clone(), visit.rules.clone());
         if let Some(since) = visit.since_nanos.take() {
@@ -253,7 +254,8 @@ impl Relay {
         cx: &mut Context<'_>,
         stop: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<bool, End> {
-        let bell = self.bell.has_rung(cx).then(|| self.bell.waker());
+        self.sockets.begin_turn();
+        let bell = self.bell.has_rung(cx).then(|| self.bell.waker().clone());
         if let Some(bell) = &bell {
             self.ask_all(&mut Context::from_waker(bell))?;
         }
@@ -317,14 +319,17 @@ impl Relay {
             if waits || !self.sockets.everybody_has_room() {
                 return Ok(false);
             }
+            if !self.sockets.socket().is_some_and(|socket| socket.has_something(cx)) {
+                return Ok(false);
+            }
             if self.take_from_client()? {
                 continue;
             }
             let Some(socket) = self.sockets.socket() else { return Ok(false) };
-            match socket.poll_read(cx) {
+            match socket.poll_read() {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(End::Gone),
-                Poll::Ready(Ok(_)) => self.sockets.watch.on_read(self.sockets.edge.clock),
+                Poll::Ready(Ok(_)) => self.sockets.on_client_read(),
             }
         }
         Ok(true)
@@ -403,10 +408,14 @@ impl Relay {
             if self.driver.is_keeping() || !self.sockets.client_has_room() {
                 return false;
             }
+            let socket = self.sockets.links[number.0].socket();
+            if !socket.is_some_and(|socket| socket.has_something(cx)) {
+                return false;
+            }
             let Some(taken) = self.take_from_link(number) else { return false };
             let end = match (taken, self.sockets.links[number.0].socket()) {
                 (Taken::Message, _) => None,
-                (Taken::Nothing, Some(socket)) => match socket.poll_read(cx) {
+                (Taken::Nothing, Some(socket)) => match socket.poll_read() {
                     Poll::Pending => return false,
                     Poll::Ready(Ok(0)) => Some(telemetry::LinkFailure::Closed),
                     Poll::Ready(Ok(_)) => None,
@@ -505,6 +514,7 @@ impl Relay {
 
     /// Does what can be done while no client is served; says whether there may be more.
     fn go_on(&mut self, cx: &mut Context<'_>) -> bool {
+        self.sockets.begin_turn();
         let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
         is_busy |= self.driver.poll_places(cx);
         is_busy |= self.poll_links(cx);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::io::poll_read_buf;
 
+use super::bell::Bell;
 use super::buffers::{self, BUFFER_LEN};
 use super::stream::Stream;
 use crate::model::{Draws, Time};
@@ -25,6 +26,10 @@ pub(super) struct Socket {
     stream: Stream,
     decoder: Decoder,
     pub(super) writer: Writer,
+    /// Rung when there is something to read.
+    bell: Bell,
+    /// Whether all that came is read and taken out, and nothing has come since.
+    is_drained: bool,
     /// Whether something was read that is to be acknowledged when nothing more is there. Never of a
     /// client's socket: what it sends waits for nothing of ours.
     owes_ack: bool,
@@ -67,17 +72,38 @@ impl Socket {
         }
         let writer =
             Writer { bytes: Vec::new(), written: 0, masks, since: Time::ZERO, is_dirty: false };
-        Self { stream, decoder, writer, owes_ack: false, puts_off: true, has_short_delay: false }
+        Self {
+            stream,
+            decoder,
+            writer,
+            bell: Bell::new(),
+            is_drained: false,
+            owes_ack: false,
+            puts_off: true,
+            has_short_delay: false,
+        }
     }
 
-    /// Reads what has come into the decoder. `Ready(Ok(0))` is the end of the stream.
-    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Whether there may be something to take out or to read. If not, the task of `cx` is woken when
+    /// there is.
+    pub(super) fn has_something(&mut self, cx: &Context<'_>) -> bool {
+        if self.bell.has_rung(cx) {
+            self.is_drained = false;
+        }
+        !self.is_drained
+    }
+
+    /// Reads what has come into the decoder, from which all was taken out. `Ready(Ok(0))` is the end of
+    /// the stream; after `Pending` it is [`Self::has_something`] that tells when there is more.
+    pub(super) fn poll_read(&mut self) -> Poll<io::Result<usize>> {
         let buffer = self.decoder.buffer(buffers::take);
         // Room doubles as data comes, so that a length which is only claimed costs nothing.
         if buffer.capacity() - buffer.len() < READ_MIN {
             buffer.reserve(buffer.len().max(BUFFER_LEN));
         }
+        let cx = &mut Context::from_waker(self.bell.waker());
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, buffer);
+        self.is_drained = read.is_pending();
         match read {
             Poll::Ready(Ok(1..)) => self.owes_ack = self.writer.masks.is_some(),
             Poll::Ready(Ok(0) | Err(_)) => self.release_buffer(),

@@ -31,6 +31,8 @@ pub(super) struct Sockets {
     pub(super) links: Vec<Link>,
     pub(super) counts: LocalCounts,
     pub(super) watch: Stopwatch,
+    /// The time, read once a turn: what is moved in one turn is moved at one time.
+    turn_nanos: Option<u64>,
     /// Events that came while the client was away.
     missed: Missed,
 }
@@ -44,12 +46,27 @@ impl Sockets {
             links: Vec::new(),
             counts: LocalCounts::default(),
             watch: Stopwatch::default(),
+            turn_nanos: None,
             missed,
         }
     }
 
-    pub(super) fn now(&self) -> Time {
-        self.edge.clock.now()
+    /// A turn begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn_nanos = None;
+    }
+
+    /// The time of this turn: when it was asked first, so that the clock is read once.
+    pub(super) fn now(&mut self) -> Time {
+        let nanos = self.turn_nanos.get_or_insert_with(|| self.edge.clock.now_nanos());
+        Time::from_micros(*nanos / 1_000)
+    }
+
+    /// Something was read from the client.
+    pub(super) fn on_client_read(&mut self) {
+        let now_nanos = self.edge.clock.now_nanos();
+        self.turn_nanos.get_or_insert(now_nanos);
+        self.watch.on_read(now_nanos);
     }
 
     /// The client's socket, while it is there.
@@ -145,8 +162,12 @@ impl Sockets {
 }
 
 impl Wires for Sockets {
+    fn turn_time(&mut self) -> Option<Time> {
+        Some(self.now())
+    }
+
     fn send_to_client(&mut self, text: &str) {
-        let now = self.edge.clock.now();
+        let now = self.now();
         match &mut self.client {
             Some(client) => {
                 self.counts.on_frame(Direction::ClientOut, text.len());
@@ -157,7 +178,7 @@ impl Wires for Sockets {
     }
 
     fn send_to_backend(&mut self, link: LinkNo, text: &str) {
-        let now = self.edge.clock.now();
+        let now = self.now();
         // A link that broke a moment ago has an event waiting, which answers this call.
         if let Some(socket) = self.links[link.0].socket() {
             self.counts.on_frame(Direction::BackendOut, text.len());

@@ -71,9 +71,9 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Something was read.
-    pub(super) fn on_read(&mut self, clock: Clock) {
-        self.read_nanos.get_or_insert_with(|| clock.now_nanos());
+    /// Something was read, at `now_nanos`.
+    pub(super) fn on_read(&mut self, now_nanos: u64) {
+        self.read_nanos.get_or_insert(now_nanos);
     }
 
     /// A message was handled.
@@ -147,7 +147,7 @@ mod tests {
         let (metrics, clock) = (Metrics::new(), Clock::start());
         let (mut watch, mut counts) = (Stopwatch::default(), LocalCounts::default());
         watch.read_nanos = Some(1_000);
-        watch.on_read(clock);
+        watch.on_read(2_000);
         watch.on_routed(Routed::Sent, clock);
         watch.on_routed(Routed::Sent, clock);
         watch.on_routed(Routed::Answered, clock);
