@@ -11,6 +11,7 @@ mod labels;
 mod local;
 mod metrics;
 mod per_label;
+mod shards;
 
 pub use self::labels::{
     ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, LinkFailure, LocalAnswer,

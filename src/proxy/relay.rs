@@ -398,8 +398,11 @@ impl Relay {
 
     /// Reads what has come from the backends; says whether there may be more.
     fn read_links(&mut self, cx: &mut Context<'_>) -> bool {
-        let numbers = (0..self.sockets.links.len()).map(LinkNo);
-        numbers.fold(false, |is_busy, number| self.read_link(cx, number) || is_busy)
+        let mut is_busy = false;
+        for number in (0..self.sockets.links.len()).map(LinkNo) {
+            is_busy |= self.read_link(cx, number);
+        }
+        is_busy
     }
 
     /// Reads messages of a backend while the client has room for them; says whether there may be more.

@@ -57,6 +57,16 @@ impl Histogram {
         self.sum_nanos.fetch_add(nanos(took), Relaxed);
     }
 
+    /// Adds all that `other` has, and empties it.
+    pub(super) fn take_from(&self, other: &Self) {
+        let mine = self.buckets.iter().chain([&self.sum_nanos]);
+        for (sum, more) in mine.zip(other.buckets.iter().chain([&other.sum_nanos])) {
+            if more.load(Relaxed) > 0 {
+                sum.fetch_add(more.swap(0, Relaxed), Relaxed);
+            }
+        }
+    }
+
     /// Adds all of `local` and empties it.
     pub(super) fn flush(&self, local: &mut LocalHistogram) {
         if local.sum_nanos == 0 && local.buckets[0] == 0 {

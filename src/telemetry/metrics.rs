@@ -19,6 +19,7 @@ use super::labels::{
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
+use super::shards::Shards;
 
 /// `Content-Type` of [`Metrics::encode`]'s text.
 pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +38,7 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     registry: Registry,
     values: Values,
+    shards: Shards,
 }
 
 /// The values behind the registry, which holds clones that share them.
@@ -92,12 +94,13 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("pinfold");
         let values = Values::register(&mut registry);
-        Self(Arc::new(Inner { registry, values }))
+        Self(Arc::new(Inner { registry, values, shards: Shards::default() }))
     }
 
     /// Every metric in the `OpenMetrics` text format; see [`METRICS_CONTENT_TYPE`].
     #[must_use]
     pub fn encode(&self) -> String {
+        self.collect();
         let mut text = String::new();
         encode(&mut text, &self.0.registry).expect("a String takes all text");
         text
@@ -105,12 +108,16 @@ impl Metrics {
 
     /// Adds what a task counted for itself, and empties `local`.
     pub fn flush(&self, local: &mut LocalCounts) {
+        self.0.shards.flush(local);
+    }
+
+    fn collect(&self) {
         let values = &self.0.values;
-        add_all(&values.frames, local.frames.map(u64::from));
-        add_all(&values.bytes, local.bytes);
-        values.routing.of(RoutingKind::TableHit).flush(&mut local.table_hits);
-        values.routing.of(RoutingKind::LocalAnswer).flush(&mut local.local_answers);
-        (local.frames, local.bytes) = Default::default();
+        let (hits, answers) = (RoutingKind::TableHit, RoutingKind::LocalAnswer);
+        let (hits, answers) = (values.routing.of(hits), values.routing.of(answers));
+        let collected = self.0.shards.collect(hits, answers);
+        add_all(&values.frames, collected.frames);
+        add_all(&values.bytes, collected.bytes);
     }
 
     /// Counts a client connection that became a session; keep the count as long as it lives.
