@@ -52,8 +52,7 @@ pub(crate) const FIGURES: [Figure; 21] = [
         .with(&[to_haproxy(1.05, 0.95)]),
     more(Group::Cpu, "messages/s, same run of offers", "/s").with(&[to_haproxy(1.0, 1.1)]),
     less(Group::Latency, "added p50, 1 connection", "µs", 1).with(&[to_haproxy(1.0, 0.85)]),
-    less(Group::Rate, "p99 at 5,000 messages/s, open loop", "µs", 0)
-        .with(&[to_haproxy(1.0, 0.85)]),
+    less(Group::Rate, "p99 at 5,000 messages/s, open loop", "µs", 0).with(&[to_haproxy(1.0, 0.85)]),
     less(Group::Events, "CPU an event", "µs", 2).with(&[to_haproxy(0.95, 0.7)]),
     less(Group::Storm1000, "storm of 1,000: connections failed", "", 0).with(&[worst(0.0, 0.0)]),
     more(Group::Storm1000, "storm of 1,000: connects/s", "/s").with(&[to_haproxy(1.0, 1.15)]),

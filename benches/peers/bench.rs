@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use rustix::process::{Resource, getrlimit};
 
 use crate::args::Args;
+use crate::group::Group;
 use crate::peer::Peer;
 use crate::stage::Layout;
 
@@ -53,7 +54,7 @@ impl Bench {
         // Servers raise the limit themselves as far as they may, which is the hard one.
         let files = getrlimit(Resource::Nofile).maximum.unwrap_or(FILES_MAX).min(FILES_MAX);
         let limits = Limits { files };
-        let most = args.groups().into_iter().map(|group| group.connections_max()).max();
+        let most = args.groups().into_iter().map(Group::connections_max).max();
         let most = most.unwrap_or_default();
         ensure!(
             limits.connections() >= most,

@@ -98,7 +98,8 @@ fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
     let mut children = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
-        let pid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let pid =
+            path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         let Some(pid) = pid else { continue };
         if parent_of(&path) == Some(parent) {
             children.push(pid);

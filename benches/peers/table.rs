@@ -14,7 +14,16 @@ pub(crate) fn figures(rows: &[Row]) -> String {
         return String::new();
     }
     let head = [
-        "figure", "unit", "Pinfold", "HAProxy", "nginx", "/ HAProxy", "/ nginx", "must", "aim", "",
+        "figure",
+        "unit",
+        "Pinfold",
+        "HAProxy",
+        "nginx",
+        "/ HAProxy",
+        "/ nginx",
+        "must",
+        "aim",
+        "",
     ];
     aligned(&head, &rows.iter().map(Row::cells).collect::<Vec<_>>())
 }
