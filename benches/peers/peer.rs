@@ -11,6 +11,9 @@ use crate::stage::{Layout, Ports};
 /// Where Debian keeps servers; not in everybody's search path.
 const SYSTEM_DIR: &str = "/usr/sbin";
 
+/// What Pinfold keeps of its pins.
+const STATE_DIR: &str = "state";
+
 /// One that stands between clients and backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -60,6 +63,8 @@ impl Peer {
     ) -> anyhow::Result<Command> {
         let dir = bench.dir.path();
         let config = dir.join(format!("{}.conf", self.name()));
+        // Every start is the first. That there was none before is no error.
+        let _ = std::fs::remove_dir_all(dir.join(STATE_DIR));
         std::fs::write(&config, self.configuration(bench, layout, ports))?;
         let mut command = bench.command(layout, &self.program()?);
         match self {
@@ -83,8 +88,7 @@ impl Peer {
             ("TLS_PORT", ports.tls.to_string()),
             ("ADMIN_PORT", ports.admin.to_string()),
             ("BACKEND_PORT", ports.backend.to_string()),
-            // One for each start, as every start is to be the first.
-            ("STATE_DIR", format!("{dir}/state-{}", ports.plain)),
+            ("STATE_DIR", format!("{dir}/{STATE_DIR}")),
             ("DIR", dir),
         ];
         values.iter().fold(self.template().to_owned(), |text, (key, value)| {
