@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::args::Args;
 use crate::group::Group;
-use crate::peer::Peer;
+use crate::peer::{Peer, find_program};
 use crate::stage::Layout;
 
 /// Files that a proxy has open besides its connections.
@@ -51,6 +51,7 @@ impl Bench {
         for peer in Peer::ALL {
             peer.program()?;
         }
+        find_program("taskset", "util-linux")?;
         // Servers raise the limit themselves as far as they may, which is the hard one.
         let files = getrlimit(Resource::Nofile).maximum.unwrap_or(FILES_MAX).min(FILES_MAX);
         let limits = Limits { files };

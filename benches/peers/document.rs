@@ -48,19 +48,28 @@ fn machine(bench: &Bench, args: &Args) -> anyhow::Result<String> {
     let cpu_info = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.map_or("unknown", |model| model.trim_start_matches([' ', '\t', ':']));
-    let haproxy = find_program("haproxy")?.display().to_string();
-    let nginx = find_program("nginx")?.display().to_string();
+    let haproxy = find_program("haproxy", "haproxy")?.display().to_string();
+    let nginx = find_program("nginx", "nginx")?.display().to_string();
+    let kernel = said("uname", &["-r"])?;
+    // Sources that are no checkout have no commit.
+    let commit = said("git", &["rev-parse", "--short", "HEAD"]).unwrap_or_default();
     let rows = [
         ("date", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?),
         ("processors", format!("{} of {model}", bench.cpu_count)),
-        ("kernel", said("uname", &["-sr"])?),
-        ("Pinfold", env!("CARGO_PKG_VERSION").to_owned()),
-        (Peer::Haproxy.name(), said(&haproxy, &["-v"])?),
-        (Peer::Nginx.name(), said(&nginx, &["-v"])?),
+        ("Linux", kernel.split('-').next().unwrap_or_default().to_owned()),
+        ("Pinfold", format!("{} {commit}", env!("CARGO_PKG_VERSION"))),
+        (Peer::Haproxy.name(), version(&said(&haproxy, &["-v"])?)),
+        (Peer::Nginx.name(), version(&said(&nginx, &["-v"])?)),
         ("rounds", format!("{} of {} s each", args.rounds, bench.seconds)),
         ("open files", format!("at most {} in a process", bench.limits.files)),
     ];
     Ok(rows.iter().map(|(key, value)| format!("- {key}: {value}\n")).collect())
+}
+
+/// The word with the number in a line like `nginx version: nginx/1.22.1`.
+fn version(line: &str) -> String {
+    let has_digit = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit());
+    line.split([' ', '/']).find(has_digit).unwrap_or(line).to_owned()
 }
 
 /// The first line that a program prints, wherever it prints it.

@@ -49,8 +49,8 @@ impl Peer {
     pub(crate) fn program(self) -> anyhow::Result<PathBuf> {
         match self {
             Self::Pinfold => Ok(env!("CARGO_BIN_EXE_pinfold").into()),
-            Self::Haproxy => find_program("haproxy"),
-            Self::Nginx => find_program("nginx"),
+            Self::Haproxy => find_program("haproxy", "haproxy"),
+            Self::Nginx => find_program("nginx", "nginx"),
         }
     }
 
@@ -100,10 +100,10 @@ impl Peer {
 /// Finds `name` where programs are searched, and where Debian has its servers.
 ///
 /// # Errors
-/// It is nowhere; names the package, which is called like the program.
-pub(crate) fn find_program(name: &str) -> anyhow::Result<PathBuf> {
+/// It is nowhere; says which `package` of Debian has it.
+pub(crate) fn find_program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::env::split_paths(&path).chain([PathBuf::from(SYSTEM_DIR)]);
     let mut found = dirs.map(|dir| dir.join(name)).filter(|path| path.is_file());
-    found.next().with_context(|| format!("{name} is not installed: apt-get install {name}"))
+    found.next().with_context(|| format!("{name} is not installed: apt-get install {package}"))
 }

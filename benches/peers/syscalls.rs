@@ -32,7 +32,7 @@ type Counts = BTreeMap<String, f64>;
 /// Counts them for all three; a table, or what is missing for it.
 pub(crate) async fn run(bench: &Bench) -> anyhow::Result<String> {
     let mut text = "\n## System calls a message\n\n".to_owned();
-    if let Err(missing) = find_program("strace") {
+    if let Err(missing) = find_program("strace", "strace") {
         return Ok(text + &format!("Not counted: {missing}\n"));
     }
     let mut rows: BTreeMap<String, [f64; Peer::ALL.len()]> = BTreeMap::new();
