@@ -2,8 +2,8 @@
 //!
 //! Each measurement starts a backend and one of the three afresh, so that none profits from what ran
 //! before. In a round each of the three has its turn, and the order moves on from round to round; a
-//! ratio is taken within a round, and what is printed is the median of these ratios. What is on loads
-//! that go on is pinned to one processor with its clients and backend; storms and memory have them all.
+//! ratio is taken within a round, and what is printed is the median of these ratios. Under loads that go
+//! on, each is pinned to one processor with its clients and backend; storms and memory have them all.
 //! One wrong reply anywhere ends it all with an error.
 //!
 //! `cargo bench --bench peers` takes about 15 minutes; `-- --help` shows how to have less. With
