@@ -557,6 +557,7 @@ impl Driver {
 
     fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {
         self.searches.push(Box::pin(search));
+        self.is_stirred = true;
     }
 }
 
