@@ -14,4 +14,6 @@ mod views;
 
 pub use self::readiness::{NotReady, Readiness};
 pub use self::server::{Admin, serve};
-pub use self::views::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable, Views};
+pub use self::views::{
+    BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, Unavailable, Views,
+};

@@ -91,7 +91,7 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (keeper, left, fleet) = start_keeper(&settings.pins, fleet, &inner)?;
+        let (keeper, left, fleet) = start_keeper(settings, fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
@@ -227,12 +227,13 @@ impl App {
 
 /// The keeper of the pins, and what a process before has left.
 fn start_keeper(
-    settings: &PinSettings,
+    settings: &Settings,
     fleet: Fleet,
     tasks: &Tasks,
 ) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
-    let (pins, left, fleet) = start_pins(settings, fleet, tasks)?;
-    let registry = Arc::new(Registry::new(settings.grace, settings.pins_max));
+    let (pins, left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
+    let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
+    let registry = Arc::new(registry.weighing(settings.weights.clone()));
     let keeper = Arc::new(Keeper::new(pins, registry));
     keeper.found.fill(&left.pins, &left.pipelines);
     Ok((keeper, left, fleet))

@@ -4,8 +4,10 @@
 //! Pure: what is known, the time and the random draws are arguments.
 
 pub mod access;
+pub mod charge;
 pub mod choose;
 pub mod guard;
 pub mod health;
 pub mod pacing;
 pub mod pin;
+pub mod tally;

@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod frame;
 pub mod json;
+pub mod media;
 pub mod object;
 pub mod reply;
 pub mod request;

@@ -21,6 +21,7 @@ mod reader;
 mod schema;
 mod sessions;
 mod tls;
+mod weights;
 mod writer;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub use self::writer::{dump, example};
 
 use self::declare::{Keys, Section};
 use self::error::Source;
+use crate::policy::charge::Weights;
 
 /// Name shown for settings that come from no file.
 const NO_FILE: &str = "<config>";
@@ -64,6 +66,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How a backend is chosen for a new meeting.
     pub placement: PlacementSettings,
+    /// What the parts of a meeting cost.
+    pub weights: Weights,
     /// How fast costly calls go to a backend.
     pub pacing: PacingSettings,
     /// The bounds of what clients and backends can fill.
@@ -129,6 +133,7 @@ impl Section for Settings {
             pins: PinSettings::example(),
             sessions: SessionSettings::example(),
             placement: PlacementSettings::example(),
+            weights: Weights::example(),
             pacing: PacingSettings::example(),
             limits: Limits::example(),
             shutdown: ShutdownSettings::example(),
@@ -148,6 +153,12 @@ impl Section for Settings {
         );
         keys.section("sessions", "Clients that go away and come back.", &mut self.sessions);
         keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
+        keys.section(
+            "weights",
+            "What the parts of a meeting cost, as Pinfold sees them made and connected. A meeting is \
+             charged the sum, or what was reserved for it if that is more.",
+            &mut self.weights,
+        );
         keys.section(
             "pacing",
             "How fast calls that make or negotiate endpoints go to a backend.",

@@ -107,6 +107,8 @@ pub struct Tally {
     pub resumed_here: u64,
     /// Times that nobody knew the session of a client that came back.
     pub forgotten: u64,
+    /// Most legs that one edge has counted on one backend.
+    pub legs_max: u32,
 }
 
 /// A run in which nothing broke.
@@ -136,14 +138,14 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
-        let Self { crashes, resumed, resumed_here, forgotten, .. } = self;
+        let Self { crashes, resumed, resumed_here, forgotten, legs_max, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
              {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {paced} paced, \
              {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
              answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
-             {resumed_here} of them at work, {forgotten} forgotten"
+             {resumed_here} of them at work, {forgotten} forgotten, up to {legs_max} legs counted on a backend"
         )
     }
 }
@@ -169,6 +171,7 @@ impl Tally {
             resumed: self.resumed + other.resumed,
             resumed_here: self.resumed_here + other.resumed_here,
             forgotten: self.forgotten + other.forgotten,
+            legs_max: if self.legs_max > other.legs_max { self.legs_max } else { other.legs_max },
         }
     }
 }

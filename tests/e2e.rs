@@ -16,6 +16,7 @@ mod kurento_client;
 mod load;
 mod loss;
 mod manager;
+mod media;
 mod pacing;
 mod relay;
 mod requests;

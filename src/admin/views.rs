@@ -1,5 +1,6 @@
 //! What the admin API shows, as rows.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use serde::{Deserialize, Serialize};
@@ -53,8 +54,14 @@ pub struct BackendRow {
     pub version: Option<String>,
     /// The load it can bear, in legs.
     pub capacity_legs: u32,
-    /// Load promised to its meetings, in legs; nothing of it is measured.
+    /// Load that its meetings are charged, in legs: of each what it costs now, or what was promised to
+    /// it if that is more.
     pub load_legs: u32,
+    /// Load that its meetings cost now, in legs, as far as is seen.
+    pub measured_legs: u32,
+    /// What its meetings consist of, as far as is seen.
+    #[serde(flatten)]
+    pub media: MediaRow,
     /// Meetings on it, named and unnamed, with a pipeline that lives or is being made.
     pub meetings: u64,
     /// Uses of its pipelines by client connections: one that uses three counts three times.
@@ -89,6 +96,25 @@ pub struct MeetingRow {
     pub participants: u64,
     /// Load promised to it on its backend, in legs, whoever has joined; 0 while it has no pipeline.
     pub reserve_legs: u32,
+    /// Load that it costs now, in legs, as far as is seen.
+    pub measured_legs: u32,
+    /// Load that it is charged, in legs: the more of the two before.
+    pub load_legs: u32,
+    /// What it consists of, as far as is seen.
+    #[serde(flatten)]
+    pub media: MediaRow,
+}
+
+/// What a meeting, or all of a backend, consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaRow {
+    /// Elements by kind: `webrtc`, `rtp`, `player`, `recorder`, `mixer_port`, `filter`, `http`, `hub`
+    /// and `other`, each of them.
+    pub elements: BTreeMap<String, u32>,
+    /// WebRTC endpoints that feed something.
+    pub publishing_legs: u32,
+    /// WebRTC endpoints that something feeds.
+    pub receiving_legs: u32,
 }
 
 /// The answer to `GET /api/v1/backends`.

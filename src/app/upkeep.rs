@@ -54,6 +54,8 @@ impl Upkeep {
         self.metrics.set_pins(self.keeper.registry.len().0);
         for backend in &snapshot.backends {
             self.metrics.set_backend_load(&backend.id, backend.load.legs(), backend.capacity);
+            let (measured, counts) = (backend.load.measured(), backend.load.counts());
+            self.metrics.set_backend_media(&backend.id, measured, &counts);
             self.metrics.set_backend_usage(&backend.id, backend.usage.last());
         }
     }

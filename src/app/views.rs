@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::admin::{BackendRow, MeetingRow, Unavailable, Views};
+use crate::admin::{BackendRow, MediaRow, MeetingRow, Unavailable, Views};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{MeetingId, Usage};
 use crate::pins::{MeetingView, Registry};
+use crate::policy::tally::Counts;
+use crate::protocol::media::ElementKind;
 
 #[derive(Clone, Debug)]
 pub(super) struct EdgeViews {
@@ -42,6 +44,8 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         version: backend.version.as_deref().map(ToOwned::to_owned),
         capacity_legs: backend.capacity.0,
         load_legs: backend.load.legs().0,
+        measured_legs: backend.load.measured().0,
+        media: media_row(&backend.load.counts()),
         meetings: backend.load.meetings().into(),
         participants: backend.load.participants().into(),
         links: backend.load.links().into(),
@@ -61,5 +65,17 @@ fn meeting_row(meeting: &MeetingView) -> MeetingRow {
         pipelines: meeting.pipelines.into(),
         participants: meeting.participants.into(),
         reserve_legs: meeting.reserve.0,
+        measured_legs: meeting.measured.0,
+        load_legs: meeting.charged.0,
+        media: media_row(&meeting.counts),
+    }
+}
+
+fn media_row(counts: &Counts) -> MediaRow {
+    let element = |kind: ElementKind| (kind.as_str().to_owned(), counts.of(kind));
+    MediaRow {
+        elements: ElementKind::ALL.map(element).into(),
+        publishing_legs: counts.publishing,
+        receiving_legs: counts.receiving,
     }
 }

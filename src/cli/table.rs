@@ -47,6 +47,7 @@ fn aligned<const N: usize>(lines: &[[String; N]], words: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::MediaRow;
 
     fn row(id: &str, health: &str, (meetings, participants): (u64, u64)) -> BackendRow {
         BackendRow {
@@ -58,6 +59,8 @@ mod tests {
             version: None,
             capacity_legs: 400,
             load_legs: 12,
+            measured_legs: 9,
+            media: MediaRow::default(),
             meetings,
             participants,
             links: 0,

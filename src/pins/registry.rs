@@ -10,6 +10,7 @@
 mod expiry;
 mod found;
 mod list;
+mod media;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,8 @@ use super::load::{BackendLoad, Charge};
 use super::store::Pin;
 use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
 use crate::policy::access::Access;
+use crate::policy::charge::Weights;
+use crate::policy::tally::{Counts, Tally};
 use expiry::{Expiry, Idle};
 pub use list::MeetingView;
 
@@ -31,6 +34,7 @@ pub use list::MeetingView;
 pub struct Registry {
     grace: Duration,
     meetings_max: usize,
+    weights: Weights,
     /// Meetings that are about to be entered.
     rooms: AtomicUsize,
     pipelines: DashMap<PipelineId, Pipeline>,
@@ -45,6 +49,8 @@ struct Pipeline {
     epoch: u64,
     holders: u32,
     idle: Idle,
+    /// What is in it; none until something is.
+    tally: Option<Box<Tally>>,
     /// It was there before this process, so that not all who use it are known as holders.
     is_found: bool,
 }
@@ -116,11 +122,19 @@ impl Registry {
         Self {
             grace,
             meetings_max,
+            weights: Weights::default(),
             rooms: AtomicUsize::new(0),
             pipelines: DashMap::new(),
             meetings: DashMap::new(),
             expiries: Mutex::default(),
         }
+    }
+
+    /// The same, where what meetings consist of costs that much.
+    #[must_use]
+    pub fn weighing(mut self, weights: Weights) -> Self {
+        self.weights = weights;
+        self
     }
 
     /// Room for another meeting; `None` if there is none.
@@ -256,7 +270,7 @@ impl Registry {
         let is_of = |held: &Pipeline| held.epoch == known.pin.epoch;
         let removed = self.pipelines.remove_if(&pipeline, |_, held| is_of(held));
         let Some((_, held)) = removed else { return };
-        known.forget(&held);
+        known.forget(&held, &self.weights);
         match id {
             MeetingId::Named(_) => self.drop_live(&id, known, now),
             MeetingId::Pipeline(_) => drop(meeting.remove()),
@@ -355,13 +369,18 @@ impl Meeting {
             }
             held => {
                 self.pipelines += 1;
-                let idle = Idle::default();
-                held.insert(Pipeline { meeting: id, epoch, holders: 1, idle, is_found: false });
+                let (idle, tally) = (Idle::default(), None);
+                let made =
+                    Pipeline { meeting: id, epoch, holders: 1, idle, tally, is_found: false };
+                held.insert(made);
             }
         }
     }
 
-    fn forget(&mut self, pipeline: &Pipeline) {
+    fn forget(&mut self, pipeline: &Pipeline, weights: &Weights) {
+        if let (Some(charge), Some(tally)) = (&mut self.charge, &pipeline.tally) {
+            charge.measure(tally.counts(), &Counts::default(), weights);
+        }
         self.pipelines -= 1;
         self.participants -= pipeline.holders;
         self.load.leave(pipeline.holders);

@@ -2,8 +2,9 @@
 
 use super::error::Failure;
 use super::json::{JsonError, Reader, Text};
+use super::media::MediaCall;
 use super::reply::parse_reply;
-use super::request::{Hints, MANAGER, Params, Refused, read_params};
+use super::request::{Hints, MANAGER, Method, Params, Refused, read_params};
 use crate::model::PipelineId;
 
 /// Pipelines one transaction may create, and different ones it may touch. More are refused, because
@@ -27,6 +28,8 @@ pub struct Transaction {
     pub creates: Vec<(usize, Hints)>,
     /// Pipelines it releases: index of the operation, and which.
     pub releases: Vec<(usize, PipelineId)>,
+    /// What it changes of the media of pipelines: index of the operation, and what.
+    pub media: Vec<(usize, MediaCall)>,
 }
 
 /// Reads `operations`, the raw value of that member; absent or no array is an empty transaction,
@@ -146,6 +149,8 @@ impl Transaction {
                  calls of their own",
             ));
         }
+        let media = Method::parse(method).and_then(|method| MediaCall::of(method, params));
+        self.media.extend(media.map(|call| (index, call)));
         if method.is("create") && params.creates_pipeline() {
             if self.creates.len() == PIPELINES_MAX {
                 return Err(Failure::malformed_transaction("more than 64 pipelines are created"));
@@ -231,6 +236,9 @@ mod tests {
         assert_eq!(read.creates.len(), 1);
         assert_eq!(read.creates[0].1.meeting.as_ref().unwrap().as_str(), "m");
         assert_eq!(read.releases, [(5, pipeline)]);
+        let released = MediaCall::Release(format!("{PIPELINE}/x").into());
+        let media = [(1, MediaCall::Create), (2, MediaCall::Create), (4, released)];
+        assert_eq!(read.media, media);
     }
 
     #[test]

@@ -474,6 +474,9 @@ impl Driver {
             Output::Released(pipeline) => {
                 self.edge.placement.keeper.released(pipeline, self.edge.now());
             }
+            Output::MediaChanged(pipeline, change) => {
+                self.edge.registry().change(pipeline, &change);
+            }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => self.prune(),
             Output::Stray => self.edge.metrics.on_stray(),

@@ -47,6 +47,7 @@ impl Routed {
             | Output::Created(..)
             | Output::NotCreated(_)
             | Output::Released(_)
+            | Output::MediaChanged(..)
             | Output::Unheld(_)
             | Output::Prune
             | Output::Stray

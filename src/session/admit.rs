@@ -11,6 +11,7 @@ use crate::policy::access::{Access, Isolation};
 use crate::policy::guard::{Rules, Subscription, Verdict};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
+use crate::protocol::transaction::Transaction;
 
 /// When a call that blocks may be tried again, in milliseconds: what a recorder takes to end its file.
 const BLOCKING_RETRY_MS: u32 = 1_000;
@@ -123,12 +124,12 @@ impl Session {
         }
     }
 
-    /// What is to be learned from the answer to a transaction.
+    /// What is to be learned from the answer to a transaction; `creates` has the tickets of its places.
     pub(super) fn transaction_learn(
         &mut self,
         verdict: &Verdict<'_>,
         creates: Vec<(usize, Ticket)>,
-        releases: Vec<(usize, PipelineId)>,
+        Transaction { releases, media, .. }: Transaction,
     ) -> Learn {
         let subscribes = verdict.subscriptions.iter().filter_map(|one| match one {
             Subscription::Made(index, object) => Some((*index, object.as_ref().into())),
@@ -136,7 +137,7 @@ impl Session {
         });
         let subscribes = subscribes.collect();
         let blocks = verdict.blocks.then(|| self.next_ticket());
-        TransactionLearn { creates, releases, subscribes, blocks }.into_learn()
+        TransactionLearn { creates, releases, media, subscribes, blocks }.into_learn()
     }
 
     /// A call that blocks was not sent, because its backend has enough of them.

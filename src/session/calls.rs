@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::texts::Texts;
 use super::{LinkNo, Output, Ticket};
 use crate::model::{PipelineId, Time};
+use crate::protocol::media::MediaCall;
 use crate::protocol::request::Method;
 
 /// How often one call is sent again.
@@ -72,7 +73,9 @@ pub(super) enum Learn {
     Created(Ticket),
     /// That this pipeline is destroyed.
     Released(PipelineId),
-    /// Both, and subscriptions, by index of the operation.
+    /// That the media of a pipeline have changed.
+    Media(Box<MediaCall>),
+    /// All of these, and subscriptions, by index of the operation.
     Transaction(Box<TransactionLearn>),
     /// The id of a new subscription to this object.
     Subscribed(Box<str>),
@@ -88,6 +91,7 @@ pub(super) enum Learn {
 pub(super) struct TransactionLearn {
     pub(super) creates: Vec<(usize, Ticket)>,
     pub(super) releases: Vec<(usize, PipelineId)>,
+    pub(super) media: Vec<(usize, MediaCall)>,
     /// Objects as the text has them, so perhaps as a reference to another operation.
     pub(super) subscribes: Vec<(usize, Box<str>)>,
     pub(super) blocks: Option<Ticket>,
@@ -96,8 +100,9 @@ pub(super) struct TransactionLearn {
 impl TransactionLearn {
     /// `Nothing` if there is nothing to be learned.
     pub(super) fn into_learn(self) -> Learn {
-        let Self { creates, releases, subscribes, blocks } = &self;
-        if creates.is_empty() && releases.is_empty() && subscribes.is_empty() && blocks.is_none() {
+        let Self { creates, releases, media, subscribes, blocks } = &self;
+        let changes_nothing = creates.is_empty() && releases.is_empty() && media.is_empty();
+        if changes_nothing && subscribes.is_empty() && blocks.is_none() {
             return Learn::Nothing;
         }
         Learn::Transaction(Box::new(self))
@@ -110,6 +115,7 @@ impl Learn {
         match self {
             Self::Nothing
             | Self::Released(_)
+            | Self::Media(_)
             | Self::Subscribed(_)
             | Self::Closed(..)
             | Self::Own => {}
@@ -129,6 +135,7 @@ impl Learn {
                 Self::Nothing
             }
             Self::Released(pipeline) => Self::Released(*pipeline),
+            Self::Media(call) => Self::Media(call.clone()),
             Self::Subscribed(object) => Self::Subscribed(object.clone()),
             Self::Transaction(learn) => {
                 let late = TransactionLearn { creates: Vec::new(), blocks: None, ..*learn.clone() };
@@ -144,6 +151,7 @@ impl Learn {
             Self::Transaction(learn) => !learn.creates.is_empty(),
             Self::Nothing
             | Self::Released(_)
+            | Self::Media(_)
             | Self::Subscribed(_)
             | Self::Blocking(_)
             | Self::Closed(..)
@@ -159,6 +167,7 @@ impl Learn {
             Self::Nothing
             | Self::Created(_)
             | Self::Released(_)
+            | Self::Media(_)
             | Self::Subscribed(_)
             | Self::Closed(..)
             | Self::Own => None,
@@ -503,8 +512,9 @@ mod tests {
         let releases = vec![(1, pipeline.unwrap())];
         let creates = vec![(0, Ticket(1))];
         let subscribes = vec![(2, "newref:0".into())];
+        let media = vec![(3, MediaCall::Create)];
         let blocks = Some(Ticket(2));
-        let learn = TransactionLearn { creates, releases, subscribes, blocks }.into_learn();
+        let learn = TransactionLearn { creates, releases, media, subscribes, blocks }.into_learn();
         let mut calls = Calls::default();
         calls.push(call("1", learn), "text", Time::ZERO, MAX);
         let expired = calls.expire(seconds(1), Duration::ZERO);
@@ -514,7 +524,7 @@ mod tests {
             panic!("the slot is there")
         };
         assert_eq!((late.creates.len(), late.releases.len()), (0, 1));
-        assert_eq!((late.subscribes.len(), late.blocks), (1, None));
+        assert_eq!((late.media.len(), late.subscribes.len(), late.blocks), (1, 1, None));
     }
 
     #[test]

@@ -69,6 +69,7 @@ impl Session {
             Learn::Nothing
             | Learn::Created(_)
             | Learn::Released(_)
+            | Learn::Media(_)
             | Learn::Subscribed(_)
             | Learn::Blocking(_)
             | Learn::Transaction(_) => {

@@ -9,6 +9,7 @@ use super::subscriptions::ObjectSubscriptions;
 use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::access::{Meetings, Own};
 use crate::policy::pacing::Ask;
+use crate::policy::tally::Change;
 use crate::protocol::error::Failure;
 use crate::protocol::event::ObjectEvent;
 use crate::protocol::request::{Hints, Method};
@@ -126,6 +127,8 @@ pub enum Output {
     NotCreated(Ticket),
     /// This pipeline was destroyed, for everybody.
     Released(PipelineId),
+    /// This has happened to the elements of this pipeline.
+    MediaChanged(PipelineId, Box<Change>),
     /// This session uses this pipeline no longer.
     Unheld(PipelineId),
     /// The session knows many pipelines: call [`Session::forget`](super::Session::forget) with those that are gone.

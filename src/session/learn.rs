@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use super::calls::{Call, Learn, Sent, TransactionLearn};
 use super::{Closing, LinkNo, Output, Phase, Session, Ticket};
 use crate::model::PipelineId;
+use crate::policy::tally::Change;
 use crate::protocol::answer;
 use crate::protocol::json::Text;
+use crate::protocol::media::{Element, MediaCall};
 use crate::protocol::object::newref;
 use crate::protocol::reply::{FromBackend, Reply, parse_reply, peek};
 use crate::protocol::request::Method;
@@ -49,6 +51,11 @@ impl Session {
                     self.learn_released(pipeline, out);
                 }
             }
+            Learn::Media(call) => {
+                if reply.is_success {
+                    self.learn_media(&call, reply.value, &|_| None, out);
+                }
+            }
             Learn::Transaction(learn) => self.learn_transaction(link, &learn, &reply, out),
             Learn::Subscribed(object) => self.learn_subscribed(&object, reply.value),
             Learn::Blocking(ticket) => out.push(Output::Unblocked(ticket, true)),
@@ -62,7 +69,7 @@ impl Session {
         out.extend(events);
     }
 
-    /// An answer whose call was given up: what it says of pipelines that are gone, and of
+    /// An answer whose call was given up: what it says of pipelines that are gone, of media and of
     /// subscriptions, is true all the same.
     fn on_late(&mut self, link: LinkNo, call: &Call, text: &str, out: &mut Vec<Output>) {
         let reply = parse_reply(text);
@@ -71,11 +78,15 @@ impl Session {
         }
         match &call.learn {
             Learn::Released(pipeline) if reply.is_success => self.learn_released(*pipeline, out),
+            Learn::Media(call) if reply.is_success => {
+                self.learn_media(call, reply.value, &|_| None, out);
+            }
             Learn::Transaction(learn) => self.learn_transaction(link, learn, &reply, out),
             Learn::Subscribed(object) => self.learn_subscribed(object, reply.value),
             Learn::Nothing
             | Learn::Created(_)
             | Learn::Released(_)
+            | Learn::Media(_)
             | Learn::Blocking(_)
             | Learn::Closed(..)
             | Learn::Own => {}
@@ -102,6 +113,41 @@ impl Session {
         }
     }
 
+    /// A call that changes media has succeeded, with this raw value. `result` is that of an operation of
+    /// the same transaction, for references.
+    fn learn_media<'a>(
+        &mut self,
+        call: &MediaCall,
+        value: Option<&str>,
+        result: &impl Fn(usize) -> Option<&'a str>,
+        out: &mut Vec<Output>,
+    ) {
+        let change = match call {
+            MediaCall::Create => {
+                let made = value.and_then(Text::of).map(Text::decode);
+                let made = made.and_then(|object| Element::parse(&object));
+                made.map(|(pipeline, element)| (pipeline, Change::Created(element)))
+            }
+            MediaCall::Release(object) => {
+                let Some(object) = resolve(object, result) else { return };
+                // One that is made and released in the same transaction.
+                if let Some(pipeline) = PipelineId::parse(&object).filter(|_| !object.contains('/'))
+                {
+                    return self.learn_released(pipeline, out);
+                }
+                let gone = Element::parse(&object);
+                gone.map(|(pipeline, element)| (pipeline, Change::Released(element)))
+            }
+            MediaCall::Connect(source, sink, media) => between(source, sink, result)
+                .map(|(pipeline, from, to)| (pipeline, Change::Connected(from, to, *media))),
+            MediaCall::Disconnect(source, sink, media) => between(source, sink, result)
+                .map(|(pipeline, from, to)| (pipeline, Change::Disconnected(from, to, *media))),
+        };
+        out.extend(
+            change.map(|(pipeline, change)| Output::MediaChanged(pipeline, Box::new(change))),
+        );
+    }
+
     fn learn_released(&mut self, pipeline: PipelineId, out: &mut Vec<Output>) {
         self.pipelines.remove(&pipeline);
         self.manager.on_released(pipeline);
@@ -124,20 +170,24 @@ impl Session {
         out: &mut Vec<Output>,
     ) {
         let done = reply.value.map(parse_done).unwrap_or_default();
+        // In the order of the operations, as they are answered.
+        let at = |index| done.binary_search_by_key(&index, |done| done.index).ok();
+        let value = |index| at(index).and_then(|at| done[at].value);
         for &(index, ticket) in &learn.creates {
-            let value = done.iter().find(|d| d.index == index).and_then(|d| d.value);
-            self.learn_created(link, ticket, value, out);
+            self.learn_created(link, ticket, value(index), out);
+        }
+        for (index, call) in &learn.media {
+            if at(*index).is_some() {
+                self.learn_media(call, value(*index), &value, out);
+            }
         }
         for &(index, pipeline) in &learn.releases {
-            if done.iter().any(|d| d.index == index) {
+            if at(index).is_some() {
                 self.learn_released(pipeline, out);
             }
         }
-        let value = |index| done.iter().find(|d| d.index == index).and_then(|d| d.value);
         for (index, object) in &learn.subscribes {
-            let made = newref(object).map(|index| value(index).and_then(Text::of));
-            let object = made.map_or(Some(Cow::from(&**object)), |made| made.map(Text::decode));
-            if let Some(object) = object {
+            if let Some(object) = resolve(object, &value) {
                 self.learn_subscribed(&object, value(*index));
             }
         }
@@ -170,4 +220,24 @@ impl Session {
             out.push(Output::Answer(Method::CloseSession, answer::closed(call.as_str())));
         }
     }
+}
+
+/// An object that a transaction names: itself, or the result of the operation it refers to.
+fn resolve<'o, 'r: 'o>(
+    object: &'o str,
+    result: &impl Fn(usize) -> Option<&'r str>,
+) -> Option<Cow<'o, str>> {
+    match newref(object) {
+        Some(index) => result(index).and_then(Text::of).map(Text::decode),
+        None => Some(object.into()),
+    }
+}
+
+/// The pipeline of two objects, and the elements they are.
+fn between<'r>(
+    source: &str,
+    sink: &str,
+    result: &impl Fn(usize) -> Option<&'r str>,
+) -> Option<(PipelineId, Element, Element)> {
+    Change::between(&resolve(source, result)?, &resolve(sink, result)?)
 }

@@ -289,6 +289,7 @@ impl Session {
             Learn::Nothing
             | Learn::Created(_)
             | Learn::Released(_)
+            | Learn::Media(_)
             | Learn::Transaction(_)
             | Learn::Subscribed(_)
             | Learn::Blocking(_) => {}

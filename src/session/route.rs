@@ -15,8 +15,9 @@ use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
 use crate::protocol::json::Text;
+use crate::protocol::media::MediaCall;
 use crate::protocol::request::{Hints, MANAGER, Method, Named, Request, parse_request};
-use crate::protocol::transaction::{Transaction, parse_transaction};
+use crate::protocol::transaction::parse_transaction;
 
 /// Places that are tried for one message, when each turns out to be unreachable.
 pub(super) const ATTEMPTS_MAX: u8 = 3;
@@ -188,7 +189,8 @@ impl Session {
         }
         match params.constructor_object() {
             Some((pipeline, object)) => {
-                self.route_to_pipeline(going, (pipeline, &object), Learn::Nothing, out)
+                let learn = Learn::Media(Box::new(MediaCall::Create));
+                self.route_to_pipeline(going, (pipeline, &object), learn, out)
             }
             // No object to go by: an unknown type, or a parameter is missing. Any server says so.
             None => self.route_anywhere(going, out),
@@ -222,7 +224,8 @@ impl Session {
             Method::Release if !object.contains('/') => Learn::Released(pipeline),
             Method::Subscribe => Learn::Subscribed(object.as_ref().into()),
             _ if verdict.blocks => Learn::Blocking(self.next_ticket()),
-            _ => Learn::Nothing,
+            method => MediaCall::of(method, &going.request.params)
+                .map_or(Learn::Nothing, |call| Learn::Media(Box::new(call))),
         };
         self.route_to_pipeline(going, (pipeline, &object), learn, out)
     }
@@ -310,9 +313,8 @@ impl Session {
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
         let transaction = parse_transaction(going.request.params.operations)?;
-        let Transaction { touches, creates, releases } = transaction;
         let mut links = Vec::new();
-        for pipeline in touches {
+        for &pipeline in &transaction.touches {
             match self.pipelines.get(&pipeline) {
                 Some(link) => links.push(*link),
                 None if going.absent.contains(&pipeline) => {}
@@ -325,12 +327,12 @@ impl Session {
                 "its operations touch pipelines on different media servers; send one for each",
             ));
         }
-        if !creates.is_empty() {
+        if !transaction.creates.is_empty() {
             let on = on.map(|link| self.links[link.0].backend.clone());
-            return self.place(going, creates, on, out);
+            return self.place(going, transaction.creates, on, out);
         }
         let Some(link) = on else { return self.route_anywhere(going, out) };
-        let learn = self.transaction_learn(verdict, Vec::new(), releases);
+        let learn = self.transaction_learn(verdict, Vec::new(), transaction);
         self.forward(going, link, going.call(learn), out)
     }
 
@@ -423,11 +425,9 @@ impl Session {
         let learn = if request.method == Method::Transaction && !placing.tickets.is_empty() {
             let operations = placing.creates.iter().map(|(index, _)| *index);
             let creates = operations.zip(placing.tickets.iter().copied()).collect();
-            let releases = parse_transaction(request.params.operations)
-                .map(|transaction| transaction.releases)
-                .unwrap_or_default();
+            let transaction = parse_transaction(request.params.operations).unwrap_or_default();
             let verdict = self.rules.judge(&request).unwrap_or_default();
-            self.transaction_learn(&verdict, creates, releases)
+            self.transaction_learn(&verdict, creates, transaction)
         } else {
             placing.tickets.first().map_or(Learn::Nothing, |ticket| Learn::Created(*ticket))
         };

@@ -10,6 +10,7 @@ use crate::policy::pacing::Ask;
 
 mod calls;
 mod guard;
+mod media;
 mod pace;
 mod resume;
 

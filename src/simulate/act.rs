@@ -230,7 +230,8 @@ impl World {
                 (about, text)
             }
             (9..15, Some(from), Some(to)) => {
-                (about, invoke(&from, "connect", &format!(r#"{{"sink":"{to}"}}"#)))
+                let operation = if known.draws.below(6) == 0 { "disconnect" } else { "connect" };
+                (about, invoke(&from, operation, &format!(r#"{{"sink":"{to}"}}"#)))
             }
             (15, ..) => {
                 fact.is_released = true;

@@ -9,6 +9,10 @@ use super::network::RelayNo;
 use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
 use crate::model::{Legs, MeetingName};
 use crate::pins::{Pin, PinStore};
+use crate::policy::tally::Counts;
+
+/// Steps between two times that what is counted is compared with what there is.
+const COUNT_INTERVAL: u64 = 16;
 
 /// After each step: every table within its bound, no pin on a process that was lost long ago, none
 /// made where none may be.
@@ -30,9 +34,33 @@ pub(super) fn after_step(world: &mut World) {
             (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
         })
     });
+    // Looks at every meeting, so not always.
+    let is_due = world.tally.steps.is_multiple_of(COUNT_INTERVAL);
+    let complaint = complaint.or_else(|| if is_due { count(world).err() } else { None });
     if let Some(complaint) = complaint {
         world.complain(|| complaint);
     }
+}
+
+/// What a backend carries is what its meetings there consist of.
+fn count(world: &mut World) -> Result<(), String> {
+    for (number, edge) in world.edges.iter().enumerate() {
+        let meetings = edge.edge.registry().meetings(None, usize::MAX);
+        for backend in &edge.edge.fleet.snapshot().backends {
+            let of_backend = || meetings.iter().filter(|one| one.pin.backend == backend.id);
+            let counted = (backend.load.measured(), backend.load.counts());
+            let measured = of_backend().map(|one| one.measured.0).sum();
+            let mut counts = Counts::default();
+            of_backend().for_each(|one| counts.replace(&Counts::default(), &one.counts));
+            let there = (Legs(measured), counts);
+            if counted != there {
+                let id = &backend.id;
+                return Err(format!("edge {number} counts {counted:?} on {id}, not {there:?}"));
+            }
+            world.tally.legs_max = world.tally.legs_max.max(measured);
+        }
+    }
+    Ok(())
 }
 
 /// A meeting has one backend: `new` was just made.
@@ -178,6 +206,10 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
             let carried = (load.legs(), load.meetings(), load.participants());
             if carried != (Legs(0), 0, 0) {
                 return Err(format!("edge {number} keeps load on {}: {carried:?}", backend.id));
+            }
+            let seen = (load.measured(), load.counts());
+            if seen != (Legs(0), Counts::default()) {
+                return Err(format!("edge {number} still counts on {}: {seen:?}", backend.id));
             }
         }
     }

@@ -75,6 +75,6 @@ fn a_seed_decides_everything() {
     let done = session(&plain).unwrap();
     assert_eq!(Ok(&done), session(&plain).as_ref());
     let tally = done.tally;
-    assert!(tally.paced > 0, "{tally}");
+    assert!(tally.paced > 0 && tally.legs_max > 0, "{tally}");
     assert!(tally.calls > 50 && tally.pipelines > 5, "{tally}");
 }

@@ -8,8 +8,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::model::{BackendId, Legs, Usage};
+use crate::policy::tally::Counts;
+use crate::protocol::media::ElementKind;
 
-/// The one label that is text: bounded, because backends come from the config file.
+/// What a leg's `kind` may be.
+const DIRECTIONS: [&str; 2] = ["publishing", "receiving"];
+
+/// A label that is text: bounded, because backends come from the config file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BackendLabel {
     backend: String,
@@ -21,11 +26,27 @@ impl BackendLabel {
     }
 }
 
+/// A backend, and one of a few kinds of what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    backend: String,
+    kind: &'static str,
+}
+
+impl KindLabel {
+    fn of(backend: &BackendId, kind: &'static str) -> Self {
+        Self { backend: backend.as_str().to_owned(), kind }
+    }
+}
+
 /// Gauges by backend.
 #[derive(Debug)]
 pub(super) struct BackendGauges {
     load: Family<BackendLabel, Gauge>,
+    measured: Family<BackendLabel, Gauge>,
     capacity: Family<BackendLabel, Gauge>,
+    elements: Family<KindLabel, Gauge>,
+    legs: Family<KindLabel, Gauge>,
     cpus: Family<BackendLabel, Gauge>,
     cpu: Family<BackendLabel, Gauge<f64, AtomicU64>>,
     memory: Family<BackendLabel, Gauge>,
@@ -35,7 +56,14 @@ impl BackendGauges {
     /// Makes the gauges and registers them under their names.
     pub(super) fn register(r: &mut Registry) -> Self {
         Self {
-            load: family(r, "backend_load_legs", "Load promised to the meetings of a backend"),
+            load: family(r, "backend_load_legs", "Load that the meetings of a backend are charged"),
+            measured: family(
+                r,
+                "backend_measured_legs",
+                "Load that these cost now, as far as seen",
+            ),
+            elements: family(r, "backend_elements", "Elements of a backend, as far as seen"),
+            legs: family(r, "backend_connected_legs", "WebRTC endpoints that feed, or are fed"),
             capacity: family(r, "backend_capacity_legs", "Load a backend can bear"),
             cpus: family(r, "backend_cpu_count", "Processors of a backend, as it says"),
             cpu: family(r, "backend_cpu_percent", "How busy these are together, as it says"),
@@ -47,6 +75,18 @@ impl BackendGauges {
         let label = BackendLabel::of(backend);
         self.load.get_or_create(&label).set(load.0.into());
         self.capacity.get_or_create(&label).set(capacity.0.into());
+    }
+
+    pub(super) fn set_media(&self, backend: &BackendId, measured: Legs, counts: &Counts) {
+        self.measured.get_or_create(&BackendLabel::of(backend)).set(measured.0.into());
+        for kind in ElementKind::ALL {
+            let label = KindLabel::of(backend, kind.as_str());
+            self.elements.get_or_create(&label).set(counts.of(kind).into());
+        }
+        for (direction, count) in DIRECTIONS.into_iter().zip([counts.publishing, counts.receiving])
+        {
+            self.legs.get_or_create(&KindLabel::of(backend, direction)).set(count.into());
+        }
     }
 
     /// Shows what is known, and nothing for what is not.
@@ -65,13 +105,20 @@ impl BackendGauges {
         let label = BackendLabel::of(backend);
         self.load.remove(&label);
         self.capacity.remove(&label);
+        self.measured.remove(&label);
+        for kind in ElementKind::ALL {
+            self.elements.remove(&KindLabel::of(backend, kind.as_str()));
+        }
+        for direction in DIRECTIONS {
+            self.legs.remove(&KindLabel::of(backend, direction));
+        }
         self.set_usage(backend, Usage::default());
     }
 }
 
-fn family<M: Clone>(registry: &mut Registry, name: &str, help: &str) -> Family<BackendLabel, M>
+fn family<L: Clone, M: Clone>(registry: &mut Registry, name: &str, help: &str) -> Family<L, M>
 where
-    Family<BackendLabel, M>: Default + Metric,
+    Family<L, M>: Default + Metric,
 {
     let family = Family::default();
     registry.register(name, help, family.clone());

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::model::{BackendId, Legs, Usage};
+use crate::policy::tally::Counts;
 
 use super::backends::BackendGauges;
 use super::histogram::Histogram;
@@ -218,6 +219,11 @@ impl Metrics {
         self.0.values.of_backends.set_load(backend, load, capacity);
     }
 
+    /// Shows what the meetings of a backend of the config file consist of, and cost.
+    pub fn set_backend_media(&self, backend: &BackendId, measured: Legs, counts: &Counts) {
+        self.0.values.of_backends.set_media(backend, measured, counts);
+    }
+
     /// Shows what a backend of the config file has measured of itself; what is not known is not shown.
     pub fn set_backend_usage(&self, backend: &BackendId, usage: Usage) {
         self.0.values.of_backends.set_usage(backend, usage);
@@ -318,6 +324,7 @@ fn signed(count: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::media::ElementKind;
 
     fn assert_shows(metrics: &Metrics, lines: &[&str]) {
         let text = metrics.encode();
@@ -399,6 +406,9 @@ mod tests {
         let metrics = Metrics::new();
         let backend = BackendId::parse("kms-a").unwrap();
         metrics.set_backend_load(&backend, Legs(12), Legs(400));
+        let mut counts = Counts { publishing: 2, receiving: 5, ..Counts::default() };
+        counts.elements[ElementKind::WebRtc as usize] = 6;
+        metrics.set_backend_media(&backend, Legs(7), &counts);
         metrics.set_backends(HealthLabel::Healthy, 3);
         metrics.set_pins(7);
         let usage = Usage { cpu_count: Some(8), cpu_percent: Some(12.5), memory_kb: Some(2) };
@@ -409,6 +419,10 @@ mod tests {
             &[
                 "pinfold_backend_load_legs{backend=\"kms-a\"} 12",
                 "pinfold_backend_capacity_legs{backend=\"kms-a\"} 400",
+                "pinfold_backend_measured_legs{backend=\"kms-a\"} 7",
+                "pinfold_backend_elements{backend=\"kms-a\",kind=\"webrtc\"} 6",
+                "pinfold_backend_elements{backend=\"kms-a\",kind=\"mixer_port\"} 0",
+                "pinfold_backend_connected_legs{backend=\"kms-a\",kind=\"receiving\"} 5",
                 "pinfold_backends{health=\"healthy\"} 3",
                 "pinfold_pins 7",
                 "pinfold_backend_cpu_count{backend=\"kms-a\"} 8",

@@ -176,7 +176,9 @@ async fn attack(edge: &Edge, victims: &[Victim]) -> BTreeMap<i64, usize> {
 async fn a_hostile_client_hurts_nobody_but_itself() {
     let short = ["--gc-period", "1"];
     let mut sims = [KmsSim::start_with("a", &short).await, KmsSim::start_with("b", &short).await];
-    let more = "isolation = \"meeting\"\n[probe]\ntimeout_ms = 5000\n";
+    // Its recorders are not to fill the backends.
+    let more =
+        "isolation = \"meeting\"\n[probe]\ntimeout_ms = 5000\n[weights]\nrecorder_legs = 1\n";
     let edge = Edge::start_with(&sims, more, TempDir::create()).await;
     let begin = ["ana's", "ben's", "cem's"].map(|meeting| Victim::begin(&edge, meeting));
     let victims = join_all(begin).await;

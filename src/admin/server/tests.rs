@@ -13,7 +13,7 @@ use tokio::time;
 use super::*;
 use crate::admin::client::{FetchError, fetch_json};
 use crate::admin::http::{CONNECTIONS_MAX, HEAD_MAX_BYTES};
-use crate::admin::{BackendRow, BackendRows, MeetingRow, MeetingRows, Unavailable};
+use crate::admin::{BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, Unavailable};
 use crate::model::MeetingId;
 
 /// Far longer than anything here takes.
@@ -41,7 +41,17 @@ impl FixedViews {
 
 fn meeting(id: &str) -> MeetingRow {
     let (id, backend) = (id.to_owned(), "kms-a".to_owned());
-    MeetingRow { id, backend, epoch: 1, pipelines: 1, participants: 2, reserve_legs: 4 }
+    MeetingRow {
+        id,
+        backend,
+        epoch: 1,
+        pipelines: 1,
+        participants: 2,
+        reserve_legs: 4,
+        measured_legs: 6,
+        load_legs: 6,
+        media: MediaRow { publishing_legs: 6, ..MediaRow::default() },
+    }
 }
 
 impl Views for FixedViews {
@@ -55,6 +65,8 @@ impl Views for FixedViews {
             version: Some("7.3.0".to_owned()),
             capacity_legs: 400,
             load_legs: 12,
+            measured_legs: 9,
+            media: MediaRow { elements: [("webrtc".to_owned(), 9)].into(), ..MediaRow::default() },
             meetings: 3,
             participants: 6,
             links: 2,
@@ -167,6 +179,8 @@ async fn backends_are_shown_as_rows() {
     assert_eq!(rows.backends, running.admin.views.backends());
     let raw: Value = running.fetch("/api/v1/backends").await.unwrap();
     assert_eq!(raw["backends"][0]["load_legs"], json!(12));
+    assert_eq!(raw["backends"][0]["elements"], json!({"webrtc": 9}));
+    assert_eq!(raw["backends"][0]["receiving_legs"], json!(0));
     assert_eq!(raw["backends"][0]["server_id"], Value::Null);
 }
 

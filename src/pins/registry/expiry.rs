@@ -104,7 +104,7 @@ impl Registry {
         ended.pipelines.push(pipeline);
         let held = held.remove();
         let known = meeting.get_mut();
-        known.forget(&held);
+        known.forget(&held, &self.weights);
         known.live -= 1;
         if known.live > 0 {
             return;

@@ -72,8 +72,10 @@ impl Registry {
                 return is_of;
             }
             Entry::Vacant(vacant) => {
-                let idle = Idle::default();
-                vacant.insert(Pipeline { meeting: id, epoch, holders: 0, idle, is_found: true });
+                let (idle, tally) = (Idle::default(), None);
+                let found =
+                    Pipeline { meeting: id, epoch, holders: 0, idle, tally, is_found: true };
+                vacant.insert(found);
             }
         }
         known.live += 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Meeting, Registry};
 use crate::model::{Legs, MeetingId, PipelineId};
 use crate::pins::{Charge, Pin};
+use crate::policy::tally::Counts;
 
 /// A meeting as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,14 @@ pub struct MeetingView {
     pub pipelines: u32,
     /// Uses of these by client connections.
     pub participants: u32,
-    /// Legs it reserves on its backend; none while it has no pipeline.
+    /// Legs promised to it on its backend; none while it has no pipeline.
     pub reserve: Legs,
+    /// Legs it costs there now, as far as is seen.
+    pub measured: Legs,
+    /// Legs it is charged there.
+    pub charged: Legs,
+    /// What it consists of, as far as is seen.
+    pub counts: Counts,
 }
 
 impl Registry {
@@ -62,6 +69,9 @@ impl Meeting {
             pipelines: self.pipelines,
             participants: self.participants,
             reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
+            measured: self.charge.as_ref().map(Charge::measured).unwrap_or_default(),
+            charged: self.charge.as_ref().map(Charge::legs).unwrap_or_default(),
+            counts: self.charge.as_ref().map(|charge| *charge.counts()).unwrap_or_default(),
         }
     }
 }

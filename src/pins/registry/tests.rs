@@ -7,6 +7,8 @@ use super::*;
 use crate::model::Legs;
 use crate::pins::BackendLoad;
 use crate::policy::access::Meetings;
+use crate::policy::tally::Change;
+use crate::protocol::media::{Element, ElementId, ElementKind, Media};
 
 const GRACE: Duration = Duration::from_secs(60);
 const ONE: Incarnation = Incarnation(1);
@@ -202,6 +204,50 @@ fn operators_page_through_meetings_in_order() {
     assert_eq!(ids(world.registry.meetings(Some("b"), 2)), ["c"]);
 }
 
+fn webrtc(id: u8) -> Element {
+    Element { id: ElementId::from_u128(id.into()), hub: None, kind: ElementKind::WebRtc }
+}
+
+/// An endpoint `id` feeds the endpoints that follow it, so many.
+fn feed(world: &World, pipeline: u128, id: u8, sinks: u8) {
+    for sink in 1..=sinks {
+        let change = Change::Connected(webrtc(id), webrtc(id + sink), Media::All);
+        world.registry.change(PipelineId::from_u128(pipeline), &change);
+    }
+}
+
+#[test]
+fn a_meeting_is_charged_what_all_its_pipelines_cost_if_that_is_more_than_its_reserve() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create("m", 2);
+    world.create_unnamed(3);
+    feed(&world, 1, 1, 2);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(8), Legs(3)));
+    feed(&world, 2, 1, 3);
+    feed(&world, 3, 1, 1);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(7 + 4), Legs(7 + 2)));
+    let view = world.registry.meeting(&MeetingId::Named(name("m"))).unwrap();
+    assert_eq!((view.measured, view.charged, view.reserve), (Legs(7), Legs(7), Legs(4)));
+    assert_eq!((view.counts.publishing, view.counts.receiving), (2, 5));
+    world.registry.released(PipelineId::from_u128(1), world.now);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(8), Legs(4 + 2)));
+    feed(&world, 1, 1, 9);
+    assert_eq!(world.load.measured(), Legs(6), "it is no more");
+}
+
+#[test]
+fn what_nobody_uses_is_counted_until_it_ends() {
+    let mut world = World::new();
+    world.create("m", 1);
+    feed(&world, 1, 1, 5);
+    world.registry.unhold(PipelineId::from_u128(1), world.now);
+    world.pass(59);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(6), Legs(6)));
+    world.pass(1);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(0), Legs(0)));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Begin(u8),
@@ -211,6 +257,8 @@ enum Step {
     Hold(u8),
     Unhold(u8),
     Released(u8),
+    /// Pipeline, two of its elements, and what happens to them.
+    Changes(u8, u8, u8, u8),
     Lost,
     Pass(u8),
 }
@@ -224,6 +272,8 @@ fn step() -> impl Strategy<Value = Step> {
         (0u8..9).prop_map(Step::Hold),
         (0u8..9).prop_map(Step::Unhold),
         (0u8..9).prop_map(Step::Released),
+        (0u8..9, 0u8..4, 0u8..4, 0u8..5).prop_map(|(p, a, b, how)| Step::Changes(p, a, b, how)),
+        (0u8..9, 0u8..4, 0u8..4, 0u8..5).prop_map(|(p, a, b, how)| Step::Changes(p, a, b, how)),
         Just(Step::Lost),
         (0u8..90).prop_map(Step::Pass),
     ]
@@ -283,6 +333,17 @@ fn apply(world: &mut World, held: &mut Held, step: &Step) {
             world.registry.released(pipeline(p), world.now);
             held.pipelines.retain(|held| *held != p);
         }
+        Step::Changes(p, a, b, how) => {
+            let (a, b) = (webrtc(a), webrtc(b));
+            let recorder = Element { kind: ElementKind::Recorder, ..webrtc(100) };
+            let change = match how {
+                0 => Change::Created(recorder),
+                1 => Change::Released(if a == b { recorder } else { a }),
+                2 => Change::Disconnected(a, b, Media::All),
+                _ => Change::Connected(a, b, Media::All),
+            };
+            world.registry.change(pipeline(p), &change);
+        }
         Step::Lost => {
             world.registry.drop_backend(&backend(), ONE);
             *held = Held { made: std::mem::take(&mut held.made), ..Held::default() };
@@ -299,6 +360,10 @@ proptest! {
         let mut held = Held::default();
         for step in &steps {
             apply(&mut world, &mut held, step);
+            let views = world.registry.meetings(None, 100);
+            let measured: u32 = views.iter().map(|view| view.measured.0).sum();
+            let charged: u32 = views.iter().map(|view| view.charged.0).sum();
+            prop_assert_eq!((world.load.measured().0, world.load.legs().0), (measured, charged));
         }
         for m in held.begun {
             world.registry.not_created(&name(&format!("m{m}")), 1, world.now);
@@ -309,6 +374,7 @@ proptest! {
         world.pass(60);
         world.pass(60);
         prop_assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
+        prop_assert_eq!((world.load.measured(), world.load.counts()), (Legs(0), Counts::default()));
         prop_assert!(world.registry.expiries.lock().unwrap().is_empty());
     }
 }

@@ -1,6 +1,8 @@
 //! Transactions: `parse_transaction` and the answer's `parse_done`.
 
 use pinfold::model::PipelineId;
+use pinfold::protocol::media::{Media, MediaCall};
+use pinfold::protocol::object::newref;
 use pinfold::protocol::request::MANAGER;
 use pinfold::protocol::transaction::{
     Done, PIPELINES_MAX, Transaction, parse_done, parse_transaction,
@@ -69,6 +71,8 @@ fn add(
     }
     let kind = params.last("type").and_then(string);
     let is_pipeline = matches!(kind.as_deref(), Some("MediaPipeline" | "kurento.MediaPipeline"));
+    let call = media_call((method, is_pipeline), object.as_deref(), params);
+    transaction.media.extend(call.map(|call| (index, call)));
     let touched = match method {
         "create" if is_pipeline => {
             if transaction.creates.len() == PIPELINES_MAX {
@@ -91,6 +95,44 @@ fn add(
         transaction.releases.push((index, pipeline));
     }
     Ok(())
+}
+
+/// What an operation changes of elements.
+fn media_call(
+    (method, is_pipeline): (&str, bool),
+    object: Option<&str>,
+    params: &Members<'_>,
+) -> Option<MediaCall> {
+    let is_short = |text: &str| text.len() <= 512;
+    let object = match object.filter(|text| is_short(text)) {
+        Some("null") if params.last("object") == Some("null") => Some(""),
+        Some(_) if params.last("object").is_some_and(|raw| raw.starts_with(['{', '['])) => None,
+        other => other,
+    };
+    match method {
+        "create" => (!is_pipeline).then_some(MediaCall::Create),
+        "release" => object
+            .filter(|object| object.contains('/') || newref(object).is_some())
+            .map(|object| MediaCall::Release(object.into())),
+        "invoke" => {
+            let given = params.last("operationParams").and_then(Members::of)?;
+            let sink = given.last("sink").and_then(string).filter(|text| is_short(text))?;
+            let media = match given.last("mediaType").map(string) {
+                None => Media::All,
+                Some(Some(text)) if text == "AUDIO" => Media::Audio,
+                Some(Some(text)) if text == "VIDEO" => Media::Video,
+                Some(Some(text)) if text == "DATA" => Media::Data,
+                Some(_) => return None,
+            };
+            let (from, to) = (object?.into(), sink.into());
+            match params.last("operation").and_then(string)?.as_str() {
+                "connect" => Some(MediaCall::Connect(from, to, media)),
+                "disconnect" => Some(MediaCall::Disconnect(from, to, media)),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
 }
 
 /// Checks what is read of `value`, the value of an answer.

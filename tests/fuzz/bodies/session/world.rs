@@ -233,6 +233,7 @@ impl World {
             | Output::Created(..)
             | Output::NotCreated(_)
             | Output::Released(_)
+            | Output::MediaChanged(..)
             | Output::Unheld(_)
             | Output::Prune
             | Output::Stray

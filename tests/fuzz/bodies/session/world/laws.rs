@@ -79,7 +79,7 @@ impl World {
                 Output::Prune | Output::StopListening | Output::Event(_) | Output::EventsLost(_),
                 _,
             ) => {}
-            (Output::Stray | Output::Late, at_hand) => {
+            (Output::Stray | Output::Late | Output::MediaChanged(..), at_hand) => {
                 assert!(matches!(at_hand, Some((_, false))));
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
