@@ -603,6 +603,7 @@ const fn stirs(output: &Output) -> bool {
         | Output::Manager(..)
         | Output::Pace(..)
         | Output::Unpace(_)
+        | Output::MediaChanged(..)
         | Output::Event(_)
         | Output::EventsLost(_)
         | Output::Stray
