@@ -7,5 +7,8 @@ pub mod access;
 pub mod choose;
 pub mod guard;
 pub mod health;
+pub mod history;
+pub mod load;
 pub mod pacing;
 pub mod pin;
+pub mod promise;

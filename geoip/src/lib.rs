@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of the router: it turns numbers into places, and places into distances.
 
+mod unit;
+
 /// Mean radius of the Earth, in kilometres. Source: IUGG, R1.
 const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 
