@@ -122,7 +122,7 @@ impl Load {
     /// What `known` adds up to at `now`.
     #[must_use]
     pub fn predict(known: &Measured, outlook: &Outlook, now: Time) -> Self {
-        let part = |legs: Legs| legs.fraction_of(known.capacity);
+        let part = |legs: Legs| part(legs, known.capacity);
         let legs = part(Legs(known.carried.0.saturating_add(known.promised.0)));
         let mut load = Self {
             capacity: known.capacity,
@@ -164,18 +164,25 @@ impl Load {
     /// Whether `reserve` fits below `hard`, a fraction of capacity, in every dimension.
     #[must_use]
     pub fn has_room(&self, reserve: Legs, hard: f64) -> bool {
-        self.measured + reserve.fraction_of(self.capacity) <= hard + ROUNDING
+        self.measured + part(reserve, self.capacity) <= hard + ROUNDING
     }
 
     /// Part in use once `reserve` is there, as it is feared to be, of the capacity it counts with.
     #[must_use]
     pub fn after(&self, reserve: Legs) -> f64 {
-        (self.feared + reserve.fraction_of(self.capacity)) / self.ramp.max(RAMP_MIN)
+        (self.feared + part(reserve, self.capacity)) / self.ramp.max(RAMP_MIN)
     }
 }
 
 /// Sums of fractions may be this much off: legs are whole numbers, 1,000,000 at most.
 const ROUNDING: f64 = 1e-9;
+
+/// Stands for the infinite fraction of no capacity, because JSON has no infinity.
+const OVERFULL: f64 = 1e9;
+
+fn part(legs: Legs, capacity: Legs) -> f64 {
+    legs.fraction_of(capacity).min(OVERFULL)
+}
 
 impl Sample {
     /// What is to be feared at `now`: the sample while it is fresh, then ever more of what it left free.
