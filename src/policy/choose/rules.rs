@@ -19,6 +19,24 @@ pub enum Strategy {
     Rendezvous,
 }
 
+impl Strategy {
+    /// All there are.
+    pub const ALL: [Self; 5] =
+        [Self::Score, Self::Nearest, Self::LeastLoad, Self::RoundRobin, Self::Rendezvous];
+
+    /// The name in the config file and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Score => "score",
+            Self::Nearest => "nearest",
+            Self::LeastLoad => "least-load",
+            Self::RoundRobin => "round-robin",
+            Self::Rendezvous => "rendezvous",
+        }
+    }
+}
+
 /// What becomes of a meeting when every backend it could go to is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
