@@ -86,6 +86,9 @@ pub struct Outlook {
     pub doubt_half_life: Duration,
     /// Time a newly admitted backend takes to count with all of its capacity. Zero: at once.
     pub slow_start: Duration,
+    /// Edges that place meetings on these backends. One sees only its own promises: the others are
+    /// taken to have promised as much, each, until the samples tell.
+    pub edges: u32,
 }
 
 impl Default for Outlook {
@@ -94,6 +97,7 @@ impl Default for Outlook {
             fresh: Duration::from_secs(30),
             doubt_half_life: Duration::from_secs(30),
             slow_start: Duration::from_secs(60),
+            edges: 1,
         }
     }
 }
@@ -142,7 +146,8 @@ impl Load {
                 Sampled::Undeclared => {}
                 Sampled::Awaited => load.is_reported = false,
                 Sampled::Last(sample) => {
-                    let promised = part(known.promised);
+                    let of_all = known.promised.0.saturating_mul(outlook.edges.max(1));
+                    let promised = part(Legs(of_all));
                     load.measured = load.measured.max(sample.used + promised);
                     let feared = sample.feared(outlook, now) + promised;
                     if feared > load.feared {

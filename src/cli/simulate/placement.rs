@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::cli::print;
-use crate::policy::choose::Strategy;
+use crate::policy::choose::{Rules, Strategy};
 use crate::simulate::placement::{Case, Measures, table};
 
 /// A day of made-up meetings on 50 backends in eight cities, placed by each strategy.
@@ -23,9 +23,31 @@ pub(super) struct PlacementArgs {
     #[arg(long, value_name = "N", default_value_t = 24,
           value_parser = clap::value_parser!(u32).range(1..=240))]
     hours: u32,
+    /// Cost of a kilometre instead of the default
+    #[arg(long, value_name = "KM")]
+    km_weight: Option<f64>,
+    /// Width of the band instead of the default
+    #[arg(long, value_name = "KM")]
+    band_km: Option<f64>,
+    /// Soft limit in percent instead of the default
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
+    soft_percent: Option<u8>,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+}
+
+impl PlacementArgs {
+    fn rules(&self, strategy: Strategy) -> Rules {
+        let usual = Rules::default();
+        Rules {
+            strategy,
+            km_weight: self.km_weight.unwrap_or(usual.km_weight),
+            band_km: self.band_km.unwrap_or(usual.band_km),
+            soft: self.soft_percent.map_or(usual.soft, |percent| f64::from(percent) / 100.0),
+            ..usual
+        }
+    }
 }
 
 fn strategy(name: &str) -> Result<Strategy, String> {
@@ -37,7 +59,8 @@ fn strategy(name: &str) -> Result<Strategy, String> {
 pub(super) fn run(args: &PlacementArgs) -> anyhow::Result<ExitCode> {
     let case = Case::day(args.seed, args.hours);
     let strategies = args.strategy.map_or_else(|| Strategy::ALL.to_vec(), |one| vec![one]);
-    let runs: Vec<Measures> = strategies.into_iter().map(|one| case.run_strategy(one)).collect();
+    let run = |one| case.run(&args.rules(one));
+    let runs: Vec<Measures> = strategies.into_iter().map(run).collect();
     if args.json {
         return print(format!("{}\n", serde_json::to_string_pretty(&runs)?));
     }

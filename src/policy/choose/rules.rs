@@ -75,8 +75,8 @@ impl Default for Rules {
             strategy: Strategy::Score,
             km_weight: 1.0,
             price_weight_km: 100.0,
-            band_km: 50.0,
-            soft: 0.8,
+            band_km: 200.0,
+            soft: 0.7,
             hard: 1.0,
             when_full: WhenFull::Reject,
         }

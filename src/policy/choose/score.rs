@@ -8,10 +8,10 @@ use super::{Candidate, Request, Rules, Strategy};
 /// What a backend costs more at its soft limit than idle, in kilometres: the exchange rate between
 /// load and distance. All else follows from the curve:
 ///
-/// | in use | 20 % | 50 % | 60 % | 70 % | 80 % (soft) | 90 % | 95 % | 99 % |
-/// |---|---|---|---|---|---|---|---|---|
-/// | km | 1 | 61 | 158 | 391 | 1,000 | 3,204 | 7,955 | 46,900 |
-/// | km for one percent more | 0.2 | 6 | 14 | 36 | 100 | 463 | 1,925 | 49,000 |
+/// | in use | 20 % | 50 % | 60 % | 70 % (soft) | 80 % | 90 % | 95 % |
+/// |---|---|---|---|---|---|---|---|
+/// | km | 2 | 156 | 405 | 1,000 | 2,559 | 8,198 | 20,355 |
+/// | km for one percent more | 0.5 | 16 | 37 | 91 | 256 | 1,184 | 4,928 |
 pub const SOFT_LIMIT_KM: f64 = 1_000.0;
 
 /// Distance of a backend whose place is not known from a meeting whose place is: a quarter around the
@@ -106,16 +106,16 @@ mod tests {
 
     #[test]
     fn the_curve_is_the_one_in_the_table() {
-        let curve = Curve::new(0.8, 1.0);
+        let curve = Curve::new(0.7, 1.0);
         let table = [
             (0.0, 0.0, 0.0),
-            (0.2, 1.0, 0.2),
-            (0.5, 61.0, 6.0),
-            (0.6, 158.0, 14.0),
-            (0.7, 391.0, 36.0),
-            (0.8, 1_000.0, 100.0),
-            (0.9, 3_204.0, 463.0),
-            (0.95, 7_955.0, 1_925.0),
+            (0.2, 2.5, 0.5),
+            (0.5, 156.0, 15.6),
+            (0.6, 405.0, 37.1),
+            (0.7, 1_000.0, 90.5),
+            (0.8, 2_559.0, 255.9),
+            (0.9, 8_198.0, 1_184.4),
+            (0.95, 20_355.0, 4_928.0),
         ];
         for (used, km, percent) in table {
             let slope = (curve.km(used + 1e-6) - curve.km(used)) * 1e4;

@@ -46,8 +46,8 @@ fn the_near_one_is_taken_until_its_load_is_worth_the_way() {
         scene.request.place = Place::from_degrees(48.86, 2.35);
         scene
     };
-    // Berlin is 880 km from Paris: by the curve that is what an idle backend is worth at 78 %.
-    assert_eq!(chosen(&paris(near(700))).unwrap(), "near");
+    // Berlin is 880 km from Paris: by the curve that is what an idle backend is worth at 69 %.
+    assert_eq!(chosen(&paris(near(600))).unwrap(), "near");
     assert_eq!(chosen(&paris(near(850))).unwrap(), "far");
     let mut nearest = paris(near(990));
     nearest.rules.strategy = Strategy::Nearest;
@@ -60,7 +60,7 @@ fn the_near_one_is_taken_until_its_load_is_worth_the_way() {
 #[test]
 fn the_price_counts_at_its_rate() {
     let mut dear = stand("dear", 0, 1_000);
-    dear.profile.price = 3.0;
+    dear.profile.price = 5.0;
     let mut scene = scene(vec![dear, stand("cheap", 600, 1_000)]);
     assert_eq!(chosen(&scene).unwrap(), "cheap");
     scene.rules.price_weight_km = 10.0;

@@ -15,7 +15,7 @@ use crate::model::{Draws, MeetingName};
 use crate::policy::promise::Mix;
 
 /// Meetings that begin in an hour when it is day everywhere.
-const PER_HOUR: f64 = 3_000.0;
+const PER_HOUR: f64 = 2_200.0;
 
 /// People who publish in a meeting of more than [`ALL_PUBLISH_MAX`].
 const PUBLISHERS: u32 = 4;
@@ -181,9 +181,15 @@ fn any_size(draws: &mut Draws) -> u32 {
         55..75 => (3, 2),
         75..90 => (5, 5),
         90..98 => (10, 11),
-        _ => (21, 40),
+        _ => return large_size(draws),
     };
     least + u32::try_from(draws.below(count)).unwrap_or(0)
+}
+
+/// From 21 people to 150, ever fewer the larger (Pareto, exponent 1.5).
+fn large_size(draws: &mut Draws) -> u32 {
+    let size = 21.0 / (1.0 - draws.fraction()).powf(1.0 / 1.5);
+    u32::try_from(whole(size.min(150.0))).unwrap_or(150)
 }
 
 fn any_city(draws: &mut Draws) -> &'static City {

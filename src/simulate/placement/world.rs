@@ -177,6 +177,7 @@ impl<'a> World<'a> {
     fn choose(&mut self, edge: usize, request: &Request, now: Time) -> Option<usize> {
         let Self { backends, edges, rules, sampled, .. } = self;
         let Edge { chooser, ahead, carried, .. } = &mut edges[edge];
+        let outlook = Outlook { edges: u32::try_from(EDGES).unwrap_or(1), ..Outlook::default() };
         let is_predicted = rules.strategy == Strategy::Score;
         let candidates = backends.iter().enumerate().map(|(index, backend)| {
             let used = Legs(backend.sample).fraction_of(CAPACITY);
@@ -184,7 +185,7 @@ impl<'a> World<'a> {
             let own = |legs: &[u32]| if is_predicted { Legs(legs[index]) } else { Legs(0) };
             let (carried, promised) = (own(carried), own(ahead));
             let known = Measured { cpu, carried, promised, ..Measured::idle(CAPACITY) };
-            let load = Load::predict(&known, &Outlook::default(), now);
+            let load = Load::predict(&known, &outlook, now);
             Candidate { profile: &backend.profile, standing: Standing::Open, load }
         });
         match chooser.choose(request, rules, candidates) {
