@@ -209,7 +209,7 @@ pub fn pattern_of(name: &str) -> String {
 
 /// Length in bytes of the number that `text`, after `before`, begins with; zero if it begins with none.
 fn number_len(text: &str, before: Option<char>) -> usize {
-    let run = |is_part: fn(&u8) -> bool| text.bytes().take_while(|byte| is_part(byte)).count();
+    let run = |is_part: fn(&u8) -> bool| text.bytes().take_while(is_part).count();
     let hex = text[..run(|byte| byte.is_ascii_hexdigit() || *byte == b'-')].trim_end_matches('-');
     let digits = hex.bytes().filter(u8::is_ascii_hexdigit).count();
     // In the middle of a word: the "e1234567" of "code1234567".

@@ -61,7 +61,7 @@ mod tests {
             wins[winner] += 1;
         }
         for (won, share) in wins.into_iter().zip([1_000, 1_000, 2_000, 4_000]) {
-            assert!((won - share as i32).abs() < 150, "{wins:?}");
+            assert!((won - share).abs() < 150, "{wins:?}");
         }
     }
 

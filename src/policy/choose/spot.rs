@@ -4,7 +4,6 @@ use geoip::Place;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 pub(super) fn serialize<S: Serializer>(
     place: &Option<Place>,
     serializer: S,
