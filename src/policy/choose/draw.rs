@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn wins_follow_the_weights() {
         let all = [profile("a", 1), profile("b", 1), profile("c", 2), profile("d", 4)];
-        let mut wins = [0; 4];
+        let mut wins = [0i32; 4];
         for meeting in 0..8_000 {
             let key = key_of(&format!("room-{meeting}"));
             let winner = (0..4).max_by_key(|&index| ticket(&all[index], key)).unwrap();
