@@ -18,7 +18,8 @@ use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
-    BlockingCalls, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement, Sessions,
+    BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement,
+    Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
@@ -152,7 +153,7 @@ impl App {
             settings: settings.placement.clone(),
             timer: Arc::new(clock),
             metrics: metrics.clone(),
-            draws: Mutex::new(Draws::seeded(random::seed())),
+            choices: Mutex::new(Choices::seeded(random::seed())),
         };
         let timer = Arc::new(clock);
         let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));

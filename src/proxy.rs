@@ -37,7 +37,7 @@ pub use listener::{ListenError, Listener};
 pub use manager::Manager;
 pub(crate) use missed::Missed;
 pub use pacer::Pacer;
-pub use placement::Placement;
+pub use placement::{Choices, Placement};
 pub(crate) use seat::Seat;
 pub use sessions::Sessions;
 pub use visit::Connection;

@@ -29,7 +29,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
+pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, PlaceSettings};
 pub use self::error::{Place, SettingsError};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};

@@ -20,6 +20,7 @@ mod facts;
 mod faults;
 mod links;
 mod network;
+pub mod placement;
 mod probes;
 mod relays;
 mod step;

@@ -1,5 +1,7 @@
 //! A point on the Earth.
 
+mod unit;
+
 /// Mean radius of the Earth, in kilometres. Source: IUGG, R1.
 const EARTH_RADIUS_KM: f64 = 6_371.008_8;
 

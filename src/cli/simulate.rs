@@ -1,5 +1,7 @@
 //! `pinfold simulate`: the core in a made-up world, in virtual time.
 
+mod placement;
+
 use std::io::{self, IsTerminal, Write};
 use std::ops::Range;
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ pub(super) struct SimulateArgs {
 enum What {
     /// Sessions, pins, placement and health, with clients, backends and a network that fail
     Session(SessionArgs),
+    /// How well each strategy places a day of meetings
+    Placement(placement::PlacementArgs),
 }
 
 /// Clients, edges, backends and a network in virtual time, around the code that runs under sockets.
@@ -58,7 +62,13 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
-    let What::Session(args) = &args.what;
+    match &args.what {
+        What::Session(args) => sessions(args),
+        What::Placement(args) => placement::run(args),
+    }
+}
+
+fn sessions(args: &SessionArgs) -> anyhow::Result<ExitCode> {
     let workers = thread::available_parallelism().map_or(1, usize::from) as u64;
     let next = AtomicU64::new(args.seeds.start);
     let all = thread::scope(|scope| {

@@ -8,8 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::model::{BackendId, Incarnation, Legs, Usage};
 use crate::pins::BackendLoad;
-use crate::policy::choose::Candidate;
+use crate::policy::choose::{Candidate, Profile, Standing};
 use crate::policy::health::{Health, ProbeFailure};
+use crate::policy::load::Load;
 use crate::settings::BackendUrl;
 
 /// What was known of the fleet when it was published.
@@ -31,6 +32,8 @@ pub struct BackendView {
     pub id: BackendId,
     /// Where it listens.
     pub url: BackendUrl,
+    /// What the config says of it, as far as a choice needs it.
+    pub profile: Arc<Profile>,
     /// Legs it can hold.
     pub capacity: Legs,
     /// How it is doing.
@@ -78,8 +81,10 @@ impl BackendView {
 
     /// The backend as a choice sees it.
     #[must_use]
-    pub fn candidate(&self) -> Candidate {
-        Candidate { takes_pins: self.takes_pins(), load: self.load.legs(), capacity: self.capacity }
+    pub fn candidate(&self) -> Candidate<'_> {
+        let standing = if self.takes_pins() { Standing::Open } else { Standing::Unhealthy };
+        let load = Load::of_legs(self.load.legs(), self.capacity);
+        Candidate { profile: &self.profile, standing, load }
     }
 }
 

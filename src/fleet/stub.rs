@@ -93,5 +93,5 @@ pub(crate) fn id(index: usize) -> BackendId {
 
 fn backend(index: usize, capacity: Legs) -> BackendSettings {
     let url = BackendUrl::parse(&format!("ws://kms-{index}:8888/kurento")).unwrap();
-    BackendSettings { id: id(index), url, capacity }
+    BackendSettings::new(id(index), url, capacity)
 }

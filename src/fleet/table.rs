@@ -51,6 +51,7 @@ impl FleetTable {
             let view = BackendView {
                 id: settings.id.clone(),
                 url: settings.url.clone(),
+                profile: Arc::new(settings.profile()),
                 capacity: settings.capacity,
                 health: health.health(),
                 incarnation: None,
@@ -182,10 +183,9 @@ mod tests {
     use crate::settings::BackendUrl;
 
     fn table() -> FleetTable {
-        let backend = |id: &str| BackendSettings {
-            id: BackendId::parse(id).unwrap(),
-            url: BackendUrl::parse(&format!("ws://{id}:8888/kurento")).unwrap(),
-            capacity: Legs(10),
+        let backend = |id: &str| {
+            let url = BackendUrl::parse(&format!("ws://{id}:8888/kurento")).unwrap();
+            BackendSettings::new(BackendId::parse(id).unwrap(), url, Legs(10))
         };
         let nz = |n| NonZeroU32::new(n).unwrap();
         let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };

@@ -49,7 +49,7 @@ struct Watched {
 
 impl Watched {
     fn start(url: &BackendUrl, probe: &ProbeSettings) -> Self {
-        let backend = BackendSettings { id: id(), url: url.clone(), capacity: Legs(400) };
+        let backend = BackendSettings::new(id(), url.clone(), Legs(400));
         let (tasks, metrics) = (Tasks::new(), Metrics::new());
         let fleet = Fleet::new(&[backend], probe, Clock::start(), 0);
         let handle = fleet.handle.clone();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest meeting name, in bytes after trimming. A longer one is refused.
 const MEETING_NAME_MAX_LEN: usize = 256;
 
@@ -27,7 +29,8 @@ pub enum IdError {
 }
 
 /// A backend's name in configuration, logs, metrics and the admin API.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BackendId(Arc<str>);
 
 impl BackendId {
@@ -53,6 +56,20 @@ impl BackendId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for BackendId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<BackendId> for String {
+    fn from(id: BackendId) -> Self {
+        id.as_str().to_owned()
     }
 }
 

@@ -153,7 +153,7 @@ impl Driver {
 
     /// Whether anything has begun since this was asked last that is to be polled, wished or told.
     pub(crate) fn take_stirred(&mut self) -> bool {
-        std::mem::take(&mut self.is_stirred)
+        std::mem::take(&mut self.is_stirred) | self.turns.take_begun()
     }
 
     /// Hands over what the client sent; says how it was routed.
@@ -429,10 +429,7 @@ impl Driver {
             Output::Relay(link) => wires.send_to_backend(link, at_hand),
             Output::RelayToClient => self.send_to_client(at_hand, wires),
             Output::ToBackend(link, text) => wires.send_to_backend(link, &text),
-            Output::Pace(ticket, backend, ask) => {
-                self.turns.ask(&self.edge, ticket, &backend, ask);
-                self.is_stirred |= self.turns.is_waiting();
-            }
+            Output::Pace(ticket, backend, ask) => self.turns.ask(&self.edge, ticket, &backend, ask),
             Output::Unpace(ticket) => self.turns.give_back(ticket),
             Output::SendBlocking(link, to, ticket, text) => {
                 self.send_blocking((link, to), ticket, text.as_deref().unwrap_or(at_hand), wires);

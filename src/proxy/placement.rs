@@ -16,7 +16,9 @@ use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId, SessionId};
 use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
 use crate::policy::access::Access;
-use crate::policy::choose::{Candidate, NoBackend, choose};
+use crate::policy::choose::{
+    Candidate, Chooser, Labels, NoBackend, Outcome, Request, Standing, key_of,
+};
 use crate::policy::pin::{Verdict, judge};
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
@@ -42,8 +44,24 @@ pub struct Placement {
     pub timer: Arc<dyn Timer>,
     /// Where choices are counted.
     pub metrics: Metrics,
-    /// Draws of choices. Locked while one is made, so that each sees what the one before charged.
-    pub draws: Mutex<Draws>,
+    /// What makes choices. Locked while one is made, so that each sees what the one before charged.
+    pub choices: Mutex<Choices>,
+}
+
+/// What makes choices: its memory, the turn, and draws for meetings without a name.
+#[derive(Debug)]
+pub struct Choices {
+    chooser: Chooser,
+    turn: u64,
+    draws: Draws,
+}
+
+impl Choices {
+    /// None made yet; `seed` decides the draws of meetings without a name.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self { chooser: Chooser::default(), turn: 0, draws: Draws::seeded(seed) }
+    }
 }
 
 /// Where a place may be.
@@ -106,6 +124,7 @@ impl PlaceError {
     fn reason(&self) -> ChoiceReason {
         match self {
             Self::NoBackend(NoBackend::NoneHealthy) => ChoiceReason::NoneHealthy,
+            Self::NoBackend(NoBackend::NoneLabelled) => ChoiceReason::NoneLabelled,
             Self::NoBackend(NoBackend::AllFull) => ChoiceReason::AllFull,
             Self::Pins(_) => ChoiceReason::Pins,
             Self::Waiting => ChoiceReason::Timeout,
@@ -228,7 +247,7 @@ impl Placement {
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
         let at = Where { on: None, avoid: avoid.cloned() };
-        let backend = self.choose(Legs(0), &at)?.0.id.clone();
+        let backend = self.choose(None, Legs(0), &at)?.0.id.clone();
         Ok(Placed { backend, claim: None })
     }
 
@@ -245,7 +264,7 @@ impl Placement {
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(reserve, at)?;
+        let (backend, home, charge) = self.choose(None, reserve, at)?;
         let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
@@ -310,7 +329,7 @@ impl Placement {
         at: &Where,
     ) -> Result<Option<Placed>, PlaceError> {
         let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(reserve, at)?;
+        let (backend, home, charge) = self.choose(Some(meeting), reserve, at)?;
         let doubt = self.keeper.doubt(meeting);
         match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
             Claim::Held(_) => {
@@ -375,31 +394,45 @@ impl Placement {
         Claimed { keeper, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
-    /// Chooses a backend and charges it with `reserve`, in one step.
+    /// Chooses a backend for `meeting` and charges it with `reserve`, in one step.
     fn choose(
         &self,
+        meeting: Option<&MeetingName>,
         reserve: Legs,
         at: &Where,
     ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
         let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
-        let candidates = |avoid: Option<&BackendId>| -> Vec<Candidate> {
-            let candidate = |backend: &Arc<BackendView>| Candidate {
-                takes_pins: backend.takes_pins()
-                    && at.on.as_ref().is_none_or(|on| *on == backend.id)
-                    && avoid.is_none_or(|avoid| *avoid != backend.id),
-                ..backend.candidate()
-            };
-            snapshot.backends.iter().map(candidate).collect()
+        let mut choices = self.choices.lock().expect("nothing panics while holding it");
+        let Choices { chooser, turn, draws } = &mut *choices;
+        *turn = turn.wrapping_add(1);
+        let key = meeting.map_or_else(|| draws.next(), |name| key_of(name.as_str()));
+        let demands = Labels::default();
+        let request = Request { key, place: None, reserve, demands, turn: *turn };
+        let mut choose = |avoid: Option<&BackendId>| {
+            let candidates = snapshot.backends.iter().map(|backend| at.candidate(backend, avoid));
+            match chooser.choose(&request, &self.settings.rules, candidates) {
+                Outcome::Placed { chosen, .. } | Outcome::Overflowed(chosen) => Ok(chosen),
+                Outcome::Refused(why) => Err(why),
+                // No setting asks for it yet; nobody waits here.
+                Outcome::Queued => Err(NoBackend::AllFull),
+            }
         };
-        let mut draws = self.draws.lock().expect("nothing panics while holding it");
-        let (near, draw) = (self.settings.near, draws.next());
-        let chosen = choose(&candidates(at.avoid.as_ref()), reserve, near, draw)
-            .or_else(|_| choose(&candidates(None), reserve, near, draw))?;
+        let chosen = choose(at.avoid.as_ref()).or_else(|_| choose(None))?;
         let backend = snapshot.backends[chosen].clone();
         let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
         let home = Home { backend: backend.id.clone(), incarnation };
         let charge = Charge::new(backend.load.clone(), reserve);
         Ok((backend, home, charge))
+    }
+}
+
+impl Where {
+    fn candidate<'a>(&self, backend: &'a BackendView, avoid: Option<&BackendId>) -> Candidate<'a> {
+        let candidate = backend.candidate();
+        let is_elsewhere = self.on.as_ref().is_some_and(|on| *on != backend.id);
+        let is_passed_over = is_elsewhere || avoid == Some(&backend.id);
+        let standing = if is_passed_over { Standing::PassedOver } else { candidate.standing };
+        Candidate { standing, ..candidate }
     }
 }
 

@@ -16,6 +16,8 @@ use crate::session::{Paced, Ticket};
 pub(super) struct Turns {
     waiting: BTreeMap<Ticket, Waiting>,
     answers: VecDeque<(Ticket, Paced)>,
+    /// Whether a wait has begun.
+    has_begun: bool,
 }
 
 impl Turns {
@@ -27,6 +29,7 @@ impl Turns {
             Asked::Later(waiting) => {
                 edge.metrics.on_pacing_wait();
                 self.waiting.insert(ticket, waiting);
+                self.has_begun = true;
                 return;
             }
             Asked::TooLarge => {
@@ -51,9 +54,9 @@ impl Turns {
         self.answers.pop_front()
     }
 
-    /// Whether any turn is waited for.
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether one more is waited for since this was asked last.
+    pub(super) fn take_begun(&mut self) -> bool {
+        std::mem::take(&mut self.has_begun)
     }
 
     /// The tickets whose turn has come.

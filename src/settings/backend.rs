@@ -3,16 +3,19 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use crate::model::{BackendId, Legs};
+use geoip::Place;
 
-use super::declare::{Keys, Kind, Mismatch, Section};
-use super::field::Parsed;
+use crate::model::{BackendId, Legs};
+use crate::policy::choose::{Labels, Profile, WEIGHT_MAX};
+
+use super::declare::{Key, Keys, Kind, Mismatch, Section};
+use super::field::{Decimal, Parsed, Texts};
 
 const ID_FORM: &str = "1 to 64 letters, digits, '.', '_' or '-'";
 const URL_FORM: &str = "a URL like \"ws://10.0.0.5:8888/kurento\"";
 
 /// One Kurento Media Server: an entry of `[[backends]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct BackendSettings {
     /// Its name in logs, metrics and the admin API.
     pub id: BackendId,
@@ -20,6 +23,23 @@ pub struct BackendSettings {
     pub url: BackendUrl,
     /// The load it can bear.
     pub capacity: Legs,
+    /// Its tickets in the draw among equals: 1 to [`WEIGHT_MAX`].
+    pub weight: u32,
+    /// What it costs, in units of the operator's choice.
+    pub price: f64,
+    /// What it may be asked for.
+    pub labels: Labels,
+    /// Where it stands.
+    pub place: Option<PlaceSettings>,
+}
+
+/// A place on Earth, in degrees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlaceSettings {
+    /// North of the equator; negative south of it.
+    pub latitude: f64,
+    /// East of Greenwich; negative west of it.
+    pub longitude: f64,
 }
 
 /// The `ws://` URL of a backend.
@@ -48,7 +68,7 @@ impl Section for BackendSettings {
     fn example() -> Self {
         let url = BackendUrl { host: "127.0.0.1".into(), port: 9001, path: "/kurento".into() };
         let id = BackendId::parse("kms-a").expect("five letters and a hyphen");
-        Self { id, url, capacity: Legs(400) }
+        Self::new(id, url, Legs(400))
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
@@ -72,6 +92,71 @@ impl Section for BackendSettings {
             "Load it can bear. A leg is one media stream in or out; four people who all see each \
              other make 16.",
         );
+        self.choice_keys(keys);
+    }
+}
+
+impl BackendSettings {
+    /// A backend without place, price or labels, of weight 1.
+    #[must_use]
+    pub fn new(id: BackendId, url: BackendUrl, capacity: Legs) -> Self {
+        let labels = Labels::default();
+        Self { id, url, capacity, weight: 1, price: 0.0, labels, place: None }
+    }
+
+    /// What a choice needs to know of it.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        let place = self.place.and_then(|at| Place::from_degrees(at.latitude, at.longitude));
+        let weight = u8::try_from(self.weight).unwrap_or(WEIGHT_MAX).min(WEIGHT_MAX);
+        let mut profile = Profile::new(self.id.clone());
+        (profile.place, profile.weight) = (place, weight);
+        (profile.price, profile.labels) = (self.price, self.labels.clone());
+        profile
+    }
+
+    fn choice_keys(&mut self, keys: &mut impl Keys) {
+        keys.integer(
+            "weight",
+            &mut self.weight,
+            ("tickets", 1..=u64::from(WEIGHT_MAX)),
+            "Tickets it has in the draw among backends that are equally good. Capacity counts \
+             anyway: this is to give one more, or less, than its share.",
+        );
+        keys.decimal(
+            "price",
+            &mut self.price,
+            ("any", 0.0..=1_000_000.0),
+            "What it costs. See price_weight_km of [placement]; the unit is yours.",
+        );
+        keys.value(
+            "labels",
+            &mut Texts::new(&mut self.labels, parse_labels, |labels| labels.rows().collect()),
+            Kind::Texts("labels like \"residency=eu\""),
+            "What it may be asked for. A meeting that demands a label goes only to a backend that \
+             has it.",
+        );
+        keys.optional(
+            "place",
+            "Where it stands, in degrees. Without it, it counts as far from every meeting whose \
+             place is known: give all backends one, or none.",
+            &mut self.place,
+        );
+    }
+}
+
+impl Section for PlaceSettings {
+    fn example() -> Self {
+        Self { latitude: 48.86, longitude: 2.35 }
+    }
+
+    fn keys(&mut self, keys: &mut impl Keys) {
+        let degrees = |max: f64| Kind::Decimal { unit: "degrees", min: -max, max };
+        let mut required = |name, field, max, doc| {
+            keys.key(Key { name, doc, kind: degrees(max), is_required: true }, &mut Decimal(field));
+        };
+        required("latitude", &mut self.latitude, 90.0, "Degrees north; negative in the south.");
+        required("longitude", &mut self.longitude, 180.0, "Degrees east; negative in the west.");
     }
 }
 
@@ -121,6 +206,10 @@ fn parse_url(text: &str) -> Result<BackendUrl, Mismatch> {
         BackendUrlError::Malformed => Mismatch::Kind,
         BackendUrlError::Tls => Mismatch::Because(error.to_string()),
     })
+}
+
+fn parse_labels(texts: &[String]) -> Result<Labels, Mismatch> {
+    Labels::parse(texts).map_err(|error| Mismatch::Because(error.to_string()))
 }
 
 fn parse_id(text: &str) -> Result<BackendId, Mismatch> {

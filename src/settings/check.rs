@@ -42,6 +42,12 @@ fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
         let found = placement.reserve_max.to_string();
         findings.refuse("placement.reserve_max_legs", &found, &expected);
     }
+    let percent = |part: f64| (part * 100.0).round();
+    if placement.rules.soft >= placement.rules.hard {
+        let expected = format!("less than hard_percent ({})", percent(placement.rules.hard));
+        let found = percent(placement.rules.soft).to_string();
+        findings.refuse("placement.soft_percent", &found, &expected);
+    }
     if shutdown.deadline < shutdown.close_window {
         let expected = format!("at least close_window_ms ({})", shutdown.close_window.as_millis());
         let found = shutdown.deadline.as_millis().to_string();

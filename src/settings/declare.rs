@@ -7,7 +7,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::field::Choice;
+use super::field::{Choice, Decimal};
 
 /// What may stand in the file as one key.
 #[derive(Clone, Debug)]
@@ -34,6 +34,15 @@ pub(super) enum Kind {
         /// Largest value allowed.
         max: u64,
     },
+    /// A number of `unit`, with or without a fraction.
+    Decimal {
+        /// What is counted, as operators read it: `km`, `degrees`.
+        unit: &'static str,
+        /// Smallest value allowed.
+        min: f64,
+        /// Largest value allowed.
+        max: f64,
+    },
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -45,10 +54,12 @@ pub(super) enum Kind {
 }
 
 /// A value between file and field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     /// For [`Kind::Integer`].
     Integer(u64),
+    /// For [`Kind::Decimal`].
+    Decimal(f64),
     /// For [`Kind::Flag`].
     Flag(bool),
     /// For [`Kind::Choice`] and [`Kind::Text`].
@@ -118,6 +129,18 @@ pub(super) trait Keys {
         self.key(Key { name, doc, kind, is_required: false }, field);
     }
 
+    /// A number of `unit`, with or without a fraction.
+    fn decimal(
+        &mut self,
+        name: &'static str,
+        field: &mut f64,
+        (unit, range): (&'static str, RangeInclusive<f64>),
+        doc: &'static str,
+    ) {
+        let kind = Kind::Decimal { unit, min: *range.start(), max: *range.end() };
+        self.key(Key { name, doc, kind, is_required: false }, &mut Decimal(field));
+    }
+
     /// One of a few words, each standing for a value.
     fn choice<T: Copy + PartialEq>(
         &mut self,
@@ -152,6 +175,7 @@ impl Kind {
     pub(super) fn expected(&self) -> String {
         match self {
             Self::Integer { unit, min, max } => format!("an integer from {min} to {max} ({unit})"),
+            Self::Decimal { unit, min, max } => format!("a number from {min} to {max} ({unit})"),
             Self::Flag => "true or false".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

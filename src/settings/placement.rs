@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::Legs;
+use crate::policy::choose::{Rules, Strategy, WhenFull};
 
 use super::declare::{Keys, Kind, Section};
 use super::field::Parsed;
@@ -97,15 +98,16 @@ pub struct PlacementSettings {
     pub reserve: Legs,
     /// Load a meeting is charged at most in advance, whatever size it announces.
     pub reserve_max: Legs,
-    /// Backends whose load is within this fraction of capacity of the least are equal: `0.05`.
-    pub near: f64,
+    /// How backends are compared.
+    pub rules: Rules,
     /// Time a frame may wait for a place.
     pub wait: Duration,
 }
 
 impl Section for PlacementSettings {
     fn example() -> Self {
-        Self { reserve: Legs(4), reserve_max: Legs(400), near: 0.05, wait: Duration::from_secs(10) }
+        let (reserve, reserve_max) = (Legs(4), Legs(400));
+        Self { reserve, reserve_max, rules: Rules::default(), wait: Duration::from_secs(10) }
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
@@ -122,18 +124,70 @@ impl Section for PlacementSettings {
             "Load that a meeting is charged at most in advance, whatever size it announces. Not \
              below reserve_legs.",
         );
-        keys.integer(
-            "near_percent",
-            &mut self.near,
-            ("percent of capacity", 0..=100),
-            "Backends whose load is this near to the least loaded one's count as equal; the less \
-             loaded of two drawn from them is chosen.",
-        );
+        self.rules_keys(keys);
         keys.integer(
             "wait_ms",
             &mut self.wait,
             ("ms", 0..=60_000),
             "Time a frame may wait for its meeting to be placed. Then it is answered with an error.",
+        );
+    }
+}
+
+impl PlacementSettings {
+    fn rules_keys(&mut self, keys: &mut impl Keys) {
+        let rules = &mut self.rules;
+        keys.choice(
+            "strategy",
+            &mut rules.strategy,
+            &[
+                ("score", Strategy::Score),
+                ("nearest", Strategy::Nearest),
+                ("least-load", Strategy::LeastLoad),
+                ("round-robin", Strategy::RoundRobin),
+                ("rendezvous", Strategy::Rendezvous),
+            ],
+            "What backends are compared by. \"score\" adds distance, load and price up; the others \
+             look at one thing, or none, and are there for comparison.",
+        );
+        keys.decimal(
+            "km_weight",
+            &mut rules.km_weight,
+            ("km", 0.0..=1_000.0),
+            "What a kilometre to a backend costs. With 1, a backend at its soft limit costs as much \
+             as an idle one 1,000 km further; 0 if distance is of no importance.",
+        );
+        keys.decimal(
+            "price_weight_km",
+            &mut rules.price_weight_km,
+            ("km", 0.0..=1_000_000.0),
+            "What one unit of a backend's price costs.",
+        );
+        keys.decimal(
+            "band_km",
+            &mut rules.band_km,
+            ("km", 0.0..=40_000.0),
+            "Backends that cost this much more than the cheapest count as equal: two of them are \
+             drawn by the meeting's name, and the cheaper of the two is chosen.",
+        );
+        keys.integer(
+            "soft_percent",
+            &mut rules.soft,
+            ("percent of capacity", 1..=99),
+            "Load from which meetings rather go elsewhere. Below hard_percent.",
+        );
+        keys.integer(
+            "hard_percent",
+            &mut rules.hard,
+            ("percent of capacity", 2..=100),
+            "Load beyond which no new meeting is placed.",
+        );
+        keys.choice(
+            "when_full",
+            &mut rules.when_full,
+            &[("reject", WhenFull::Reject), ("overflow", WhenFull::Overflow)],
+            "A new meeting when every backend it may go to is full: refuse it with error 40009, or \
+             place it on the least loaded of these.",
         );
     }
 }

@@ -219,6 +219,10 @@ fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
                 .filter(|number| (min..=max).contains(&number))
                 .map(Value::Integer)
         }
+        (Kind::Decimal { min, max, .. }, value) => {
+            let number = decimal(value)?;
+            (*min..=*max).contains(&number).then_some(Value::Decimal(number))
+        }
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
         (Kind::Choice(_) | Kind::Text(_), DeValue::String(text)) => {
             Some(Value::Text(text.as_ref().to_owned()))
@@ -227,6 +231,15 @@ fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
             let texts = entries.iter().map(|entry| entry.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Value::Texts)
         }
+        _ => None,
+    }
+}
+
+/// The number that `value` is, written with a fraction or without.
+fn decimal(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
         _ => None,
     }
 }

@@ -189,7 +189,7 @@ id = "b"
 url = "ws://h"
 capacity = 0x10
 [placement]
-near_percent = 7
+band_km = 7.5
 [log]
 format = "json"
 [limits]
@@ -200,7 +200,7 @@ write_timeout_ms = 1_000
     assert_eq!(settings.listeners[0].tls, Some(tls));
     assert_eq!(settings.listeners[0].path, "/a");
     assert_eq!(settings.backends[0].capacity.0, 16);
-    assert!((settings.placement.near - 0.07).abs() < f64::EPSILON);
+    assert!((settings.placement.rules.band_km - 7.5).abs() < f64::EPSILON);
     assert_eq!(settings.log.format, LogFormat::Json);
     assert_eq!(settings.limits.write_timeout.as_millis(), 1_000);
     assert_eq!(parse(&dump(&settings)), Ok(settings), "the dump reads back");

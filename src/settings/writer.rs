@@ -128,6 +128,9 @@ fn describe(key: &Key, value: &str) -> String {
         Kind::Integer { unit, min, max } => {
             format!("{default} Unit: {unit}. Range {min} to {max}.")
         }
+        Kind::Decimal { unit, min, max } => {
+            format!("{default} Unit: {unit}, with a fraction or without. Range {min} to {max}.")
+        }
         Kind::Flag => default,
         Kind::Texts(_) => format!("Expects {}.", key.kind.expected()),
         Kind::Choice(_) | Kind::Text(_) => format!("{default} Expects {}.", key.kind.expected()),
@@ -138,6 +141,7 @@ fn describe(key: &Key, value: &str) -> String {
 fn to_toml(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),
+        Value::Decimal(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
         Value::Text(text) => quoted(text),
         Value::Texts(texts) if texts.is_empty() => "[]".to_owned(),

@@ -18,9 +18,10 @@ use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
 use crate::pins::{Keeper, Pin, Registry};
+use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
-use crate::proxy::{BlockingCalls, Edge, Manager, Pacer, Placement, Sessions};
+use crate::proxy::{BlockingCalls, Choices, Edge, Manager, Pacer, Placement, Sessions};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -274,18 +275,18 @@ fn placement(
         settings: PlacementSettings {
             reserve: Legs(4),
             reserve_max: Legs(400),
-            near: 0.05,
+            rules: Rules::default(),
             wait: PLACEMENT_WAIT,
         },
         timer: Arc::new(clock.clone()),
         metrics: metrics.clone(),
-        draws: Mutex::new(Draws::seeded(seed)),
+        choices: Mutex::new(Choices::seeded(seed)),
     }
 }
 
 fn backend(id: &BackendId) -> BackendSettings {
     let url = BackendUrl { host: id.to_string(), port: 8888, path: "/kurento".to_owned() };
-    BackendSettings { id: id.clone(), url, capacity: Legs(400) }
+    BackendSettings::new(id.clone(), url, Legs(400))
 }
 
 const fn asker_bounds(shape: &Shape) -> AskerBounds {

@@ -135,6 +135,8 @@ labels! {
         Unnamed = "unnamed",
         /// Refused: no backend is healthy.
         NoneHealthy = "none_healthy",
+        /// Refused: no healthy backend has the labels that are demanded.
+        NoneLabelled = "none_labelled",
         /// Refused: every healthy backend is full.
         AllFull = "all_full",
         /// Refused: the pin store is full or away.

@@ -97,7 +97,7 @@ async fn a_client_that_does_not_read_holds_up_its_backend_and_nobody_else() {
 #[tokio::test]
 async fn a_backend_that_does_not_read_holds_up_its_client_until_it_is_given_up() {
     let stubs = [StubBackend::start().await, StubBackend::start().await];
-    let more = "[limits]\nwrite_timeout_ms = 1000\n[placement]\nnear_percent = 0\n";
+    let more = "[limits]\nwrite_timeout_ms = 1000\n[placement]\nband_km = 0\n";
     let edge = edge_before(&[("a", &stubs[0]), ("b", &stubs[1])], more).await;
     let mut client = narrow_socket(&edge.url, edge.addr()).await;
     let (deaf, well) = (pipeline(&mut client, "deaf").await, pipeline(&mut client, "well").await);

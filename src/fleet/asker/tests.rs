@@ -25,11 +25,9 @@ const NOTED: Payer<'static> = Payer::Noted;
 impl Case {
     fn new(count: usize, bounds: AskerBounds) -> Self {
         let fleet = StubFleet::start(count, Legs(1));
-        let line = |index: usize| BackendSettings {
-            id: crate::fleet::stub::id(index),
-            url: crate::settings::BackendUrl::parse("ws://kms:8888/kurento").unwrap(),
-            capacity: Legs(1),
-        };
+        let url = crate::settings::BackendUrl::parse("ws://kms:8888/kurento").unwrap();
+        let line =
+            |index| BackendSettings::new(crate::fleet::stub::id(index), url.clone(), Legs(1));
         let backends: Vec<_> = (0..count).map(line).collect();
         let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
         let (asker, lines) = Asker::unwired(&backends, shared, bounds, session(0));

@@ -64,7 +64,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         settings: settings.placement,
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),
-        draws: Mutex::new(Draws::seeded(0)),
+        choices: Mutex::new(crate::proxy::Choices::seeded(0)),
     };
     Arc::new(Edge {
         server_id: "edge".to_owned(),

@@ -9,6 +9,7 @@ use super::*;
 use crate::fleet::stub::StubFleet;
 use crate::model::Incarnation;
 use crate::pins::{MemoryStore, PinStore, Registry};
+use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::runtime::Clock;
 
@@ -112,12 +113,12 @@ impl World {
             settings: PlacementSettings {
                 reserve: RESERVE,
                 reserve_max: Legs(400),
-                near: 0.05,
+                rules: Rules::default(),
                 wait: WAIT,
             },
             timer: Arc::new(Clock::start()),
             metrics: Metrics::new(),
-            draws: Mutex::new(Draws::seeded(seed)),
+            choices: Mutex::new(Choices::seeded(seed)),
         };
         Self { fleet, store, placement: Arc::new(placement) }
     }
