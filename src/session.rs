@@ -428,6 +428,7 @@ impl Session {
         let found = self.links.iter().position(|link| link.backend == *backend);
         LinkNo(found.unwrap_or_else(|| {
             let had_earlier = self.has_moved;
+            self.links.reserve_exact(1); // most sessions have one
             self.links.push(Link { had_earlier, ..Link::closed(backend.clone()) });
             self.links.len() - 1
         }))

@@ -3,6 +3,7 @@
 //! The sockets are behind [`Wires`], so that a simulation runs this very code. What the session says
 //! about pins and pipelines is carried out here, on what all connections share.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,7 +20,7 @@ use super::sessions::Away;
 use super::stopwatch::Routed;
 use super::turns::Turns;
 use crate::fleet::{Heard, ObjectEvents, Quota};
-use crate::model::{BackendId, Finding, PipelineId, SessionId, Time};
+use crate::model::{BackendId, Finding, PipelineId, SessionId, Time, remove_lean};
 use crate::pins::PinError;
 use crate::policy::access::Access;
 use crate::policy::guard::Rules;
@@ -33,6 +34,14 @@ use crate::session::{
 use crate::telemetry::LocalAnswer;
 
 type Search = BoxFuture<'static, Found>;
+
+/// Outputs that are kept room for.
+const SPARE_MAX: usize = 256;
+
+thread_local! {
+    /// Room for what a session says. Sessions of a thread share it, for they are driven one at a time.
+    static SPARE: Cell<Vec<Output>> = const { Cell::new(Vec::new()) };
+}
 
 /// What messages leave by.
 pub(crate) trait Wires {
@@ -94,7 +103,6 @@ pub(crate) struct Driver {
     turns: Turns,
     events: VecDeque<Event>,
     hearing: Hearing,
-    outputs: Vec<Output>,
     /// Whether anything has begun that [`Self::poll_places`] or another poll goes on with.
     is_stirred: bool,
     /// How the message at hand was routed.
@@ -125,7 +133,6 @@ impl Driver {
             turns: Turns::default(),
             events: VecDeque::new(),
             hearing: Hearing::default(),
-            outputs: Vec::new(),
             is_stirred: false,
             routed: Routed::Held,
             has_released: false,
@@ -223,7 +230,7 @@ impl Driver {
 
     /// A pipeline is there; the client is told when its pin is settled.
     fn on_created(&mut self, ticket: Ticket, pipeline: PipelineId) {
-        let Some(claim) = self.claims.remove(&ticket) else { return };
+        let Some(claim) = remove_lean(&mut self.claims, &ticket) else { return };
         self.made.push(pipeline);
         let Some(mut settling) = claim.created(pipeline, *self.session.id()) else { return };
         // Most often the write was faster than the backend.
@@ -355,6 +362,7 @@ impl Driver {
             self.tell(input, wires);
             self.has_released |= matches!(self.routed, Routed::Sent | Routed::Answered);
         }
+        self.events = VecDeque::new(); // seldom used
         is_busy
     }
 
@@ -413,13 +421,15 @@ impl Driver {
     }
 
     fn handle(&mut self, input: Input<'_>, at_hand: &str, wires: &mut impl Wires) {
-        let mut outputs = std::mem::take(&mut self.outputs);
+        let mut outputs = SPARE.take();
         let now = wires.turn_time().unwrap_or_else(|| self.edge.now());
         self.session.handle(now, input, &mut outputs);
         for output in outputs.drain(..) {
             self.act(output, at_hand, wires);
         }
-        self.outputs = outputs;
+        if outputs.capacity() <= SPARE_MAX {
+            SPARE.set(outputs);
+        }
     }
 
     fn act(&mut self, output: Output, at_hand: &str, wires: &mut impl Wires) {
@@ -467,7 +477,7 @@ impl Driver {
             Output::Locate(pipeline) => self.locate(pipeline),
             Output::Resume(id) => self.wish = Some(id),
             Output::Created(ticket, pipeline) => self.on_created(ticket, pipeline),
-            Output::NotCreated(ticket) => drop(self.claims.remove(&ticket)),
+            Output::NotCreated(ticket) => drop(remove_lean(&mut self.claims, &ticket)),
             Output::Released(pipeline) => {
                 self.edge.placement.keeper.released(pipeline, self.edge.now());
             }
@@ -563,8 +573,7 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        outputs.clear();
+        let mut outputs = Vec::new();
         self.session.end(&mut outputs);
         for output in outputs {
             self.act(output, "", &mut Gone);

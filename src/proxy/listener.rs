@@ -109,7 +109,8 @@ impl Listener {
                 Some(Ok((stream, addr))) => {
                     let (edge, sessions) = (edge.clone(), sessions.clone());
                     let (path, rules) = (self.path.clone(), self.rules.clone());
-                    let visitor = Visitor { edge, sessions, path, rules, addr };
+                    let visitor =
+                        Visitor { edge, sessions, path, rules, addr, tasks: tasks.clone() };
                     let tls = self.tls.clone();
                     tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
                 }
@@ -136,6 +137,7 @@ struct Visitor {
     path: Arc<str>,
     rules: Arc<Rules>,
     addr: SocketAddr,
+    tasks: Tasks,
 }
 
 impl Visitor {
@@ -162,7 +164,9 @@ impl Visitor {
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
         let client = Box::new(Visit::new(Connection { socket, _counts: counts }, hints, rules));
-        Relay::new((self.edge, self.sessions), session, client).run(stop).await;
+        let relay = Relay::new((self.edge, self.sessions), session, client);
+        // A task of its own, which has no room for the handshake.
+        self.tasks.spawn_one_of_many(relay.run(stop));
     }
 
     async fn shake_hands(

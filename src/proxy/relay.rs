@@ -93,27 +93,31 @@ impl Relay {
     }
 
     /// Works until the client is gone for good or `stop` is ready, then closes everything.
+    ///
+    /// What comes at the end is boxed, so that a connection that is at work has no room for it.
     pub(super) async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let end = loop {
             let end = self.serve(stop.as_mut()).await;
             tracing::debug!(session = ?self.driver.session().id(), ?end, "client connection ends");
-            if self.sockets.client.is_none() {
-                // Another session has it now, and may give its own in exchange.
-                if self.swap().await {
-                    continue;
-                }
-                break end;
-            }
-            // Whatever is left then was to wait for longer than anybody should.
-            let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
-            if !self.hold(&end, stop.as_mut()).await {
+            if !Box::pin(self.comes_back(&end, stop.as_mut())).await {
                 break end;
             }
         };
         let Self { driver, sockets, .. } = self;
         drop(driver);
-        sockets.close(end).await;
+        Box::pin(sockets.close(end)).await;
+    }
+
+    /// The client is gone: goes on until it is back, or nothing is left to go on with; says which.
+    async fn comes_back(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
+        if self.sockets.client.is_none() {
+            // Another session has it now, and may give its own in exchange.
+            return self.swap().await;
+        }
+        // Whatever is left then was to wait for longer than anybody should.
+        let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
+        self.hold(end, stop).await
     }
 
     /// Serves the client that is there.

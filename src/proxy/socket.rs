@@ -211,7 +211,7 @@ impl Writer {
 
     /// Queues a close frame.
     pub(super) fn close(&mut self, code: Option<u16>, reason: &str) {
-        self.prepare(Time::ZERO);
+        // Little comes now, and many may close at once: no pooled buffer, which is large.
         let mask = self.mask();
         encode_close(&mut self.bytes, code, reason, mask);
     }

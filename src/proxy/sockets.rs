@@ -188,6 +188,7 @@ impl Wires for Sockets {
 
     fn open_link(&mut self, number: LinkNo, backend: &BackendId) -> Result<(), LinkFailure> {
         while self.links.len() <= number.0 {
+            self.links.reserve_exact(1); // most sessions have one
             self.links.push(Link::new(Arc::clone(&self.edge)));
         }
         self.links[number.0].open(backend)

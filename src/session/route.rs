@@ -10,7 +10,7 @@ use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
     complete, merge,
 };
-use crate::model::{BackendId, Finding, PipelineId, SessionId};
+use crate::model::{BackendId, Finding, PipelineId, SessionId, remove_lean};
 use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -393,7 +393,7 @@ impl Session {
         place: Result<BackendId, Failure>,
         out: &mut Vec<Output>,
     ) {
-        let Some(mut placing) = self.placing.remove(&ticket) else { return };
+        let Some(mut placing) = remove_lean(&mut self.placing, &ticket) else { return };
         let backend = match place {
             Ok(backend) => backend,
             Err(failure) => {
