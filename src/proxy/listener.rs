@@ -164,7 +164,7 @@ impl Visitor {
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
         let client = Box::new(Visit::new(Connection { socket, _counts: counts }, hints, rules));
-        let relay = Relay::new((self.edge, self.sessions), session, client);
+        let relay = Box::new(Relay::new((self.edge, self.sessions), session, client));
         // A task of its own, which has no room for the handshake.
         self.tasks.spawn_one_of_many(relay.run(stop));
     }

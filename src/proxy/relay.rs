@@ -95,7 +95,7 @@ impl Relay {
     /// Works until the client is gone for good or `stop` is ready, then closes everything.
     ///
     /// What comes at the end is boxed, so that a connection that is at work has no room for it.
-    pub(super) async fn run(mut self, stop: impl Future<Output = ()>) {
+    pub(super) async fn run(mut self: Box<Self>, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let end = loop {
             let end = self.serve(stop.as_mut()).await;
@@ -104,9 +104,13 @@ impl Relay {
                 break end;
             }
         };
-        let Self { driver, sockets, .. } = self;
+        Box::pin(self.close(end)).await;
+    }
+
+    async fn close(self: Box<Self>, end: End) {
+        let Self { driver, sockets, .. } = *self;
         drop(driver);
-        Box::pin(sockets.close(end)).await;
+        sockets.close(end).await;
     }
 
     /// The client is gone: goes on until it is back, or nothing is left to go on with; says which.
