@@ -126,6 +126,7 @@ impl Listener {
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    stream::tune(&socket)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
 }
@@ -174,6 +175,7 @@ impl Visitor {
         stream: TcpStream,
         tls: Option<TlsAcceptor>,
     ) -> Result<Accepted<Stream>, HandshakeRejection> {
+        #[cfg(not(target_os = "linux"))]
         stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
         let stream = match tls {
             None => Stream::Plain(stream),

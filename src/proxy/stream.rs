@@ -27,13 +27,15 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Sets what every connection of ours has: no delay for small messages, keepalive.
+/// Sets what every connection of ours has: no delay for small messages, keepalive. On Linux, what a
+/// listening socket accepts has it too.
 ///
 /// # Errors
 /// What the system says; the connection is then of no use.
-pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&KEEPALIVE)
+pub(super) fn tune<'s>(socket: impl Into<SockRef<'s>>) -> io::Result<()> {
+    let socket = socket.into();
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&KEEPALIVE)
 }
 
 impl Stream {
