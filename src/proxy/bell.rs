@@ -75,9 +75,8 @@ impl Wake for Rope {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.is_rung.store(true, Ordering::Release);
-        let task = self.lock().clone();
-        if let Some(task) = task {
-            task.wake();
+        if let Some(task) = &*self.lock() {
+            task.wake_by_ref();
         }
     }
 }

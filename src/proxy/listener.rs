@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -49,6 +50,14 @@ pub enum ListenError {
         /// What is wrong with the files.
         source: TlsError,
     },
+    /// There are no keys to make session tickets with.
+    #[error("cannot make TLS session tickets on {addr}: {source}")]
+    Tickets {
+        /// As configured.
+        addr: SocketAddr,
+        /// What the TLS library says.
+        source: rustls::Error,
+    },
 }
 
 /// A bound address that clients connect to.
@@ -77,6 +86,9 @@ impl Listener {
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(resolver));
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            // The client keeps what its next handshake is shortened by, so none is forgotten here.
+            config.ticketer =
+                Ticketer::new().map_err(|source| ListenError::Tickets { addr, source })?;
             Ok(TlsAcceptor::from(Arc::new(config)))
         });
         let rules = Arc::new(settings.rules());
