@@ -5,6 +5,7 @@ mod finding;
 mod ids;
 mod incarnation;
 mod legs;
+mod rough_place;
 mod time;
 mod usage;
 
@@ -15,5 +16,6 @@ pub use ids::{
 };
 pub use incarnation::Incarnation;
 pub use legs::Legs;
+pub use rough_place::RoughPlace;
 pub use time::Time;
 pub use usage::Usage;

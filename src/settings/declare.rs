@@ -34,6 +34,15 @@ pub(super) enum Kind {
         /// Largest value allowed.
         max: u64,
     },
+    /// A number of `unit`, with or without a fraction.
+    Decimal {
+        /// What is counted, as operators read it: `km`, `degrees`.
+        unit: &'static str,
+        /// Smallest value allowed.
+        min: f64,
+        /// Largest value allowed.
+        max: f64,
+    },
     /// `true` or `false`.
     Flag,
     /// One of these words.
@@ -45,10 +54,12 @@ pub(super) enum Kind {
 }
 
 /// A value between file and field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     /// For [`Kind::Integer`].
     Integer(u64),
+    /// For [`Kind::Decimal`].
+    Decimal(f64),
     /// For [`Kind::Flag`].
     Flag(bool),
     /// For [`Kind::Choice`] and [`Kind::Text`].
@@ -106,6 +117,9 @@ pub(super) trait Keys {
     /// An array of tables with at least one entry.
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
 
+    /// An array of inline tables that may be absent or empty.
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
+
     /// A whole number of `unit`.
     fn integer(
         &mut self,
@@ -152,6 +166,7 @@ impl Kind {
     pub(super) fn expected(&self) -> String {
         match self {
             Self::Integer { unit, min, max } => format!("an integer from {min} to {max} ({unit})"),
+            Self::Decimal { unit, min, max } => format!("a number from {min} to {max} ({unit})"),
             Self::Flag => "true or false".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -171,6 +171,21 @@ impl<T> Field for Texts<'_, T> {
     }
 }
 
+/// A field that a number with a fraction fills.
+pub(super) struct Decimal<'a>(pub(super) &'a mut f64);
+
+impl Field for Decimal<'_> {
+    fn value(&self) -> Value {
+        Value::Decimal(*self.0)
+    }
+
+    fn set(&mut self, value: Value) -> Result<(), Mismatch> {
+        let Value::Decimal(number) = value else { return Err(Mismatch::Kind) };
+        *self.0 = number;
+        Ok(())
+    }
+}
+
 /// A field that one of a few words fills.
 pub(super) struct Choice<'a, T: 'static> {
     pub(super) field: &'a mut T,
@@ -207,8 +222,10 @@ mod tests {
     #[test]
     fn a_field_takes_back_the_value_it_shows() {
         let mut seven = Duration::from_millis(7);
-        let mut near = 0.05;
-        let mut all: [&mut dyn Field; 4] = [&mut seven, &mut near, &mut Legs(400), &mut true];
+        let (mut near, mut degrees) = (0.05, -33.87);
+        let mut place = Decimal(&mut degrees);
+        let mut all: [&mut dyn Field; 5] =
+            [&mut seven, &mut near, &mut place, &mut Legs(400), &mut true];
         for field in &mut all {
             let value = field.value();
             field.set(value.clone()).unwrap();

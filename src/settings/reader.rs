@@ -69,6 +69,12 @@ impl<'t> Findings<'t> {
         self.spans.contains_key(key)
     }
 
+    /// Whether there is a mistake in `key`.
+    pub(super) fn refuses(&self, key: &str) -> bool {
+        let is_of = |error: &SettingsError| matches!(error, SettingsError::Value { key: of, .. } if of == key);
+        self.errors.iter().any(is_of)
+    }
+
     /// Adds a mistake in `key`: shown where that stands, else at its table, else at the top.
     pub(super) fn refuse(&mut self, key: &str, found: &str, expected: &str) {
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
@@ -142,6 +148,23 @@ impl<'t> Reader<'_, 't> {
     }
 }
 
+impl<'t> Reader<'_, 't> {
+    /// Reads each of `entries` of the array at `path` into `field`.
+    fn read_entries<S: Section>(
+        &mut self,
+        entries: &[Spanned<DeValue<'t>>],
+        path: &str,
+        field: &mut Vec<S>,
+    ) {
+        for (index, entry) in entries.iter().enumerate() {
+            let mut section = S::example();
+            let at = (entry.span(), format!("{path}[{index}]"));
+            self.read_inner(entry.get_ref(), at, &mut section);
+            field.push(section);
+        }
+    }
+}
+
 impl Keys for Reader<'_, '_> {
     fn key(&mut self, key: Key, field: &mut dyn Field) {
         let path = self.path_of(key.name);
@@ -201,12 +224,20 @@ impl Keys for Reader<'_, '_> {
                 return self.findings.add(&value.span(), path, found(other), expected);
             }
         };
-        for (index, entry) in entries.iter().enumerate() {
-            let mut section = S::example();
-            let at = (entry.span(), format!("{path}[{index}]"));
-            self.read_inner(entry.get_ref(), at, &mut section);
-            field.push(section);
-        }
+        self.read_entries(entries, &path, field);
+    }
+
+    fn tables<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
+        let path = self.path_of(name);
+        self.known.push(name);
+        let Some(value) = self.table.get(name) else { return };
+        let DeValue::Array(entries) = value.get_ref() else {
+            let expected = "an array of tables".to_owned();
+            return self.findings.add(&value.span(), path, found(value.get_ref()), expected);
+        };
+        field.clear();
+        self.findings.spans.insert(path.clone(), value.span());
+        self.read_entries(entries, &path, field);
     }
 }
 
@@ -219,6 +250,10 @@ fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
                 .filter(|number| (min..=max).contains(&number))
                 .map(Value::Integer)
         }
+        (Kind::Decimal { min, max, .. }, value) => {
+            let number = decimal(value)?;
+            (*min..=*max).contains(&number).then_some(Value::Decimal(number))
+        }
         (Kind::Flag, DeValue::Boolean(flag)) => Some(Value::Flag(*flag)),
         (Kind::Choice(_) | Kind::Text(_), DeValue::String(text)) => {
             Some(Value::Text(text.as_ref().to_owned()))
@@ -227,6 +262,15 @@ fn read_value(value: &DeValue<'_>, kind: &Kind) -> Option<Value> {
             let texts = entries.iter().map(|entry| entry.get_ref().as_str().map(str::to_owned));
             texts.collect::<Option<_>>().map(Value::Texts)
         }
+        _ => None,
+    }
+}
+
+/// The number that `value` is, written with a fraction or without.
+fn decimal(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
         _ => None,
     }
 }

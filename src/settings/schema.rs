@@ -51,6 +51,10 @@ impl Keys for SchemaWriter {
                 let doc = format!("{} Unit: {unit}.", key.doc);
                 (json!({"type": "integer", "minimum": min, "maximum": max}), doc)
             }
+            Kind::Decimal { unit, min, max } => {
+                let doc = format!("{} Unit: {unit}.", key.doc);
+                (json!({"type": "number", "minimum": min, "maximum": max}), doc)
+            }
             Kind::Flag => (json!({"type": "boolean"}), key.doc.to_owned()),
             Kind::Choice(words) => (json!({"enum": words}), key.doc.to_owned()),
             Kind::Texts(form) => (
@@ -61,6 +65,7 @@ impl Keys for SchemaWriter {
         };
         let value = match field.value() {
             Value::Integer(number) => json!(number),
+            Value::Decimal(number) => json!(number),
             Value::Flag(flag) => json!(flag),
             Value::Text(text) => json!(text),
             Value::Texts(texts) => json!(texts),
@@ -87,6 +92,14 @@ impl Keys for SchemaWriter {
     ) {
         let section = field.get_or_insert_with(S::example);
         self.add(name, doc, object_of(section));
+    }
+
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, _field: &mut Vec<S>) {
+        let mut schema = Map::new();
+        schema.insert("type".into(), "array".into());
+        schema.insert("default".into(), json!([]));
+        schema.insert("items".into(), object_of(&mut S::example()).into());
+        self.add(name, doc, schema);
     }
 
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, _field: &mut Vec<S>) {

@@ -112,6 +112,21 @@ impl Keys for Writer {
         }
     }
 
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        if self.has_comments {
+            self.text.push('\n');
+            self.comment(&format!("{doc} None by default."));
+        }
+        if field.is_empty() {
+            let entry = self.inline(&mut S::example());
+            self.line(&format!("# {name} = [{entry}]"));
+            return;
+        }
+        let entries: Vec<String> = field.iter_mut().map(|one| self.inline(one)).collect();
+        let lines: String = entries.iter().map(|entry| format!("  {entry},\n")).collect();
+        self.line(&format!("{name} = [\n{lines}]"));
+    }
+
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
         for section in field {
             self.header(&format!("[[{name}]]"), &format!("{doc} At least one."));
@@ -128,6 +143,9 @@ fn describe(key: &Key, value: &str) -> String {
         Kind::Integer { unit, min, max } => {
             format!("{default} Unit: {unit}. Range {min} to {max}.")
         }
+        Kind::Decimal { unit, min, max } => {
+            format!("{default} Unit: {unit}, with a fraction or without. Range {min} to {max}.")
+        }
         Kind::Flag => default,
         Kind::Texts(_) => format!("Expects {}.", key.kind.expected()),
         Kind::Choice(_) | Kind::Text(_) => format!("{default} Expects {}.", key.kind.expected()),
@@ -138,6 +156,7 @@ fn describe(key: &Key, value: &str) -> String {
 fn to_toml(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),
+        Value::Decimal(number) => number.to_string(),
         Value::Flag(flag) => flag.to_string(),
         Value::Text(text) => quoted(text),
         Value::Texts(texts) if texts.is_empty() => "[]".to_owned(),
