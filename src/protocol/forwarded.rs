@@ -87,18 +87,21 @@ fn parse_element(text: &str) -> Option<(Option<Option<IpAddr>>, &str)> {
         return Some((None, rest));
     }
     loop {
-        let (name, behind) = split_token(rest)?;
-        let (value, behind) = parse_value(behind.strip_prefix('=')?)?;
-        if name.eq_ignore_ascii_case("for") {
-            // Told twice: one of them is a lie.
-            let is_first = node.replace(parse_node(&value)).is_none();
-            is_first.then_some(())?;
+        // A pair may be left out.
+        if !rest.is_empty() && !rest.starts_with([',', ';']) {
+            let (name, behind) = split_token(rest)?;
+            let (value, behind) = parse_value(behind.strip_prefix('=')?)?;
+            if name.eq_ignore_ascii_case("for") {
+                // Told twice: one of them is a lie.
+                let is_first = node.replace(parse_node(&value)).is_none();
+                is_first.then_some(())?;
+            }
+            rest = behind.trim_start_matches([' ', '\t']);
         }
-        let behind = behind.trim_start_matches([' ', '\t']);
-        match behind.strip_prefix(';') {
+        match rest.strip_prefix(';') {
             Some(next) => rest = next.trim_start_matches([' ', '\t']),
             // Without "for": a proxy that tells nothing of whom it speaks for.
-            None => return Some((Some(node.flatten()), behind)),
+            None => return Some((Some(node.flatten()), rest)),
         }
     }
 }

@@ -62,6 +62,8 @@ fn the_standard_header_is_read() {
         (&["for=\"192.0.2.43:47011\""], addr("192.0.2.43")),
         (&["for=\"[::ffff:192.0.2.43]\""], addr("192.0.2.43")),
         (&["for=\"192\\.0.2.43\" ; proto=https"], addr("192.0.2.43")),
+        (&["for=192.0.2.43;"], addr("192.0.2.43")),
+        (&[";;for=192.0.2.43; ;by=_a"], addr("192.0.2.43")),
         (&[", for=192.0.2.43,"], addr("192.0.2.43")),
         (&["host=\"a, b; for=1.1.1.1\";for=192.0.2.43"], addr("192.0.2.43")),
     ] {
@@ -86,7 +88,8 @@ fn who_is_hidden_or_malformed_ends_the_search() {
         "for",
         "192.0.2.43",
         "for=192.0.2.43 for=10.0.0.1",
-        "for=192.0.2.43;",
+        "by=10.0.0.1;",
+        "for=192.0.2.43;=",
     ] {
         assert_eq!(forwarded(&[line]), Told::Hidden, "{line}");
     }
@@ -95,8 +98,11 @@ fn who_is_hidden_or_malformed_ends_the_search() {
 /// A client leaves a quote open so that what the proxy adds to the line becomes part of its own.
 #[test]
 fn a_client_cannot_swallow_what_a_proxy_adds() {
-    for sent in ["for=8.8.8.8;by=\"", "for=8.8.8.8, for=\"", "for=\"x\\", "\"", "for=8.8.8.8;by=\"\\"] {
-        for added in ["for=192.0.2.43", "for=\"[2001:db8::7]\"", "for=\"192.0.2.43:1\";by=10.0.0.1"] {
+    for sent in
+        ["for=8.8.8.8;by=\"", "for=8.8.8.8, for=\"", "for=\"x\\", "\"", "for=8.8.8.8;by=\"\\"]
+    {
+        for added in ["for=192.0.2.43", "for=\"[2001:db8::7]\"", "for=\"192.0.2.43:1\";by=10.0.0.1"]
+        {
             let line = format!("{sent}, {added}");
             assert_ne!(forwarded(&[&line]), addr("8.8.8.8"), "{line}");
             assert_ne!(forwarded(&[sent, added]), addr("8.8.8.8"), "{line}");

@@ -134,7 +134,7 @@ pub(super) fn check_params(ours: &Params<'_>, theirs: &Members<'_>) {
     assert_eq!(ours.creates_pipeline(), is_pipeline);
     let found = ours.constructor_object().map(|(pipeline, text)| (pipeline, text.into_owned()));
     assert_eq!(found, constructor_object(theirs));
-    assert_eq!(ours.hints().map_err(|failure| failure.code), hints(theirs));
+    assert_eq!(ours.hints(false).map_err(|failure| failure.code), hints(theirs));
     check_session(ours, theirs);
 }
 
