@@ -122,11 +122,11 @@ mod tests {
         let _own = enter(50.0);
         let by_url = Hints { is_counted: true, ..from_elsewhere };
         assert_eq!(longitude(&people, &by_url), Some(30.0));
-        // And where it speaks for somebody at 80: 10, 30, 80.
-        let speaks = Hints { said: said(80), ..by_url };
-        assert_eq!(longitude(&people, &speaks), Some(40.0));
+        // And where it speaks for somebody at 20: 10, 30, 20.
+        let speaks = Hints { said: said(20), ..by_url };
+        assert_eq!(longitude(&people, &speaks), Some(20.0));
         let other = Hints { meeting: MeetingName::parse("other").ok(), ..speaks };
-        assert_eq!(longitude(&people, &other), Some(80.0), "another meeting");
+        assert_eq!(longitude(&people, &other), Some(20.0), "another meeting");
     }
 
     #[test]

@@ -124,3 +124,81 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::settings::{Settings, dump, parse};
+
+    /// A config whose one listener has these keys, and these tables.
+    fn read(keys: &str, tables: &str) -> Result<Settings, Vec<String>> {
+        let backends = "[[backends]]\nid = \"a\"\nurl = \"ws://10.0.0.5\"\n";
+        let text = format!("[[listeners]]\naddr = \"127.0.0.1:1\"\n{keys}\n{backends}{tables}");
+        parse(&text).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn mistake(keys: &str, tables: &str) -> String {
+        let mistakes = read(keys, tables).expect_err("a mistake");
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        mistakes[0].replace("<config>:", "")
+    }
+
+    #[test]
+    fn what_is_set_is_dumped_and_reads_back() {
+        let keys = "place = { latitude = -33.87, longitude = 151 }
+            trusted_proxies = [\"10.0.0.0/8\", \"::1\"]
+            proxy_protocol = \"required\"
+            forwarded = \"x-forwarded-for\"
+            trust_client_place = true";
+        let tables = "[geoip]
+            databases = [\"a.mmdb\"]
+            builtin = false
+            reload_seconds = 0
+            overrides = [
+              { net = \"10.1.0.0/16\", latitude = 48.86, longitude = 2.35 },
+              { net = \"fd00::/8\", latitude = 1, longitude = -1 },
+            ]";
+        let settings = read(keys, tables).unwrap();
+        assert!(settings.listeners[0].rules().trusts_client_place);
+        assert_eq!(settings.geoip.reload(), None);
+        let overrides = settings.geoip.overrides().unwrap();
+        let place = overrides.place("10.1.2.3".parse().unwrap()).unwrap();
+        assert!((place.latitude() - 48.86).abs() < 1e-9);
+        assert_eq!(parse(&dump(&settings)), Ok(settings), "the dump reads back");
+    }
+
+    #[test]
+    fn nothing_is_believed_without_a_trusted_proxy() {
+        assert_eq!(
+            mistake("proxy_protocol = \"required\"", ""),
+            "3:18: listeners[0].proxy_protocol: found it without trusted_proxies, expected \"off\", \
+             or at least one of trusted_proxies"
+        );
+        assert!(
+            mistake("forwarded = \"forwarded\"", "").contains("expected \"none\", or at least")
+        );
+        let broken = "proxy_protocol = \"required\"\ntrusted_proxies = [\"10.0.0.1/8\"]";
+        assert!(mistake(broken, "").contains("write 10.0.0.0/8 for the range"));
+    }
+
+    #[test]
+    fn mistakes_in_places_are_told_where_they_stand() {
+        for (keys, tables, told) in [
+            ("place = { latitude = 91, longitude = 0 }", "", "3:22: listeners[0].place.latitude"),
+            ("place = { latitude = 9 }", "", "listeners[0].place.longitude: found nothing"),
+            ("", "[geoip]\noverrides = 5", "geoip.overrides: found 5, expected an array of tables"),
+            ("", "[geoip]\noverrides = [5]", "geoip.overrides[0]: found 5, expected a table"),
+            (
+                "",
+                "[geoip]\noverrides = [{ net = \"10.0.0.0/8\", latitude = 1, longitude = nan }]",
+                "geoip.overrides[0].longitude: found nan",
+            ),
+            ("", "[geoip]\ndatabases = [\"\"]", "geoip.databases"),
+        ] {
+            let mistake = mistake(keys, tables);
+            assert!(mistake.contains(told), "{mistake}");
+        }
+        let twice = "{ net = \"10.0.0.0/8\", latitude = 1, longitude = 1 }";
+        let mistake = mistake("", &format!("[geoip]\noverrides = [{twice}, {twice}]"));
+        assert!(mistake.contains("10.0.0.0/8 stands there twice"), "{mistake}");
+    }
+}
