@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Proxies are those of 10.0.0.0/8 and fd00::/8.
+/// Proxies are those of `10.0.0.0/8` and `fd00::/8`.
 fn trusts(addr: IpAddr) -> bool {
     match addr {
         IpAddr::V4(addr) => addr.octets()[0] == 10,
