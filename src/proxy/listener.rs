@@ -164,7 +164,9 @@ impl Visitor {
                 }
             };
         let counts = (self.edge.metrics.on_connection(), permit);
-        let Accepted { stream, first, mut hints, .. } = accepted;
+        let Accepted { stream, first, mut hints, headers } = accepted;
+        // Not to be kept for as long as the connection is open.
+        drop(headers);
         let arrival = self.arrive(client, &mut hints);
         let rules = self.rules;
         let session = self.edge.new_session(hints.clone(), rules.clone());
