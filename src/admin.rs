@@ -15,5 +15,5 @@ mod views;
 pub use self::readiness::{NotReady, Readiness};
 pub use self::server::{Admin, serve};
 pub use self::views::{
-    BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, Unavailable, Views,
+    BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, PlaceRow, Unavailable, Views,
 };

@@ -15,14 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
+use crate::geo::{Atlas, AtlasError};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
-    BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement,
-    Sessions,
+    Arrivals, BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer,
+    People, Placement, Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
+use crate::settings::{GeoipSettings, PinSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
 use upkeep::Upkeep;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The places of addresses cannot be had.
+    #[error(transparent)]
+    Geoip(#[from] AtlasError),
     /// The system has no thread left.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -90,6 +94,7 @@ impl App {
 
         let metrics = Metrics::new();
         let inner = Tasks::new();
+        let people = start_people(&settings.geoip, &metrics, &inner)?;
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
         let (keeper, left, fleet) = start_keeper(settings, fleet, &inner)?;
@@ -136,20 +141,21 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, asker, metrics)));
+        let edge = Arc::new(app.edge((settings, people), clock, (keeper, asker, metrics)));
         app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
 
     fn edge(
         &self,
-        settings: &Settings,
+        (settings, people): (&Settings, People),
         clock: Clock,
         (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
     ) -> Edge {
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
+            people,
             settings: settings.placement.clone(),
             timer: Arc::new(clock),
             metrics: metrics.clone(),
@@ -224,6 +230,19 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Opens the databases of places, and keeps them current.
+fn start_people(
+    settings: &GeoipSettings,
+    metrics: &Metrics,
+    tasks: &Tasks,
+) -> Result<People, StartError> {
+    let (atlas, renewal) = Atlas::open(settings, metrics.clone())?;
+    if let Some(interval) = settings.reload() {
+        tasks.spawn("geoip", renewal.run(interval, tasks.stop_token()));
+    }
+    Ok(People { atlas, arrivals: Arc::new(Arrivals::default()) })
 }
 
 /// The keeper of the pins, and what a process before has left.

@@ -15,6 +15,7 @@ pub mod sim;
 pub mod settings;
 pub mod telemetry;
 pub mod runtime;
+pub mod geo;
 pub mod pins;
 pub mod fleet;
 pub mod proxy;

@@ -6,6 +6,7 @@ mod ids;
 mod incarnation;
 mod lean;
 mod legs;
+mod rough_place;
 mod time;
 mod usage;
 
@@ -17,5 +18,6 @@ pub use ids::{
 pub use incarnation::Incarnation;
 pub use lean::remove_lean;
 pub use legs::Legs;
+pub use rough_place::RoughPlace;
 pub use time::Time;
 pub use usage::Usage;

@@ -6,10 +6,12 @@
 pub mod answer;
 pub mod error;
 pub mod event;
+pub mod forwarded;
 pub mod frame;
 pub mod json;
 pub mod media;
 pub mod object;
+pub mod proxy_header;
 pub mod reply;
 pub mod request;
 pub mod server_info;

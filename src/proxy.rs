@@ -3,6 +3,7 @@
 //! What a message means and where it goes is decided in `session`; here it is moved.
 
 mod ack_delay;
+mod arrivals;
 mod bell;
 mod blocking;
 mod buffers;
@@ -16,7 +17,9 @@ mod link;
 mod listener;
 mod manager;
 mod missed;
+mod origin;
 mod pacer;
+mod people;
 mod placement;
 mod relay;
 mod seat;
@@ -28,6 +31,7 @@ mod stream;
 mod turns;
 mod visit;
 
+pub use arrivals::Arrivals;
 pub use blocking::BlockingCalls;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use echo::{EchoRoute, dial_and_echo};
@@ -37,6 +41,7 @@ pub use listener::{ListenError, Listener};
 pub use manager::Manager;
 pub(crate) use missed::Missed;
 pub use pacer::Pacer;
+pub use people::People;
 pub use placement::{Choices, Placement};
 pub(crate) use seat::Seat;
 pub use sessions::Sessions;

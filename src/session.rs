@@ -468,8 +468,15 @@ impl Session {
 
 /// The hints of a new pipeline: what its creator says, else what the URL says.
 fn merge(own: Hints, url: &Hints) -> Hints {
+    let is_of_url = own.meeting.is_none() || own.meeting == url.meeting;
     let meeting: Option<MeetingName> = own.meeting.or_else(|| url.meeting.clone());
-    Hints { meeting, participants: own.participants.or(url.participants) }
+    Hints {
+        meeting,
+        participants: own.participants.or(url.participants),
+        said: own.said,
+        vantage: url.vantage,
+        is_counted: url.is_counted && is_of_url,
+    }
 }
 
 /// `text` with the session put in as first member of its `params`.

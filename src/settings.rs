@@ -10,10 +10,13 @@ mod check;
 mod declare;
 mod error;
 mod field;
+mod geoip;
 mod limits;
 mod listener;
 mod nearest;
+mod origin;
 mod pacing;
+mod place;
 mod placement;
 mod probe;
 mod process;
@@ -29,11 +32,14 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, PlaceSettings};
+pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
 pub use self::error::{Place, SettingsError};
+pub use self::geoip::{GeoipSettings, OverrideSettings};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
+pub use self::origin::{Forwarded, OriginSettings, ProxyProtocol};
 pub use self::pacing::PacingSettings;
+pub use self::place::PlaceSettings;
 pub use self::placement::{PinSettings, PlacementSettings, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
@@ -66,6 +72,8 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// How a backend is chosen for a new meeting.
     pub placement: PlacementSettings,
+    /// Where on Earth an address is.
+    pub geoip: GeoipSettings,
     /// What the parts of a meeting cost.
     pub weights: Weights,
     /// How fast costly calls go to a backend.
@@ -104,8 +112,10 @@ pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
     let source = Source { file: path, text: &text };
     let (settings, errors) = parse_source(source, |settings, findings| {
         tls::resolve(settings, &directory);
+        geoip::resolve(settings, &directory);
         settings.pins.state_dir = directory.join(&settings.pins.state_dir);
         tls::check(settings, findings);
+        geoip::check_files(settings, findings);
     });
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
@@ -133,6 +143,7 @@ impl Section for Settings {
             pins: PinSettings::example(),
             sessions: SessionSettings::example(),
             placement: PlacementSettings::example(),
+            geoip: GeoipSettings::example(),
             weights: Weights::example(),
             pacing: PacingSettings::example(),
             limits: Limits::example(),
@@ -153,6 +164,7 @@ impl Section for Settings {
         );
         keys.section("sessions", "Clients that go away and come back.", &mut self.sessions);
         keys.section("placement", "How a new meeting gets its backend.", &mut self.placement);
+        keys.section("geoip", "Where on Earth an address is.", &mut self.geoip);
         keys.section(
             "weights",
             "What the parts of a meeting cost, as Pinfold sees them made and connected. A meeting is \

@@ -17,6 +17,7 @@ mod load;
 mod loss;
 mod manager;
 mod media;
+mod origin;
 mod pacing;
 mod relay;
 mod requests;

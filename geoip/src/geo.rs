@@ -17,6 +17,15 @@ pub struct Geo {
     databases: Vec<Arc<Database>>,
 }
 
+/// Who knew the place of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An override.
+    Override,
+    /// A database.
+    Database,
+}
+
 impl Geo {
     /// Overrides, and databases for all other addresses, in the order in which they are asked.
     #[must_use]
@@ -27,8 +36,17 @@ impl Geo {
     /// The place of `ip`; `None` if nobody knows: the caller's own place is as good as any.
     #[must_use]
     pub fn place(&self, ip: IpAddr) -> Option<Place> {
-        let databases = || self.databases.iter().find_map(|database| database.place(ip));
-        self.overrides.place(ip).or_else(databases)
+        self.find(ip).map(|(place, _)| place)
+    }
+
+    /// The same, and who knew it.
+    #[must_use]
+    pub fn find(&self, ip: IpAddr) -> Option<(Place, Source)> {
+        if let Some(place) = self.overrides.place(ip) {
+            return Some((place, Source::Override));
+        }
+        let place = self.databases.iter().find_map(|database| database.place(ip))?;
+        Some((place, Source::Database))
     }
 
     /// The same overrides with other databases.

@@ -30,7 +30,7 @@ pub use cidr::{Cidr, CidrError};
 pub use country::{Continent, Country};
 pub use database::{About, Database, Location};
 pub use error::DatabaseError;
-pub use geo::Geo;
+pub use geo::{Geo, Source};
 pub use overrides::{Overrides, OverridesError};
 pub use place::Place;
 pub use record::Layout;

@@ -81,7 +81,7 @@ pub struct BackendRow {
 }
 
 /// One pinned meeting as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeetingRow {
     /// Its name, or the id of its one pipeline.
     pub id: String,
@@ -100,9 +100,21 @@ pub struct MeetingRow {
     pub measured_legs: u32,
     /// Load that it is charged, in legs: the more of the two before.
     pub load_legs: u32,
+    /// Where its people were when this edge chose its backend, as far as was known then; `null` if
+    /// nothing was, or if another process chose.
+    pub place: Option<PlaceRow>,
     /// What it consists of, as far as is seen.
     #[serde(flatten)]
     pub media: MediaRow,
+}
+
+/// A place on Earth, to a tenth of a degree.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlaceRow {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
 }
 
 /// What a meeting, or all of a backend, consists of.
@@ -125,7 +137,7 @@ pub struct BackendRows {
 }
 
 /// The answer to `GET /api/v1/meetings`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MeetingRows {
     /// One page of meetings.
     pub meetings: Vec<MeetingRow>,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::admin::{BackendRow, MediaRow, MeetingRow, Unavailable, Views};
+use crate::admin::{BackendRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{MeetingId, Usage};
 use crate::pins::{MeetingView, Registry};
@@ -67,6 +67,9 @@ fn meeting_row(meeting: &MeetingView) -> MeetingRow {
         reserve_legs: meeting.reserve.0,
         measured_legs: meeting.measured.0,
         load_legs: meeting.charged.0,
+        place: meeting
+            .place
+            .map(|place| PlaceRow { latitude: place.latitude(), longitude: place.longitude() }),
         media: media_row(&meeting.counts),
     }
 }

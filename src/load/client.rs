@@ -122,15 +122,19 @@ impl Client {
         timeout.await.map_err(|_| ConnectError::Timeout(CALL_TIMEOUT))?
     }
 
-    /// Opens a WebSocket for `url` on `stream`, a TCP connection or TLS on top of one.
+    /// Opens a WebSocket for `request`, a URL or one with headers, on `stream`, a TCP connection or TLS
+    /// on top of one.
     ///
     /// # Errors
     /// If the server does not answer the handshake as it should.
-    pub async fn on_stream<S>(url: &str, stream: S) -> Result<(Self, Events), ConnectError>
+    pub async fn on_stream<S>(
+        request: impl IntoClientRequest,
+        stream: S,
+    ) -> Result<(Self, Events), ConnectError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let request = url.into_client_request().map_err(handshake_error)?;
+        let request = request.into_client_request().map_err(handshake_error)?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_LEN)
             .write_buffer_size(READ_BUFFER_LEN)

@@ -22,7 +22,7 @@ use dashmap::{DashMap, Entry};
 
 use super::load::{BackendLoad, Charge};
 use super::store::Pin;
-use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
+use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, RoughPlace, Time};
 use crate::policy::access::Access;
 use crate::policy::charge::Weights;
 use crate::policy::tally::{Counts, Tally};
@@ -70,6 +70,8 @@ struct Meeting {
     is_confirmed: bool,
     /// Its pin is being removed; nobody may join any more.
     is_ending: bool,
+    /// Where its people were when it got its place, as far as was known.
+    place: Option<RoughPlace>,
 }
 
 type Locked<'a> = (RefMut<'a, MeetingId, Meeting>, RefMut<'a, PipelineId, Pipeline>);
@@ -188,6 +190,15 @@ impl Registry {
             && known.pin.epoch == epoch
         {
             known.add(self, id.clone(), pipeline);
+        }
+    }
+
+    /// Its people were at `place` when the meeting `id` got the pin of this epoch.
+    pub fn set_place(&self, id: &MeetingId, epoch: u64, place: Option<RoughPlace>) {
+        if let Some(mut known) = self.meetings.get_mut(id)
+            && known.pin.epoch == epoch
+        {
+            known.place = place;
         }
     }
 
@@ -347,6 +358,7 @@ impl Meeting {
             idle: Idle::default(),
             is_confirmed: false,
             is_ending: false,
+            place: None,
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Rules {
     pub isolation: Isolation,
     /// What they may ask.
     pub policy: Policy,
+    /// Whether they may say where people are.
+    pub trusts_client_place: bool,
 }
 
 /// What is to be known of a call that may go on.

@@ -1,10 +1,14 @@
 //! What a client's message asks for, read without building it.
 
+mod whereabouts;
+
 use std::borrow::Cow;
 
 use super::error::Failure;
 use super::json::{JsonError, Reader, Text};
 use crate::model::{IdError, MeetingName, PipelineId, SessionId};
+use whereabouts::SaidParts;
+pub use whereabouts::{Said, Vantage};
 
 /// The object id of the server manager, the same on every server.
 pub const MANAGER: &str = "manager_ServerManager";
@@ -137,12 +141,19 @@ pub struct Opening {
 }
 
 /// What the creator of a pipeline tells about it besides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hints {
     /// The meeting it belongs to.
     pub meeting: Option<MeetingName>,
     /// How many people are expected in that meeting.
     pub participants: Option<u32>,
+    /// Where its people are, as its creator says.
+    pub said: Option<Said>,
+    /// Where the connection comes from on which it is created.
+    pub vantage: Option<Vantage>,
+    /// Whether that connection has been counted among the people of the meeting, because it named it
+    /// in its URL.
+    pub is_counted: bool,
 }
 
 /// A message that goes nowhere, and what its sender is told.
@@ -342,15 +353,17 @@ impl<'a> Params<'a> {
         read.ok().and(found)
     }
 
-    /// What the creator of a pipeline tells in `properties`; Kurento ignores them.
+    /// What the creator of a pipeline tells in `properties`; Kurento ignores them. Where people are
+    /// counts only if the sender `may_say_place`.
     ///
     /// # Errors
-    /// What is wrong with a hint that is there. Members that are no hints are passed over.
-    pub fn hints(&self) -> Result<Hints, Failure> {
+    /// What is wrong with a hint that is there and counts. Members that are no hints are passed over.
+    pub fn hints(&self, may_say_place: bool) -> Result<Hints, Failure> {
         let mut hints = Hints::default();
         let Some(properties) = self.properties.filter(|raw| raw.starts_with('{')) else {
             return Ok(hints);
         };
+        let mut said = SaidParts::default();
         Reader::new(properties, usize::MAX).object(|key, reader| {
             let raw = reader.value()?;
             if key.is("meeting") {
@@ -358,9 +371,12 @@ impl<'a> Params<'a> {
                 hints.meeting = Some(parse_meeting(&name.decode()).map_err(HintError)?);
             } else if key.is("participants") {
                 hints.participants = Some(parse_participants(raw).map_err(HintError)?);
+            } else if may_say_place {
+                said.read(key, raw).map_err(HintError)?;
             }
             Ok::<_, HintError>(())
         })?;
+        hints.said = said.check().map_err(HintError)?;
         Ok(hints)
     }
 

@@ -20,7 +20,7 @@ pub const OPERATIONS_MAX: usize = 1_024;
 pub const DESCRIPTIONS_MAX: usize = 8;
 
 /// What routing must know of a transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Transaction {
     /// Pipelines its operations touch, each once.
     pub touches: Vec<PipelineId>,
@@ -33,11 +33,14 @@ pub struct Transaction {
 }
 
 /// Reads `operations`, the raw value of that member; absent or no array is an empty transaction,
-/// which the backend will answer.
+/// which the backend will answer. Where people are counts only if the sender `may_say_place`.
 ///
 /// # Errors
 /// A hint that cannot be taken, or too many operations, descriptions or pipelines.
-pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failure> {
+pub fn parse_transaction(
+    operations: Option<&str>,
+    may_say_place: bool,
+) -> Result<Transaction, Failure> {
     let mut transaction = Transaction::default();
     let mut description_count = 0;
     read_operations(operations, |index, operation| {
@@ -47,7 +50,7 @@ pub fn parse_transaction(operations: Option<&str>) -> Result<Transaction, Failur
                 "more than 8 operations are getKmd or getMetadata",
             ));
         }
-        transaction.add(index, operation)
+        transaction.add(index, operation, may_say_place)
     })?;
     Ok(transaction)
 }
@@ -133,7 +136,12 @@ fn is_one_of(raw: Option<&str>, names: &[&str]) -> bool {
 }
 
 impl Transaction {
-    fn add(&mut self, index: usize, operation: &Operation<'_>) -> Result<(), Failure> {
+    fn add(
+        &mut self,
+        index: usize,
+        operation: &Operation<'_>,
+        may_say_place: bool,
+    ) -> Result<(), Failure> {
         let Some(method) = operation.method.and_then(Text::of) else { return Ok(()) };
         let params = &operation.params;
         let is_manager = || params.object_text().is_some_and(|object| object == MANAGER);
@@ -155,7 +163,7 @@ impl Transaction {
             if self.creates.len() == PIPELINES_MAX {
                 return Err(Failure::malformed_transaction("more than 64 pipelines are created"));
             }
-            self.creates.push((index, params.hints()?));
+            self.creates.push((index, params.hints(may_say_place)?));
         } else if method.is("create") {
             if let Some((pipeline, _)) = params.constructor_object() {
                 self.touch(pipeline)?;
@@ -230,7 +238,7 @@ mod tests {
             5, {}, {"method": 5}
         ])
         .to_string();
-        let read = parse_transaction(Some(&operations)).unwrap();
+        let read = parse_transaction(Some(&operations), false).unwrap();
         let pipeline = PipelineId::parse(PIPELINE).unwrap();
         assert_eq!(read.touches, [pipeline]);
         assert_eq!(read.creates.len(), 1);
@@ -244,7 +252,7 @@ mod tests {
     #[test]
     fn odd_operations_are_the_backend_s_to_refuse() {
         for raw in [None, Some("{}"), Some("[]"), Some("null")] {
-            assert_eq!(parse_transaction(raw), Ok(Transaction::default()));
+            assert_eq!(parse_transaction(raw, false), Ok(Transaction::default()));
         }
     }
 
@@ -256,7 +264,7 @@ mod tests {
     #[test]
     fn what_any_server_s_manager_answers_alike_may_stand_in_a_transaction() {
         let operations = json!([manager("describe", ""), manager("invoke", "getKmd")]).to_string();
-        assert_eq!(parse_transaction(Some(&operations)), Ok(Transaction::default()));
+        assert_eq!(parse_transaction(Some(&operations), false), Ok(Transaction::default()));
     }
 
     #[test]
@@ -273,26 +281,26 @@ mod tests {
             json!({"method": "invoke", "params": {"object": "manager_ServerManager"}}),
         ] {
             let operations = json!([operation]).to_string();
-            assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
+            assert_eq!(parse_transaction(Some(&operations), false).unwrap_err().code, 40008);
         }
         let twice = r#"[{"method":"ref","params":{"object":"a"},"params":{"object":"b"}}]"#;
-        assert_eq!(parse_transaction(Some(twice)).unwrap_err().code, 40008);
+        assert_eq!(parse_transaction(Some(twice), false).unwrap_err().code, 40008);
         let within = r#"[{"method":"ref","params":{"object":"a","object":"b"}}]"#;
-        assert_eq!(parse_transaction(Some(within)).unwrap_err().code, 40008);
+        assert_eq!(parse_transaction(Some(within), false).unwrap_err().code, 40008);
     }
 
     #[test]
     fn too_many_new_pipelines_are_refused() {
         let create = json!({"method": "create", "params": {"type": "MediaPipeline"}});
         let operations = json!(vec![create; 65]).to_string();
-        assert_eq!(parse_transaction(Some(&operations)).unwrap_err().code, 40008);
+        assert_eq!(parse_transaction(Some(&operations), false).unwrap_err().code, 40008);
     }
 
     #[test]
     fn too_many_operations_and_descriptions_are_refused() {
         let code = |operation: serde_json::Value, count: usize| {
             let operations = json!(vec![operation; count]).to_string();
-            parse_transaction(Some(&operations)).map_or_else(|failure| failure.code, |_| 0)
+            parse_transaction(Some(&operations), false).map_or_else(|failure| failure.code, |_| 0)
         };
         for (operation, max) in [
             (json!({"method": "ref", "params": {"object": PIPELINE}}), 1_024),
@@ -306,7 +314,7 @@ mod tests {
         }
         let both = [vec![manager("invoke", "getKmd"); 8], vec![manager("invoke", "getMetadata")]];
         assert_eq!(
-            parse_transaction(Some(&json!(both.concat()).to_string())).unwrap_err().code,
+            parse_transaction(Some(&json!(both.concat()).to_string()), false).unwrap_err().code,
             40008
         );
     }

@@ -34,6 +34,8 @@ pub struct Accepted<S> {
     pub first: Bytes,
     /// What the URL says of the meeting.
     pub hints: Hints,
+    /// The headers of its request.
+    pub headers: HeaderMap,
 }
 
 /// Serves one HTTP request on `stream`, for a listener with this `path`.
@@ -49,7 +51,9 @@ where
     let agreed = Mutex::new(Err(HandshakeRejection::Io));
     let service = service_fn(|request: Request<Incoming>| {
         let (response, hints) = answer(&request, path);
-        *agreed.lock().expect("nothing panics while holding it") = hints;
+        let headers = request.into_parts().0.headers;
+        *agreed.lock().expect("nothing panics while holding it") =
+            hints.map(|hints| (hints, headers));
         async { Ok::<_, Infallible>(response) }
     });
     let connection = http1::Builder::new()
@@ -58,8 +62,8 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let parts = connection.without_shutdown().await.map_err(|_| HandshakeRejection::Malformed)?;
     let (stream, first) = (parts.io.into_inner(), parts.read_buf);
-    let hints = agreed.into_inner().expect("nothing panics while holding it")?;
-    Ok(Accepted { stream, first, hints })
+    let (hints, headers) = agreed.into_inner().expect("nothing panics while holding it")?;
+    Ok(Accepted { stream, first, hints, headers })
 }
 
 /// The response to `request`, and the hints of its URL if it becomes a WebSocket or the reason why

@@ -1,7 +1,7 @@
 //! Accepts client connections, shakes hands, and runs a [`Relay`] for each.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrival;
 use super::edge::Edge;
 use super::handshake::{Accepted, shake_hands};
+use super::origin::Origin;
 use super::relay::Relay;
 use super::sessions::Sessions;
 use super::socket::Socket;
 use super::stream::{self, Stream};
 use super::visit::{Connection, Visit};
 use crate::policy::guard::Rules;
+use crate::protocol::request::{Hints, Vantage};
 use crate::runtime::Tasks;
 use crate::settings::{ListenerSettings, TlsError};
 use crate::telemetry::HandshakeRejection;
@@ -66,6 +69,7 @@ pub struct Listener {
     path: Arc<str>,
     tls: Option<TlsAcceptor>,
     rules: Arc<Rules>,
+    origin: Arc<Origin>,
 }
 
 impl Listener {
@@ -92,7 +96,9 @@ impl Listener {
             Ok(TlsAcceptor::from(Arc::new(config)))
         });
         let rules = Arc::new(settings.rules());
-        Ok(Self { socket, path: settings.path.as_str().into(), tls: tls.transpose()?, rules })
+        let origin = Arc::new(Origin(settings.origin.clone()));
+        let path = settings.path.as_str().into();
+        Ok(Self { socket, path, tls: tls.transpose()?, rules, origin })
     }
 
     /// The URL to connect to, with the port that was really bound.
@@ -121,8 +127,10 @@ impl Listener {
                 Some(Ok((stream, addr))) => {
                     let (edge, sessions) = (edge.clone(), sessions.clone());
                     let (path, rules) = (self.path.clone(), self.rules.clone());
+                    let (origin, peer) = (self.origin.clone(), addr.ip().to_canonical());
+                    let tasks_too = tasks.clone();
                     let visitor =
-                        Visitor { edge, sessions, path, rules, addr, tasks: tasks.clone() };
+                        Visitor { edge, sessions, path, rules, origin, peer, tasks: tasks_too };
                     let tls = self.tls.clone();
                     tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
                 }
@@ -149,7 +157,9 @@ struct Visitor {
     sessions: Arc<Sessions<Connection>>,
     path: Arc<str>,
     rules: Arc<Rules>,
-    addr: SocketAddr,
+    origin: Arc<Origin>,
+    /// The other end of the socket.
+    peer: IpAddr,
     tasks: Tasks,
 }
 
@@ -161,34 +171,54 @@ impl Visitor {
         permit: OwnedSemaphorePermit,
     ) {
         let timeout = self.edge.limits.handshake_timeout;
-        let accepted = match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
-            Ok(Ok(accepted)) => accepted,
-            Ok(Err(reason)) => return self.edge.metrics.on_handshake_rejected(reason),
-            Err(_) => {
-                return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
-            }
-        };
+        let (accepted, client) =
+            match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
+                Ok(Ok(accepted)) => accepted,
+                Ok(Err(reason)) => return self.edge.metrics.on_handshake_rejected(reason),
+                Err(_) => {
+                    return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
+                }
+            };
         let counts = (self.edge.metrics.on_connection(), permit);
-        let Accepted { stream, first, hints, .. } = accepted;
+        let Accepted { stream, first, mut hints, headers } = accepted;
+        // Not to be kept for as long as the connection is open.
+        drop(headers);
+        let arrival = self.arrive(client, &mut hints);
         let rules = self.rules;
         let session = self.edge.new_session(hints.clone(), rules.clone());
-        let net = ClientNet::of(self.addr.ip());
-        tracing::debug!(session = ?session.id(), client = %net, "client connected");
+        let net = client.map(|addr| tracing::field::display(ClientNet::of(addr)));
+        tracing::debug!(session = ?session.id(), client = net, "client connected");
         let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
         let stop = self.edge.closing();
-        let client = Box::new(Visit::new(Connection { socket, _counts: counts }, hints, rules));
+        let connection = Connection { socket, _counts: counts, _arrival: arrival };
+        let client = Box::new(Visit::new(connection, hints, rules));
         let relay = Box::new(Relay::new((self.edge, self.sessions), session, client));
         // A task of its own, which has no room for the handshake.
         self.tasks.spawn_one_of_many(relay.run(stop));
     }
 
+    /// Notes in `hints` where this connection comes from, and counts `client` among the people of the
+    /// meeting that its URL names.
+    fn arrive(&self, client: Option<IpAddr>, hints: &mut Hints) -> Option<Arrival> {
+        let people = &self.edge.placement.people;
+        hints.vantage = self.origin.vantage(client, &people.atlas);
+        let (Some(meeting), Some(Vantage::Client(place))) = (&hints.meeting, hints.vantage) else {
+            return None;
+        };
+        let arrival = people.arrivals.enter(meeting, place);
+        hints.is_counted = arrival.is_some();
+        arrival
+    }
+
+    /// The connection as a WebSocket, and the client's address; `None` if that is hidden.
     async fn shake_hands(
         &self,
-        stream: TcpStream,
+        mut stream: TcpStream,
         tls: Option<TlsAcceptor>,
-    ) -> Result<Accepted<Stream>, HandshakeRejection> {
+    ) -> Result<(Accepted<Stream>, Option<IpAddr>), HandshakeRejection> {
         #[cfg(not(target_os = "linux"))]
         stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
+        let peer = self.origin.read_peer(&mut stream, self.peer).await?;
         let stream = match tls {
             None => Stream::Plain(stream),
             Some(tls) => {
@@ -196,6 +226,8 @@ impl Visitor {
                 Stream::Tls(Box::new(stream))
             }
         };
-        shake_hands(stream, &self.path).await
+        let accepted = shake_hands(stream, &self.path).await?;
+        let client = self.origin.client(peer, &accepted.headers);
+        Ok((accepted, client))
     }
 }

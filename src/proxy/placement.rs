@@ -10,10 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, Either, select};
+use geoip::Place;
 use tokio_util::sync::CancellationToken;
 
+use super::people::People;
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
-use crate::model::{BackendId, Draws, Legs, MeetingName, PipelineId, SessionId};
+use crate::model::{
+    BackendId, Draws, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, SessionId,
+};
 use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
 use crate::policy::access::Access;
 use crate::policy::choose::{
@@ -38,6 +42,8 @@ pub struct Placement {
     pub fleet: FleetHandle,
     /// Which meeting is pinned where, and what this process knows of it.
     pub keeper: Arc<Keeper>,
+    /// Where people are.
+    pub people: People,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
     /// The clock, and what waits.
@@ -95,7 +101,7 @@ pub(super) struct Claimed {
 
 enum Taken {
     Named { meeting: MeetingName, epoch: u64 },
-    Unnamed { home: Home, charge: Charge, room: Room },
+    Unnamed { home: Home, charge: Charge, room: Room, place: Option<RoughPlace> },
 }
 
 /// Why there is no place. All but `Elsewhere` are told as 40009.
@@ -144,8 +150,9 @@ impl Claimed {
                 self.keeper.created(&meeting, Origin { epoch, pipeline, session });
                 settling = Some(self.keeper.pins.settled(epoch));
             }
-            Some(Taken::Unnamed { home, charge, room }) => {
+            Some(Taken::Unnamed { home, charge, room, place }) => {
                 self.keeper.registry.created_unnamed(home, charge, pipeline);
+                self.keeper.registry.set_place(&MeetingId::Pipeline(pipeline), 0, place);
                 drop(room);
             }
         }
@@ -177,9 +184,9 @@ impl Placement {
         let started = self.timer.now();
         let reserve = self.reserve(hints.participants);
         let found = match &hints.meeting {
-            None => self.place_unnamed(reserve, &at),
+            None => self.place_unnamed(&hints, reserve, &at),
             Some(meeting) => {
-                let found = self.place_named(meeting, reserve, &at);
+                let found = self.place_named((meeting, &hints), reserve, &at);
                 self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
             }
         };
@@ -239,7 +246,7 @@ impl Placement {
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
         let Some(room) = room else { return false };
-        self.claimed(view, Taken::Unnamed { home, charge: charge(), room })
+        self.claimed(view, Taken::Unnamed { home, charge: charge(), room, place: None })
             .created(pipeline, session);
         true
     }
@@ -247,7 +254,7 @@ impl Placement {
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
         let at = Where { on: None, avoid: avoid.cloned() };
-        let backend = self.choose(None, Legs(0), &at)?.0.id.clone();
+        let backend = self.choose((None, None), Legs(0), &at)?.0.id.clone();
         Ok(Placed { backend, claim: None })
     }
 
@@ -260,26 +267,29 @@ impl Placement {
 
     fn place_unnamed(
         &self,
+        hints: &Hints,
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(None, reserve, at)?;
-        let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room });
+        let place = self.people.place_of(hints);
+        let (backend, home, charge) = self.choose((None, place), reserve, at)?;
+        let place = show(None, &backend.id, place);
+        let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room, place });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
     }
 
     async fn place_named(
         &self,
-        meeting: &MeetingName,
+        (meeting, hints): (&MeetingName, &Hints),
         reserve: Legs,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let mut avoid = at.avoid.as_ref();
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
-                if let Some(placed) = self.claim(meeting, reserve, at).await? {
+                if let Some(placed) = self.claim((meeting, hints), reserve, at).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
@@ -324,12 +334,13 @@ impl Placement {
     /// Pins `meeting` to a chosen backend; `None` if somebody else was faster.
     async fn claim(
         &self,
-        meeting: &MeetingName,
+        (meeting, hints): (&MeetingName, &Hints),
         reserve: Legs,
         at: &Where,
     ) -> Result<Option<Placed>, PlaceError> {
         let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(Some(meeting), reserve, at)?;
+        let place = self.people.place_of(hints);
+        let (backend, home, charge) = self.choose((Some(meeting), place), reserve, at)?;
         let doubt = self.keeper.doubt(meeting);
         match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
             Claim::Held(_) => {
@@ -341,6 +352,9 @@ impl Placement {
                 // Only then does the registry know of the pin, and ends it one day.
                 if begun.is_some() {
                     doubt.settle();
+                    let place = show(Some(meeting.as_str()), &pin.backend, place);
+                    let id = MeetingId::Named(meeting.clone());
+                    self.keeper.registry.set_place(&id, pin.epoch, place);
                 }
                 Ok(begun)
             }
@@ -397,7 +411,7 @@ impl Placement {
     /// Chooses a backend for `meeting` and charges it with `reserve`, in one step.
     fn choose(
         &self,
-        meeting: Option<&MeetingName>,
+        (meeting, place): (Option<&MeetingName>, Option<Place>),
         reserve: Legs,
         at: &Where,
     ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
@@ -407,7 +421,7 @@ impl Placement {
         *turn = turn.wrapping_add(1);
         let key = meeting.map_or_else(|| draws.next(), |name| key_of(name.as_str()));
         let demands = Labels::default();
-        let request = Request { key, place: None, reserve, demands, turn: *turn };
+        let request = Request { key, place, reserve, demands, turn: *turn };
         let mut choose = |avoid: Option<&BackendId>| {
             let candidates = snapshot.backends.iter().map(|backend| at.candidate(backend, avoid));
             match chooser.choose(&request, &self.settings.rules, candidates) {
@@ -434,6 +448,13 @@ impl Where {
         let standing = if is_passed_over { Standing::PassedOver } else { candidate.standing };
         Candidate { standing, ..candidate }
     }
+}
+
+/// Logs where a meeting went and where its people are, as far as that is shown.
+fn show(meeting: Option<&str>, backend: &BackendId, place: Option<Place>) -> Option<RoughPlace> {
+    let place = place.map(RoughPlace::from);
+    tracing::debug!(meeting, %backend, place = place.map(tracing::field::display), "meeting placed");
+    place
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::arrivals::Arrival;
 use super::sessions::Desk;
 use super::socket::Socket;
 use crate::policy::guard::Rules;
@@ -30,6 +31,8 @@ pub struct Connection {
     pub(super) socket: Socket,
     /// Held for as long as the connection is open.
     pub(super) _counts: (OpenCount, OwnedSemaphorePermit),
+    /// Its client among the people of the meeting that its URL names.
+    pub(super) _arrival: Option<Arrival>,
 }
 
 impl<C> Visit<C> {

@@ -74,7 +74,7 @@ pub enum LinkFailure {
 }
 
 /// What to do, in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Output {
     /// Send the client's message just handed in to this backend, as it came.
     Relay(LinkNo),
@@ -163,7 +163,7 @@ pub struct Remains {
 }
 
 /// What a place is wanted for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Wish {
     /// A new pipeline.
     Pipeline {

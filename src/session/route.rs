@@ -185,7 +185,12 @@ impl Session {
     fn route_create(&mut self, going: &Going<'_>, out: &mut Vec<Output>) -> Result<(), Failure> {
         let params = &going.request.params;
         if params.creates_pipeline() {
-            return self.place(going, vec![(0, params.hints()?)], None, out);
+            return self.place(
+                going,
+                vec![(0, params.hints(self.rules.trusts_client_place)?)],
+                None,
+                out,
+            );
         }
         match params.constructor_object() {
             Some((pipeline, object)) => {
@@ -312,7 +317,8 @@ impl Session {
         verdict: &Verdict<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Failure> {
-        let transaction = parse_transaction(going.request.params.operations)?;
+        let transaction =
+            parse_transaction(going.request.params.operations, self.rules.trusts_client_place)?;
         let mut links = Vec::new();
         for &pipeline in &transaction.touches {
             match self.pipelines.get(&pipeline) {
@@ -425,7 +431,8 @@ impl Session {
         let learn = if request.method == Method::Transaction && !placing.tickets.is_empty() {
             let operations = placing.creates.iter().map(|(index, _)| *index);
             let creates = operations.zip(placing.tickets.iter().copied()).collect();
-            let transaction = parse_transaction(request.params.operations).unwrap_or_default();
+            let transaction =
+                parse_transaction(request.params.operations, false).unwrap_or_default();
             let verdict = self.rules.judge(&request).unwrap_or_default();
             self.transaction_learn(&verdict, creates, transaction)
         } else {

@@ -12,6 +12,7 @@ mod calls;
 mod guard;
 mod media;
 mod pace;
+mod place;
 mod resume;
 
 const A: &str = "aaaaaaaa-0000-4000-8000-000000000001_kurento.MediaPipeline";

@@ -8,8 +8,9 @@ use geoip::Place;
 use crate::model::{BackendId, Legs};
 use crate::policy::choose::{Labels, Profile, WEIGHT_MAX};
 
-use super::declare::{Key, Keys, Kind, Mismatch, Section};
-use super::field::{Decimal, Parsed, Texts};
+use super::declare::{Keys, Kind, Mismatch, Section};
+use super::field::{Parsed, Texts};
+use super::place::PlaceSettings;
 
 const ID_FORM: &str = "1 to 64 letters, digits, '.', '_' or '-'";
 const URL_FORM: &str = "a URL like \"ws://10.0.0.5:8888/kurento\"";
@@ -31,15 +32,6 @@ pub struct BackendSettings {
     pub labels: Labels,
     /// Where it stands.
     pub place: Option<PlaceSettings>,
-}
-
-/// A place on Earth, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PlaceSettings {
-    /// North of the equator; negative south of it.
-    pub latitude: f64,
-    /// East of Greenwich; negative west of it.
-    pub longitude: f64,
 }
 
 /// The `ws://` URL of a backend.
@@ -142,21 +134,6 @@ impl BackendSettings {
              place is known: give all backends one, or none.",
             &mut self.place,
         );
-    }
-}
-
-impl Section for PlaceSettings {
-    fn example() -> Self {
-        Self { latitude: 48.86, longitude: 2.35 }
-    }
-
-    fn keys(&mut self, keys: &mut impl Keys) {
-        let degrees = |max: f64| Kind::Decimal { unit: "degrees", min: -max, max };
-        let mut required = |name, field, max, doc| {
-            keys.key(Key { name, doc, kind: degrees(max), is_required: true }, &mut Decimal(field));
-        };
-        required("latitude", &mut self.latitude, 90.0, "Degrees north; negative in the south.");
-        required("longitude", &mut self.longitude, 180.0, "Degrees east; negative in the west.");
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::Settings;
 use super::reader::Findings;
+use super::{Settings, geoip, origin};
 
 /// Adds to `findings` whatever keys of `settings` contradict each other.
 pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
     check_admin(settings, findings);
     check_order(settings, findings);
+    origin::check(settings, findings);
+    geoip::check_overrides(settings, findings);
     let ids = settings.backends.iter().map(|backend| backend.id.to_string());
     refuse_repeated(findings, ids, |i| format!("backends[{i}].id"));
     let urls = settings.backends.iter().map(|backend| backend.url.to_string());

@@ -117,6 +117,9 @@ pub(super) trait Keys {
     /// An array of tables with at least one entry.
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
 
+    /// An array of inline tables that may be absent or empty.
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
+
     /// A whole number of `unit`.
     fn integer(
         &mut self,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{ADDR_FORM, Parsed, Texts, parse_addr};
+use super::origin::OriginSettings;
 use crate::policy::access::Isolation;
 use crate::policy::guard::{Policy, Rules};
 
@@ -14,7 +15,7 @@ const PATH_MAX_LEN: usize = 256;
 const PATH_FORM: &str = "a path that begins with / and does not end with it, like \"/kurento\"";
 
 /// One address that clients connect to: an entry of `[[listeners]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ListenerSettings {
     /// The address to bind.
     pub addr: SocketAddr,
@@ -28,13 +29,19 @@ pub struct ListenerSettings {
     isolation: Option<Isolation>,
     /// What clients may ask.
     pub policy: Policy,
+    /// How the address and the place of its clients are found.
+    pub origin: OriginSettings,
 }
 
 impl ListenerSettings {
     /// What holds for its clients.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { isolation: self.isolation(), policy: self.policy.clone() }
+        Rules {
+            isolation: self.isolation(),
+            policy: self.policy.clone(),
+            trusts_client_place: self.origin.trusts_client_place,
+        }
     }
 
     fn isolation(&self) -> Isolation {
@@ -71,6 +78,7 @@ impl Section for ListenerSettings {
             tls: None,
             isolation: None,
             policy: Policy::default(),
+            origin: OriginSettings::example(),
         }
     }
 
@@ -101,6 +109,7 @@ impl Section for ListenerSettings {
             &mut self.tls,
         );
         self.rules_keys(keys);
+        self.origin.keys(keys);
     }
 }
 

@@ -69,6 +69,12 @@ impl<'t> Findings<'t> {
         self.spans.contains_key(key)
     }
 
+    /// Whether there is a mistake in `key`.
+    pub(super) fn refuses(&self, key: &str) -> bool {
+        let is_of = |error: &SettingsError| matches!(error, SettingsError::Value { key: of, .. } if of == key);
+        self.errors.iter().any(is_of)
+    }
+
     /// Adds a mistake in `key`: shown where that stands, else at its table, else at the top.
     pub(super) fn refuse(&mut self, key: &str, found: &str, expected: &str) {
         let table = key.rsplit_once('.').map_or("", |(table, _)| table);
@@ -142,6 +148,23 @@ impl<'t> Reader<'_, 't> {
     }
 }
 
+impl<'t> Reader<'_, 't> {
+    /// Reads each of `entries` of the array at `path` into `field`.
+    fn read_entries<S: Section>(
+        &mut self,
+        entries: &[Spanned<DeValue<'t>>],
+        path: &str,
+        field: &mut Vec<S>,
+    ) {
+        for (index, entry) in entries.iter().enumerate() {
+            let mut section = S::example();
+            let at = (entry.span(), format!("{path}[{index}]"));
+            self.read_inner(entry.get_ref(), at, &mut section);
+            field.push(section);
+        }
+    }
+}
+
 impl Keys for Reader<'_, '_> {
     fn key(&mut self, key: Key, field: &mut dyn Field) {
         let path = self.path_of(key.name);
@@ -201,12 +224,20 @@ impl Keys for Reader<'_, '_> {
                 return self.findings.add(&value.span(), path, found(other), expected);
             }
         };
-        for (index, entry) in entries.iter().enumerate() {
-            let mut section = S::example();
-            let at = (entry.span(), format!("{path}[{index}]"));
-            self.read_inner(entry.get_ref(), at, &mut section);
-            field.push(section);
-        }
+        self.read_entries(entries, &path, field);
+    }
+
+    fn tables<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
+        let path = self.path_of(name);
+        self.known.push(name);
+        let Some(value) = self.table.get(name) else { return };
+        let DeValue::Array(entries) = value.get_ref() else {
+            let expected = "an array of tables".to_owned();
+            return self.findings.add(&value.span(), path, found(value.get_ref()), expected);
+        };
+        field.clear();
+        self.findings.spans.insert(path.clone(), value.span());
+        self.read_entries(entries, &path, field);
     }
 }
 

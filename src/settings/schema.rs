@@ -94,6 +94,14 @@ impl Keys for SchemaWriter {
         self.add(name, doc, object_of(section));
     }
 
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, _field: &mut Vec<S>) {
+        let mut schema = Map::new();
+        schema.insert("type".into(), "array".into());
+        schema.insert("default".into(), json!([]));
+        schema.insert("items".into(), object_of(&mut S::example()).into());
+        self.add(name, doc, schema);
+    }
+
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, _field: &mut Vec<S>) {
         self.required.push(name);
         let mut schema = Map::new();

@@ -112,6 +112,21 @@ impl Keys for Writer {
         }
     }
 
+    fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        if self.has_comments {
+            self.text.push('\n');
+            self.comment(&format!("{doc} None by default."));
+        }
+        if field.is_empty() {
+            let entry = self.inline(&mut S::example());
+            self.line(&format!("# {name} = [{entry}]"));
+            return;
+        }
+        let entries: Vec<String> = field.iter_mut().map(|one| self.inline(one)).collect();
+        let lines: String = entries.iter().map(|entry| format!("  {entry},\n")).collect();
+        self.line(&format!("{name} = [\n{lines}]"));
+    }
+
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
         for section in field {
             self.header(&format!("[[{name}]]"), &format!("{doc} At least one."));

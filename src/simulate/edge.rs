@@ -21,7 +21,7 @@ use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
-use crate::proxy::{BlockingCalls, Choices, Edge, Manager, Pacer, Placement, Sessions};
+use crate::proxy::{BlockingCalls, Choices, Edge, Manager, Pacer, People, Placement, Sessions};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -272,6 +272,7 @@ fn placement(
     Placement {
         fleet,
         keeper,
+        people: People::nowhere(metrics.clone()),
         settings: PlacementSettings {
             reserve: Legs(4),
             reserve_max: Legs(400),

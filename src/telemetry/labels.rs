@@ -63,10 +63,22 @@ labels! {
         Meeting = "meeting",
         /// TLS failed.
         Tls = "tls",
+        /// No PROXY header where each connection must begin with one, or from who is not trusted.
+        Proxy = "proxy",
         /// Too slow.
         Timeout = "timeout",
         /// The socket broke.
         Io = "io",
+    }
+
+    /// Who knew the place of an address.
+    GeoipOutcome = "outcome" {
+        /// An override of the config file.
+        Override = "override",
+        /// A database.
+        Database = "database",
+        /// Nobody.
+        Unknown = "unknown",
     }
 
     /// Why a link could not be opened, or ended other than by us.

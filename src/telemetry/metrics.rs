@@ -15,8 +15,8 @@ use crate::policy::tally::Counts;
 use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
-    ChoiceReason, Direction, ErrorClass, HandshakeRejection, HealthLabel, Label, LinkFailure,
-    LocalAnswer, ProbeOutcome, RoutingKind,
+    ChoiceReason, Direction, ErrorClass, GeoipOutcome, HandshakeRejection, HealthLabel, Label,
+    LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -48,6 +48,7 @@ struct Values {
     connections_open: Gauge,
     connections: Counter,
     handshakes_rejected: PerLabel<HandshakeRejection, Counter>,
+    geoip_look_ups: PerLabel<GeoipOutcome, Counter>,
     links_open: Gauge,
     links: Counter,
     link_failures: PerLabel<LinkFailure, Counter>,
@@ -130,6 +131,11 @@ impl Metrics {
     /// Counts a connection that did not become a session.
     pub fn on_handshake_rejected(&self, reason: HandshakeRejection) {
         self.0.values.handshakes_rejected.of(reason).inc();
+    }
+
+    /// The place of an address was looked up.
+    pub fn on_geoip_look_up(&self, outcome: GeoipOutcome) {
+        self.0.values.geoip_look_ups.of(outcome).inc();
     }
 
     /// Counts a link that was opened; keep the count as long as it lives.
@@ -248,6 +254,7 @@ impl Values {
             connections_open: gauge(r, "connections_open", "Client connections open now"),
             connections: counter(r, "connections", "Client connections that became a session"),
             handshakes_rejected: counters(r, "handshakes_rejected", "Connections turned away"),
+            geoip_look_ups: counters(r, "geoip_look_ups", "Places looked up for addresses"),
             links_open: gauge(r, "links_open", "Links to backends open now"),
             links: counter(r, "links", "Links to backends opened"),
             link_failures: counters(r, "link_failures", "Links that failed"),

@@ -82,6 +82,9 @@ const KEYS: &[&str] = &[
     "release",
     "meeting",
     "participants",
+    "clientAddress",
+    "latitude",
+    "longitude",
     "result",
     "value",
 ];
@@ -109,6 +112,8 @@ fn params() -> impl Strategy<Value = Value> {
     let properties = prop_oneof![
         ("[ a-z\0]{0,4}", 0..3u32)
             .prop_map(|(meeting, count)| json!({"meeting": meeting, "participants": count})),
+        ("[0-9.:]{0,9}", -91.0..91.0, value()).prop_map(|(addr, latitude, longitude)| json!({
+            "clientAddress": addr, "latitude": latitude, "longitude": longitude})),
         value(),
     ];
     (object, kind, properties, value(), btree_map(key(), value(), 0..3)).prop_map(

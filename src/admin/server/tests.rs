@@ -50,6 +50,7 @@ fn meeting(id: &str) -> MeetingRow {
         reserve_legs: 4,
         measured_legs: 6,
         load_legs: 6,
+        place: None,
         media: MediaRow { publishing_legs: 6, ..MediaRow::default() },
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Meeting, Registry};
-use crate::model::{Legs, MeetingId, PipelineId};
+use crate::model::{Legs, MeetingId, PipelineId, RoughPlace};
 use crate::pins::{Charge, Pin};
 use crate::policy::tally::Counts;
 
@@ -26,6 +26,8 @@ pub struct MeetingView {
     pub charged: Legs,
     /// What it consists of, as far as is seen.
     pub counts: Counts,
+    /// Where its people were when it got its place here, as far as was known.
+    pub place: Option<RoughPlace>,
 }
 
 impl Registry {
@@ -71,6 +73,7 @@ impl Meeting {
             reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
             measured: self.charge.as_ref().map(Charge::measured).unwrap_or_default(),
             charged: self.charge.as_ref().map(Charge::legs).unwrap_or_default(),
+            place: self.place,
             counts: self.charge.as_ref().map(|charge| *charge.counts()).unwrap_or_default(),
         }
     }

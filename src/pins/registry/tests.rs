@@ -67,6 +67,20 @@ impl World {
 }
 
 #[test]
+fn the_place_of_a_meeting_is_that_of_its_pin() {
+    let world = World::new();
+    world.create("standup", 1);
+    let id = MeetingId::Named(name("standup"));
+    let place = geoip::Place::from_degrees(48.86, 2.35).map(RoughPlace::from);
+    let shown = || world.registry.meeting(&id).unwrap().place;
+    assert_eq!(shown(), None);
+    world.registry.set_place(&id, 2, place);
+    assert_eq!(shown(), None, "of another pin");
+    world.registry.set_place(&id, 1, place);
+    assert_eq!(shown(), place);
+}
+
+#[test]
 fn a_meeting_that_was_found_ends_after_the_grace_unless_somebody_comes() {
     let mut world = World::new();
     for meeting in ["quiet", "busy"] {

@@ -89,7 +89,7 @@ fn a_created_pipeline_may_name_its_meeting() {
     }));
     let params = parse_request(&text, 128).unwrap().params;
     assert!(params.creates_pipeline());
-    let hints = params.hints().unwrap();
+    let hints = params.hints(false).unwrap();
     assert_eq!(hints.meeting.unwrap().as_str(), "standup");
     assert_eq!(hints.participants, Some(12));
 }
@@ -105,10 +105,13 @@ fn a_hint_that_cannot_be_taken_is_an_error_of_the_client() {
         json!({"participants": 1.5}),
     ] {
         let text = create(&json!({"type": "MediaPipeline", "properties": properties}));
-        assert_eq!(parse_request(&text, 128).unwrap().params.hints().unwrap_err().code, -32000);
+        assert_eq!(
+            parse_request(&text, 128).unwrap().params.hints(false).unwrap_err().code,
+            -32000
+        );
     }
     let text = create(&json!({"type": "MediaPipeline", "properties": null}));
-    assert_eq!(parse_request(&text, 128).unwrap().params.hints(), Ok(Hints::default()));
+    assert_eq!(parse_request(&text, 128).unwrap().params.hints(false), Ok(Hints::default()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::policy::access::Isolation;
 use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{BlockingCalls, Manager, Placement};
+use crate::proxy::{BlockingCalls, Manager, People, Placement};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
@@ -61,6 +61,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
     let placement = Placement {
         fleet: fleet.handle.clone(),
         keeper: Arc::new(Keeper::new(Arc::new(MemoryStore::new(10)), registry)),
+        people: People::nowhere(metrics.clone()),
         settings: settings.placement,
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),

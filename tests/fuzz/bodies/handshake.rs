@@ -43,7 +43,9 @@ pub(crate) fn run(data: &[u8]) {
                 HandshakeRejection::Meeting => &[Some(400)],
                 HandshakeRejection::Malformed => &[Some(400), Some(431), None],
                 HandshakeRejection::Io => &[None],
-                HandshakeRejection::Tls | HandshakeRejection::Timeout => &[],
+                HandshakeRejection::Tls
+                | HandshakeRejection::Proxy
+                | HandshakeRejection::Timeout => &[],
             };
             assert!(expected.contains(&status), "{reason:?}, but the client got {response:?}");
         }

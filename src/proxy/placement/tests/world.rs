@@ -110,6 +110,7 @@ impl World {
         let placement = Placement {
             fleet: fleet.handle.clone(),
             keeper: Arc::new(Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 1_000)))),
+            people: People::nowhere(Metrics::new()),
             settings: PlacementSettings {
                 reserve: RESERVE,
                 reserve_max: Legs(400),
@@ -158,5 +159,5 @@ pub(super) fn name(meeting: &str) -> MeetingName {
 }
 
 pub(super) fn hints(meeting: &str) -> Hints {
-    Hints { meeting: Some(name(meeting)), participants: None }
+    Hints { meeting: Some(name(meeting)), ..Hints::default() }
 }

@@ -2,7 +2,8 @@
 
 use pinfold::model::{PipelineId, SessionId};
 use pinfold::protocol::request::{
-    Hints, Named, Params, REQUEST_ID_MAX_LEN, parse_meeting, parse_participants, parse_request,
+    Hints, Named, Params, REQUEST_ID_MAX_LEN, Said, parse_meeting, parse_participants,
+    parse_request,
 };
 
 use super::members::{Members, depth, has_huge_number, is_json, is_same, string};
@@ -134,8 +135,18 @@ pub(super) fn check_params(ours: &Params<'_>, theirs: &Members<'_>) {
     assert_eq!(ours.creates_pipeline(), is_pipeline);
     let found = ours.constructor_object().map(|(pipeline, text)| (pipeline, text.into_owned()));
     assert_eq!(found, constructor_object(theirs));
-    assert_eq!(ours.hints().map_err(|failure| failure.code), hints(theirs));
+    assert_eq!(ours.hints(false).map_err(|failure| failure.code), hints(theirs));
+    check_said(ours);
     check_session(ours, theirs);
+}
+
+/// Where people are changes nothing else that is read, and a place is on Earth.
+fn check_said(ours: &Params<'_>) {
+    let Ok(hints) = ours.hints(true) else { return };
+    if let Some(Said::Place(place)) = hints.said {
+        assert!(place.latitude().is_finite() && place.longitude().is_finite(), "{place:?}");
+    }
+    assert_eq!(ours.hints(false), Ok(Hints { said: None, ..hints }));
 }
 
 fn check_session(ours: &Params<'_>, theirs: &Members<'_>) {

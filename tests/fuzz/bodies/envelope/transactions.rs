@@ -20,7 +20,7 @@ const REFUSED: [&str; 3] = ["transaction", "closeSession", "connect"];
 const ALIKE: [&str; 5] = ["getKmd", "getMetadata", "getChildren", "getParent", "getMediaPipeline"];
 
 pub(super) fn check(operations: Option<&str>) {
-    let ours = parse_transaction(operations).map_err(|failure| failure.code);
+    let ours = parse_transaction(operations, false).map_err(|failure| failure.code);
     assert_eq!(ours, expected(operations), "{operations:?}");
 }
 
