@@ -166,7 +166,7 @@ fn a_million_meetings(c: &mut Criterion) {
     let pin = Pin { backend: backend(), incarnation: Incarnation(1), epoch: 1 };
     let make = |number: usize| {
         let meeting = name(number);
-        registry.begin(&meeting, &pin, Charge::new(load.clone(), Legs(4)));
+        registry.begin(&meeting, &pin, Charge::new(load.clone(), promise, Duration::from_secs(1_800)));
         registry.created(&meeting, 1, pipeline(number));
         pipeline(number)
     };

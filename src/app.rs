@@ -22,7 +22,7 @@ use crate::proxy::{
     Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};
+use crate::settings::{PinSettings, PlacementSettings, Settings, ShutdownSettings, StoreKind};
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
 use upkeep::Upkeep;
@@ -116,7 +116,7 @@ impl App {
             keeper: keeper.clone(),
             clock: Arc::new(clock),
             witness: asker.clone(),
-            reserve: settings.placement.reserve,
+            promises: settings.placement.promises,
         };
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
@@ -147,13 +147,15 @@ impl App {
         clock: Clock,
         (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
     ) -> Edge {
+        let outlook = settings.placement.outlook_for(settings.probe.sample);
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
-            settings: settings.placement.clone(),
+            settings: PlacementSettings { outlook, ..settings.placement.clone() },
             timer: Arc::new(clock),
             metrics: metrics.clone(),
             choices: Mutex::new(Choices::seeded(random::seed())),
+            queue: Arc::default(),
         };
         let timer = Arc::new(clock);
         let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));

@@ -4,6 +4,7 @@ mod draws;
 mod finding;
 mod ids;
 mod incarnation;
+mod labels;
 mod legs;
 mod time;
 mod usage;
@@ -14,6 +15,7 @@ pub use ids::{
     BackendId, IdError, MeetingId, MeetingName, PipelineId, SessionId, pipeline_of_object,
 };
 pub use incarnation::Incarnation;
+pub use labels::{LABEL_MAX_LEN, LABELS_MAX, LabelError, Labels};
 pub use legs::Legs;
 pub use time::Time;
-pub use usage::Usage;
+pub use usage::{MachineUsage, Usage};

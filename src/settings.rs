@@ -29,12 +29,12 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, PlaceSettings};
+pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, PlaceSettings, ReportUrl};
 pub use self::error::{Place, SettingsError};
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::pacing::PacingSettings;
-pub use self::placement::{PinSettings, PlacementSettings, StoreKind, WhenAway};
+pub use self::placement::{PinSettings, PlacementSettings, QueueBounds, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
 pub use self::schema::schema;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::Failure;
 use super::json::{JsonError, Reader, Text};
-use crate::model::{IdError, MeetingName, PipelineId, SessionId};
+use crate::model::{IdError, LabelError, Labels, MeetingName, PipelineId, SessionId};
 
 /// The object id of the server manager, the same on every server.
 pub const MANAGER: &str = "manager_ServerManager";
@@ -143,6 +143,22 @@ pub struct Hints {
     pub meeting: Option<MeetingName>,
     /// How many people are expected in that meeting.
     pub participants: Option<u32>,
+    /// Labels that its backend must have, all of them.
+    pub require: Labels,
+}
+
+impl Hints {
+    /// These, and those of `url` that they leave open. The labels of both are required.
+    ///
+    /// # Errors
+    /// A label is required to have two values.
+    pub fn or(self, url: &Self) -> Result<Self, LabelError> {
+        Ok(Self {
+            meeting: self.meeting.or_else(|| url.meeting.clone()),
+            participants: self.participants.or(url.participants),
+            require: self.require.and(&url.require)?,
+        })
+    }
 }
 
 /// A message that goes nowhere, and what its sender is told.
@@ -358,6 +374,8 @@ impl<'a> Params<'a> {
                 hints.meeting = Some(parse_meeting(&name.decode()).map_err(HintError)?);
             } else if key.is("participants") {
                 hints.participants = Some(parse_participants(raw).map_err(HintError)?);
+            } else if key.is("require") {
+                hints.require = parse_require(raw)?;
             }
             Ok::<_, HintError>(())
         })?;
@@ -386,6 +404,12 @@ pub enum Named {
     Other,
 }
 
+impl From<LabelError> for Failure {
+    fn from(error: LabelError) -> Self {
+        Self::bad_parameter(format!("'require' and what the URL or its listener requires: {error}"))
+    }
+}
+
 /// Why a hint cannot be taken.
 struct HintError(String);
 
@@ -407,6 +431,28 @@ impl From<HintError> for Failure {
 /// A sentence for the client.
 pub fn parse_meeting(text: &str) -> Result<MeetingName, String> {
     MeetingName::parse(text).map_err(|error: IdError| format!("'meeting' {error}"))
+}
+
+/// Reads the labels that `create` requires: an object of texts.
+fn parse_require(raw: &str) -> Result<Labels, HintError> {
+    let not_texts = || HintError("'require' should be an object of strings".into());
+    if !raw.starts_with('{') {
+        return Err(not_texts());
+    }
+    let mut labels = Labels::default();
+    Reader::new(raw, usize::MAX).object(|key, reader| {
+        let value = Text::of(reader.value()?).ok_or_else(not_texts)?;
+        require(&mut labels, &key.decode(), &value.decode()).map_err(HintError)
+    })?;
+    Ok(labels)
+}
+
+/// Adds a label to what is required.
+///
+/// # Errors
+/// A sentence for the client.
+pub fn require(labels: &mut Labels, key: &str, value: &str) -> Result<(), String> {
+    labels.add(key, value).map_err(|error| format!("'require': {error}"))
 }
 
 /// Reads how many people a meeting will have.

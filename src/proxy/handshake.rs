@@ -19,7 +19,7 @@ use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::protocol::request::{Hints, parse_meeting, parse_participants};
+use crate::protocol::request::{Hints, parse_meeting, parse_participants, require};
 use crate::telemetry::HandshakeRejection;
 
 /// Bytes of a request's head. A longer one gets HTTP 431.
@@ -84,7 +84,7 @@ fn answer<B>(
 }
 
 /// What the URL says, if its path is the listener's: `path`, or `path/MEETING`. The query may hold
-/// `meeting` and `participants`. Percent-encoding is undone once.
+/// `meeting`, `participants` and `require.KEY`. Percent-encoding is undone once.
 fn read_url(uri: &Uri, path: &str) -> Option<Result<Hints, String>> {
     let rest = uri.path().strip_prefix(path)?;
     let mut hints = Hints::default();
@@ -102,7 +102,12 @@ fn read_hints(segment: Option<&str>, query: &str, hints: &mut Hints) -> Result<(
         match name {
             "meeting" => hints.meeting = Some(parse_meeting(&decode(&value.replace('+', " "))?)?),
             "participants" => hints.participants = Some(parse_participants(&decode(value)?)?),
-            _ => {}
+            _ => {
+                if let Some(label) = name.strip_prefix("require.") {
+                    let value = value.replace('+', " ");
+                    require(&mut hints.require, &decode(label)?, &decode(&value)?)?;
+                }
+            }
         }
     }
     if let Some(segment) = segment {

@@ -3,8 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::backend::parse_labels;
 use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{ADDR_FORM, Parsed, Texts, parse_addr};
+use crate::model::Labels;
 use crate::policy::access::Isolation;
 use crate::policy::guard::{Policy, Rules};
 
@@ -28,13 +30,19 @@ pub struct ListenerSettings {
     isolation: Option<Isolation>,
     /// What clients may ask.
     pub policy: Policy,
+    /// Labels that the backends of their meetings must have.
+    pub require: Labels,
 }
 
 impl ListenerSettings {
     /// What holds for its clients.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { isolation: self.isolation(), policy: self.policy.clone() }
+        Rules {
+            isolation: self.isolation(),
+            policy: self.policy.clone(),
+            require: self.require.clone(),
+        }
     }
 
     fn isolation(&self) -> Isolation {
@@ -71,6 +79,7 @@ impl Section for ListenerSettings {
             tls: None,
             isolation: None,
             policy: Policy::default(),
+            require: Labels::default(),
         }
     }
 
@@ -128,6 +137,13 @@ impl ListenerSettings {
             "What clients may ask, a table: ACTION METHOD [TYPE [OPERATION or EVENT]] [uri=PATTERN], * \
              for any. The first row that fits decides; what none fits is allowed. The rows shown here \
              stand below yours in any case; to lift one, allow before it what it denies.",
+        );
+        keys.value(
+            "require",
+            &mut Texts::new(&mut self.require, parse_labels, |labels| labels.rows().collect()),
+            Kind::Texts("labels like \"region=eu\""),
+            "Labels that the backends of its clients' meetings must have, besides those that a client \
+             requires. A client of a meeting that is on another backend is refused.",
         );
     }
 }

@@ -67,7 +67,7 @@ impl World {
         let meeting = self.clients[client].ledger.url_meeting.clone();
         let url = Hints {
             meeting: meeting.as_deref().map(|name| MeetingName::parse(name).expect("a good name")),
-            participants: None,
+            ..Hints::default()
         };
         let conn = self.open_conn(client, edge, url);
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));

@@ -9,12 +9,16 @@ use crate::model::{Legs, SessionId, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
 use crate::policy::access::Access;
 use crate::policy::health::Health;
+use crate::policy::promise::Promise;
 use crate::runtime::Clock;
 use crate::settings::WhenAway;
 
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(60);
+
+const PROMISES: PromiseRules =
+    PromiseRules { default: Legs(4), most: Legs(400), half_life: Duration::from_secs(1_800) };
 
 /// A state directory of one test, removed at its end.
 struct State(PathBuf);
@@ -71,7 +75,10 @@ impl Process {
 
     /// Makes a pipeline under `pin`, and waits until that is on disk.
     async fn create(&self, meeting: &str, pin: &Pin, pipeline: u128) {
-        let charge = Charge::new(Arc::default(), Legs(4));
+        let charge = {
+            let promise = Promise { legs: Legs(4), made: self.clock.now() };
+            Charge::new(Arc::default(), promise, PROMISES.half_life)
+        };
         self.keeper.registry.begin(&name(meeting), pin, charge);
         let (pipeline, session) = (PipelineId::from_u128(pipeline), SessionId::from_random(9));
         self.keeper.created(&name(meeting), Origin { epoch: pin.epoch, pipeline, session });
@@ -94,7 +101,7 @@ impl Process {
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
         let (clock, witness) = (Arc::new(self.clock), self.witness.clone());
-        let adoption = Adoption { fleet, keeper, clock, witness, reserve: Legs(4) };
+        let adoption = Adoption { fleet, keeper, clock, witness, promises: PROMISES };
         let pins = std::mem::take(&mut self.found);
         let found = Left { pins, pipelines: std::mem::take(&mut self.pipelines) };
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
@@ -304,7 +311,7 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
         keeper: process.keeper.clone(),
         clock: Arc::new(process.clock),
         witness: process.witness.clone(),
-        reserve: Legs(4),
+        promises: PROMISES,
     };
     let view = process.fleet.handle.snapshot().backends[0].clone();
     let pins = std::mem::take(&mut process.found);

@@ -210,7 +210,7 @@ async fn whoever_stops_asking_gives_everything_back() {
 async fn a_pipeline_made_on_a_backend_that_was_lost_meanwhile_is_forgotten() {
     for meeting in [Some("standup"), None] {
         let mut world = World::seeded(1, 0).await;
-        let hints = Hints { meeting: meeting.map(name), participants: None };
+        let hints = Hints { meeting: meeting.map(name), ..Hints::default() };
         let placed = world.placement.place(hints, Where::default()).await.unwrap();
         assert_eq!(world.charged(), [(0, RESERVE, 1)]);
         world.fleet.fail(0, Health::Suspect).await;
@@ -268,7 +268,7 @@ async fn a_loss_that_placing_finds_first_leaves_no_pin_behind() {
 async fn a_meeting_that_announces_its_size_is_charged_for_it_within_the_bound() {
     let world = World::seeded(1, 0).await;
     for (participants, legs) in [(3, Legs(9)), (20, Legs(400)), (1_000, Legs(400))] {
-        let hints = Hints { meeting: None, participants: Some(participants) };
+        let hints = Hints { participants: Some(participants), ..Hints::default() };
         let placed = world.placement.place(hints, Where::default()).await.unwrap();
         assert_eq!(world.charged(), [(0, legs, 1)]);
         drop(placed);

@@ -2,7 +2,6 @@
 
 use crate::model::{Finding, MeetingId, MeetingName};
 use crate::policy::access::{Access, Isolation};
-use crate::policy::guard::Policy;
 
 use super::*;
 
@@ -14,9 +13,9 @@ fn meeting(name: &str) -> MeetingName {
 
 /// A session that belongs to the meeting `url` by its URL.
 fn under(isolation: Isolation) -> Case {
-    let url = Hints { meeting: Some(meeting("url")), participants: None };
+    let url = Hints { meeting: Some(meeting("url")), ..Hints::default() };
     let session = Session::new(SessionId::from_random(7), "edge-1", url, bounds());
-    let rules = Rules { isolation, policy: Policy::default() };
+    let rules = Rules { isolation, ..Rules::default() };
     Case { session: session.under(Arc::new(rules)), ..case() }
 }
 
@@ -82,8 +81,8 @@ fn what_a_session_may_touch_survives_its_connection() {
     before.handle(Input::FromBackend(link, &success(2, &json!("s1"))));
     let remains = before.session.remains().unwrap();
 
-    let rules = Rules { isolation: Isolation::Meeting, policy: Policy::default() };
-    let url = Hints { meeting: Some(meeting("second")), participants: None };
+    let rules = Rules { isolation: Isolation::Meeting, ..Rules::default() };
+    let url = Hints { meeting: Some(meeting("second")), ..Hints::default() };
     let bounds = Bounds { subscriptions_max: 1, ..bounds() };
     let mut after = Case::with(bounds);
     after.session.on_moved(url, Arc::new(rules));
@@ -147,7 +146,7 @@ fn a_session_from_before_has_what_is_noted_as_its_own_and_nothing_else_that_is_n
 fn another_listener_of_the_same_client_has_its_own_rules() {
     let mut case = under(Isolation::Open);
     case.create(1, A, "a");
-    let rules = Rules { isolation: Isolation::Session, policy: Policy::default() };
+    let rules = Rules { isolation: Isolation::Session, ..Rules::default() };
     case.session.on_moved(Hints::default(), Arc::new(rules));
     assert!(matches!(case.session.access(), Access::Own(_)));
     let tag = invoke(2, MANAGER, "addTag", &json!({"key": "k", "value": "v"}));

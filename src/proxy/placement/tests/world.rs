@@ -9,7 +9,6 @@ use super::*;
 use crate::fleet::stub::StubFleet;
 use crate::model::Incarnation;
 use crate::pins::{MemoryStore, PinStore, Registry};
-use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::runtime::Clock;
 
@@ -110,15 +109,11 @@ impl World {
         let placement = Placement {
             fleet: fleet.handle.clone(),
             keeper: Arc::new(Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 1_000)))),
-            settings: PlacementSettings {
-                reserve: RESERVE,
-                reserve_max: Legs(400),
-                rules: Rules::default(),
-                wait: WAIT,
-            },
+            settings: PlacementSettings { wait: WAIT, ..PlacementSettings::default() },
             timer: Arc::new(Clock::start()),
             metrics: Metrics::new(),
             choices: Mutex::new(Choices::seeded(seed)),
+            queue: Arc::default(),
         };
         Self { fleet, store, placement: Arc::new(placement) }
     }
@@ -158,5 +153,5 @@ pub(super) fn name(meeting: &str) -> MeetingName {
 }
 
 pub(super) fn hints(meeting: &str) -> Hints {
-    Hints { meeting: Some(name(meeting)), participants: None }
+    Hints { meeting: Some(name(meeting)), ..Hints::default() }
 }
