@@ -115,7 +115,7 @@ fn judge(c: &mut Criterion) {
         let text = invoke(operation, 441);
         let request = parse_request(&text, 128).expect("a request");
         for (name, policy) in [("built-in rows", Policy::default()), ("32 rows", long.clone())] {
-            let rules = Rules { isolation: Isolation::Meeting, policy };
+            let rules = Rules { isolation: Isolation::Meeting, policy, ..Rules::default() };
             group.bench_function(BenchmarkId::new(operation, name), |b| {
                 b.iter(|| rules.judge(black_box(&request)));
             });

@@ -15,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
-use crate::model::{Draws, SessionId};
-use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
+use crate::model::{Draws, SessionId, Time};
+use crate::pins::{
+    Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
+};
 use crate::proxy::{
     BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement,
     Sessions,
@@ -92,7 +94,7 @@ impl App {
         let inner = Tasks::new();
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (keeper, left, fleet) = start_keeper(settings, fleet, &inner)?;
+        let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
@@ -230,14 +232,20 @@ impl App {
 
 /// The keeper of the pins, and what a process before has left.
 fn start_keeper(
-    settings: &Settings,
+    (settings, clock): (&Settings, Clock),
     fleet: Fleet,
     tasks: &Tasks,
 ) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
-    let (pins, left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
+    let (pins, mut left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
     let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
     let registry = Arc::new(registry.weighing(settings.weights.clone()));
-    let keeper = Arc::new(Keeper::new(pins, registry));
+    let bounds = settings.placement.history();
+    // Times of the history are those of the calendar, and `Time` begins with the process.
+    let since = clock.now().since(Time::ZERO);
+    let begun = Duration::from_millis(Clock::unix_millis()).saturating_sub(since);
+    let chronicle = Chronicle::new(bounds, begun);
+    pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
+    let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
     Ok((keeper, left, fleet))
 }
@@ -262,6 +270,7 @@ fn start_pins(
         closing.close();
     });
     let fleet = fleet.remembering(&opened.losses, store.clone());
-    let left = Left { pins: opened.pins, pipelines: opened.pipelines };
+    let Opened { pins, pipelines, history, .. } = opened;
+    let left = Left { pins, pipelines, history };
     Ok((store, left, fleet))
 }

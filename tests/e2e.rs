@@ -18,6 +18,7 @@ mod loss;
 mod manager;
 mod media;
 mod pacing;
+mod placement;
 mod relay;
 mod requests;
 mod restart;

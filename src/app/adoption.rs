@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::pins::{Charge, Keeper, Origin, Pin};
+use crate::policy::history::{Memory, Topic};
 use crate::policy::pin::{Verdict, judge};
 use crate::policy::promise::PromiseRules;
 use crate::runtime::Timer;
@@ -43,6 +44,8 @@ pub(crate) struct Left {
     pub(crate) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under them, in the order of their pins' epochs.
     pub(crate) pipelines: Vec<Origin>,
+    /// What it remembered of meetings that were over.
+    pub(crate) history: Vec<(Topic, Memory)>,
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.

@@ -121,12 +121,8 @@ async fn ask(url: &ReportUrl) -> Result<MachineUsage, AgentError> {
         let body = body.collect().await.map_err(|_| AgentError::Body)?;
         parse(&body.to_bytes())
     };
-    tokio::select! {
-        biased;
-        answer = answer => answer,
-        // It drives the answer; once it has ended there is none.
-        ended = connection => Err(ended.err().map_or(AgentError::Body, AgentError::Http)),
-    }
+    let (answer, _ended) = tokio::join!(answer, connection);
+    answer
 }
 
 /// Reads a report. More than 100 percent counts as 100.

@@ -33,11 +33,11 @@ impl Chronicle {
         Self { history: Mutex::new(History::new(bounds)), begun }
     }
 
-    /// The same with what an earlier process has remembered.
+    /// Goes on with what an earlier process has remembered. Returns what is remembered no longer,
+    /// because the bounds are smaller by now.
     #[must_use]
-    pub fn knowing(self, remembered: impl IntoIterator<Item = (Topic, Memory)>) -> Self {
-        self.lock().restore(remembered);
-        self
+    pub fn restore(&self, remembered: Vec<(Topic, Memory)>) -> Vec<(Topic, Option<Memory>)> {
+        self.lock().restore(remembered)
     }
 
     /// What a meeting that begins `now` is promised: as `hint` says, else as it or those named alike

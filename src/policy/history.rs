@@ -90,17 +90,26 @@ impl History {
         Self { bounds, meetings: Recall::default(), patterns: Recall::default() }
     }
 
-    /// What was remembered before. Times are of the same clock as all others, and may be before its start.
-    pub fn restore(&mut self, remembered: impl IntoIterator<Item = (Topic, Memory)>) {
+    /// What was remembered before. Times are of the same clock as all others. Returns what is remembered
+    /// no longer, because there are more than the bounds allow.
+    pub fn restore(
+        &mut self,
+        remembered: impl IntoIterator<Item = (Topic, Memory)>,
+    ) -> Vec<(Topic, Option<Memory>)> {
         let mut all: Vec<_> = remembered.into_iter().collect();
         // The order in which they are forgotten.
         all.sort_by_key(|(topic, memory)| (memory.at, *topic));
-        for (topic, memory) in all {
-            match topic {
-                Topic::Meeting(key) => self.meetings.put(key, memory, self.bounds.meetings_max),
-                Topic::Pattern(key) => self.patterns.put(key, memory, self.bounds.patterns_max),
-            };
-        }
+        let put = |(topic, memory)| match topic {
+            Topic::Meeting(key) => {
+                let changed = self.meetings.put(key, memory, self.bounds.meetings_max);
+                topics(changed, Topic::Meeting)
+            }
+            Topic::Pattern(key) => {
+                let changed = self.patterns.put(key, memory, self.bounds.patterns_max);
+                topics(changed, Topic::Pattern)
+            }
+        };
+        all.into_iter().flat_map(put).filter(|(_, memory)| memory.is_none()).collect()
     }
 
     /// A meeting is over. Returns what is remembered otherwise than before; `None` if no longer.
@@ -115,9 +124,9 @@ impl History {
         let meetings = meetings.learn(meeting, ended, now, bounds.meetings_max);
         let pattern = key_of(&pattern_of(name.as_str()));
         let patterns = patterns.learn(pattern, ended, now, bounds.patterns_max);
-        let of_meeting = meetings.into_iter().map(|(key, memory)| (Topic::Meeting(key), memory));
-        let of_pattern = patterns.into_iter().map(|(key, memory)| (Topic::Pattern(key), memory));
-        of_meeting.chain(of_pattern).collect()
+        let mut changed = topics(meetings, Topic::Meeting);
+        changed.extend(topics(patterns, Topic::Pattern));
+        changed
     }
 
     /// What the meeting of that name was like.
@@ -196,6 +205,13 @@ impl Past {
         let people = Place::towards(ended.people).map_or([0.0; 3], Place::unit_vector);
         Self { peak: f64::from(ended.peak.0), people, seen: 1 }
     }
+}
+
+fn topics(
+    changed: Vec<(u64, Option<Memory>)>,
+    topic: fn(u64) -> Topic,
+) -> Vec<(Topic, Option<Memory>)> {
+    changed.into_iter().map(|(key, memory)| (topic(key), memory)).collect()
 }
 
 /// A bounded table by hash that forgets what was learned longest ago.
@@ -385,12 +401,16 @@ mod tests {
             Memory { past: Past::of_parts(peak, people, seen).unwrap(), ..memory }
         };
         let mut again = History::new(bounds);
-        again.restore(kept.into_iter().map(|(topic, memory)| (topic, through_parts(memory))));
+        let kept: Vec<_> =
+            kept.into_iter().map(|(topic, memory)| (topic, through_parts(memory))).collect();
+        assert_eq!(again.restore(kept.clone()), []);
         assert_eq!((again.len(), history.len()), ((3, 2), (3, 2)));
         for text in ["a", "b", "c-1", "c-2", "c-3", "d", "e"].map(name) {
             assert_eq!(again.meeting(&text, at(9)), history.meeting(&text, at(9)));
             assert_eq!(again.pattern(&text, at(9)), history.pattern(&text, at(9)));
         }
+        let smaller = HistoryBounds { meetings_max: 2, ..bounds };
+        assert_eq!(History::new(smaller).restore(kept).len(), 1, "the oldest is forgotten");
     }
 
     #[test]

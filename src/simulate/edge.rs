@@ -144,7 +144,7 @@ impl EdgeSim {
             promises: PlacementSettings::default().promises,
         };
         // Of pipelines the last writes may be missing; here they all are.
-        let before = app::Left { pins: found.clone(), pipelines: Vec::new() };
+        let before = app::Left { pins: found.clone(), ..app::Left::default() };
         let edge = Edge {
             server_id: "edge".to_owned(),
             limits: limits(shape),

@@ -18,7 +18,7 @@ use super::*;
 const GRACE: Duration = Duration::from_secs(60);
 
 const PROMISES: PromiseRules =
-    PromiseRules { default: Legs(4), most: Legs(400), half_life: Duration::from_secs(1_800) };
+    PromiseRules { default: Legs(4), most: Legs(400), half_life: Duration::from_secs(86_400) };
 
 /// A state directory of one test, removed at its end.
 struct State(PathBuf);
@@ -53,7 +53,7 @@ impl Process {
     /// Starts on what the one before has left, with backends that are not yet heard from.
     fn start(state: &State) -> Self {
         let dir = StateDir::open(&state.0).unwrap();
-        let Opened { store, pins: found, pipelines, losses, writer } =
+        let Opened { store, pins: found, pipelines, losses, writer, .. } =
             DiskStore::open(dir, 1_000, WhenAway::Refuse).unwrap();
         let writer = Some(std::thread::spawn(move || writer.run()));
         let fleet = StubFleet::start_remembering((2, Legs(400)), &losses, store.clone());
@@ -103,7 +103,8 @@ impl Process {
         let (clock, witness) = (Arc::new(self.clock), self.witness.clone());
         let adoption = Adoption { fleet, keeper, clock, witness, promises: PROMISES };
         let pins = std::mem::take(&mut self.found);
-        let found = Left { pins, pipelines: std::mem::take(&mut self.pipelines) };
+        let pipelines = std::mem::take(&mut self.pipelines);
+        let found = Left { pins, pipelines, ..Left::default() };
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
         tokio::spawn(adoption.run(found, CancellationToken::new()))
     }

@@ -269,6 +269,7 @@ fn a_promise_goes_with_time_and_none_outlives_its_meeting() {
     assert!(world.registry.waning.lock().unwrap().is_empty());
     world.create("n", 3);
     world.registry.released(PipelineId::from_u128(3), world.now);
+    world.now = world.now + Duration::from_secs(1);
     world.create("n", 4);
     world.registry.sweep(world.now);
     assert_eq!(world.registry.waning.lock().unwrap().len(), 1, "of the charge that is in force");
