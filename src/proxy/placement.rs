@@ -4,6 +4,7 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+mod error;
 mod queue;
 
 use std::fmt;
@@ -24,12 +25,12 @@ use crate::policy::choose::{
 use crate::policy::load::Outlook;
 use crate::policy::pin::{Verdict, judge};
 use crate::policy::promise::{Mix, Promise};
-use crate::protocol::error::{Failure, QueueSpot};
 use crate::protocol::request::Hints;
 use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
+pub(super) use error::PlaceError;
 pub use queue::Queue;
 
 /// How long a meeting's backend that could not be reached may take to be found out.
@@ -123,61 +124,6 @@ pub(super) struct Claimed {
 enum Taken {
     Named { meeting: MeetingName, epoch: u64 },
     Unnamed { home: Home, charge: Charge, room: Room },
-}
-
-/// Why there is no place. All but `Elsewhere` are told as 40009.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PlaceError {
-    #[error(transparent)]
-    NoBackend(#[from] NoBackend),
-    #[error(transparent)]
-    Pins(#[from] PinError),
-    #[error("the media server of this meeting does not answer at the moment; try again")]
-    Waiting,
-    #[error("the meeting is on another media server than what the transaction touches")]
-    Elsewhere,
-    #[error(
-        "the meeting is on a media server without the labels that are required; client: join it \
-         without them, or begin another meeting"
-    )]
-    Unlabelled,
-    /// It is to wait for room; told to nobody.
-    #[error("every media server is full; operator: add backends or raise their capacity")]
-    NoRoomYet,
-    #[error("every media server is full, and too many wait for room; operator: add backends")]
-    QueueFull(QueueSpot),
-    #[error("every media server was full for too long; operator: add backends")]
-    QueuedTooLong(QueueSpot),
-}
-
-impl PlaceError {
-    pub(super) fn into_failure(self) -> Failure {
-        match self {
-            Self::Elsewhere => Failure::malformed_transaction(self.to_string()),
-            Self::QueueFull(spot) | Self::QueuedTooLong(spot) => {
-                Failure::queued(self.to_string(), spot)
-            }
-            Self::NoBackend(_)
-            | Self::Pins(_)
-            | Self::Waiting
-            | Self::Unlabelled
-            | Self::NoRoomYet => Failure::not_enough_resources(self.to_string()),
-        }
-    }
-
-    fn reason(&self) -> ChoiceReason {
-        match self {
-            Self::NoBackend(NoBackend::NoneHealthy) => ChoiceReason::NoneHealthy,
-            Self::NoBackend(NoBackend::NoneLabelled) => ChoiceReason::NoneLabelled,
-            Self::NoBackend(NoBackend::AllFull) | Self::NoRoomYet => ChoiceReason::AllFull,
-            Self::Unlabelled => ChoiceReason::Unlabelled,
-            Self::QueueFull(_) => ChoiceReason::QueueFull,
-            Self::QueuedTooLong(_) => ChoiceReason::QueueTimeout,
-            Self::Pins(_) => ChoiceReason::Pins,
-            Self::Waiting => ChoiceReason::Timeout,
-            Self::Elsewhere => ChoiceReason::Elsewhere,
-        }
-    }
 }
 
 impl Claimed {

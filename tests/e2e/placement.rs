@@ -114,6 +114,7 @@ impl Agent {
         let percent = Arc::new(AtomicU32::new(percent));
         let asked = Arc::new(AtomicU32::new(0));
         let (told, counted) = (percent.clone(), asked.clone());
+        #[expect(clippy::disallowed_methods, reason = "it ends with the test")]
         tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let mut request = [0; 4_096];
