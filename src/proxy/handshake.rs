@@ -239,6 +239,9 @@ mod tests {
         assert_eq!(hints("/kurento?access_token=x"), Some(Ok((None, None))));
         assert_eq!(hints("/kurento/stand%20up"), named("stand up", None));
         assert_eq!(hints("/kurento?meeting=a+b&participants=4"), named("a b", Some(4)));
+        let url = "/kurento?require.region=eu&require.tier=a%2Bb+c".parse().unwrap();
+        let required = read_url(&url, "/kurento").unwrap().unwrap().require;
+        assert_eq!(required.to_string(), "region=eu tier=a+b c");
         assert_eq!(hints("/kurento/path?meeting=query"), named("path", None));
         assert_eq!(hints("/kurento/%2525"), named("%25", None), "decoded once");
     }
@@ -248,6 +251,11 @@ mod tests {
         for path in ["/", "/Kurento", "/kurentox", "/kurento/", "/kurento/a/b", "//kurento"] {
             assert_eq!(hints(path), None, "{path}");
             assert_eq!(status(path, &UPGRADE), 404, "{path}");
+        }
+        for path in
+            ["/kurento?require.=a", "/kurento?require.a=1&require.a=2", "/kurento?require.a=%ff"]
+        {
+            assert!(matches!(read_url(&path.parse().unwrap(), "/kurento"), Some(Err(_))), "{path}");
         }
         for path in ["/kurento?meeting=", "/kurento/%00", "/kurento?participants=x", "/kurento/%ff"]
         {
