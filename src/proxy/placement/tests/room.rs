@@ -156,7 +156,7 @@ async fn homes(world: &World, round: &str, count: usize) -> Vec<usize> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_machine_is_avoided_and_one_whose_samples_have_stopped_too() {
+async fn a_busy_machine_is_avoided_and_samplers_that_all_stop_make_all_dear_and_close_none() {
     let world = World::seeded(2, 0).await;
     for (index, percent) in [(0, 80.0), (1, 20.0)] {
         world.fleet.tell(index, percent).await;
@@ -168,10 +168,10 @@ async fn a_busy_machine_is_avoided_and_one_whose_samples_have_stopped_too() {
     let even = homes(&world, "even", 20).await;
     assert!(even.contains(&0) && even.contains(&1), "both are alike: {even:?}");
 
-    // Only the second one goes on measuring: of the first nobody knows any more.
+    // Nobody measures any more.
     world.pass(Duration::from_secs(120));
     let stale = homes(&world, "stale", 20).await;
-    assert!(stale.contains(&0) && stale.contains(&1), "both have stopped, and none is closed");
+    assert!(stale.contains(&0) && stale.contains(&1), "none is closed: {stale:?}");
     let snapshot = world.fleet.handle.snapshot();
     let now = world.placement.timer.now();
     for backend in &snapshot.backends {
