@@ -5,10 +5,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 
 use geoip::Place;
-use pinfold::model::{BackendId, Draws, Legs};
-use pinfold::policy::choose::{
-    Candidate, Chooser, Labels, Profile, Request, Rules, Standing, key_of,
-};
+use pinfold::model::{BackendId, Draws, Labels, Legs};
+use pinfold::policy::choose::{Candidate, Chooser, Profile, Request, Rules, Standing, key_of};
 use pinfold::policy::load::Load;
 
 fn any_place(draws: &mut Draws) -> Option<Place> {

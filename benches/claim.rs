@@ -20,6 +20,7 @@ use pinfold::pins::{
     StateDir,
 };
 use pinfold::policy::access::Access;
+use pinfold::policy::promise::Promise;
 use pinfold::runtime::Clock;
 use pinfold::settings::WhenAway;
 
@@ -164,9 +165,14 @@ fn a_million_meetings(c: &mut Criterion) {
     let registry = Registry::new(Duration::from_secs(60), 2 * PINS);
     let load = Arc::new(BackendLoad::default());
     let pin = Pin { backend: backend(), incarnation: Incarnation(1), epoch: 1 };
+    let promise = Promise { legs: Legs(4), made: Time::ZERO };
     let make = |number: usize| {
         let meeting = name(number);
-        registry.begin(&meeting, &pin, Charge::new(load.clone(), Legs(4)));
+        registry.begin(
+            &meeting,
+            &pin,
+            Charge::new(load.clone(), promise, Duration::from_secs(1_800)),
+        );
         registry.created(&meeting, 1, pipeline(number));
         pipeline(number)
     };

@@ -16,14 +16,18 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::geo::{Atlas, AtlasError};
-use crate::model::{Draws, SessionId};
-use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
+use crate::model::{Draws, SessionId, Time};
+use crate::pins::{
+    Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
+};
 use crate::proxy::{
     Arrivals, BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer,
     People, Placement, Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{GeoipSettings, PinSettings, Settings, ShutdownSettings, StoreKind};
+use crate::settings::{
+    GeoipSettings, PinSettings, PlacementSettings, Settings, ShutdownSettings, StoreKind,
+};
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
 use upkeep::Upkeep;
@@ -97,7 +101,7 @@ impl App {
         let people = start_people(&settings.geoip, &metrics, &inner)?;
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (keeper, left, fleet) = start_keeper(settings, fleet, &inner)?;
+        let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
@@ -121,7 +125,7 @@ impl App {
             keeper: keeper.clone(),
             clock: Arc::new(clock),
             witness: asker.clone(),
-            reserve: settings.placement.reserve,
+            promises: settings.placement.promises,
         };
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
@@ -152,14 +156,16 @@ impl App {
         clock: Clock,
         (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
     ) -> Edge {
+        let outlook = settings.placement.outlook_for(settings.probe.sample);
         let placement = Placement {
             fleet: self.fleet.clone(),
             keeper,
             people,
-            settings: settings.placement.clone(),
+            settings: PlacementSettings { outlook, ..settings.placement.clone() },
             timer: Arc::new(clock),
             metrics: metrics.clone(),
             choices: Mutex::new(Choices::seeded(random::seed())),
+            queue: Arc::default(),
         };
         let timer = Arc::new(clock);
         let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));
@@ -247,14 +253,20 @@ fn start_people(
 
 /// The keeper of the pins, and what a process before has left.
 fn start_keeper(
-    settings: &Settings,
+    (settings, clock): (&Settings, Clock),
     fleet: Fleet,
     tasks: &Tasks,
 ) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
-    let (pins, left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
+    let (pins, mut left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
     let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
     let registry = Arc::new(registry.weighing(settings.weights.clone()));
-    let keeper = Arc::new(Keeper::new(pins, registry));
+    let bounds = settings.placement.history();
+    // Times of the history are those of the calendar, and `Time` begins with the process.
+    let since = clock.now().since(Time::ZERO);
+    let begun = Duration::from_millis(Clock::unix_millis()).saturating_sub(since);
+    let chronicle = Chronicle::new(bounds, begun);
+    pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
+    let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
     Ok((keeper, left, fleet))
 }
@@ -279,6 +291,7 @@ fn start_pins(
         closing.close();
     });
     let fleet = fleet.remembering(&opened.losses, store.clone());
-    let left = Left { pins: opened.pins, pipelines: opened.pipelines };
+    let Opened { pins, pipelines, history, .. } = opened;
+    let left = Left { pins, pipelines, history };
     Ok((store, left, fleet))
 }

@@ -2,10 +2,12 @@
 //!
 //! One task writes the table; everybody else reads a snapshot or sends a report.
 
+mod agent;
 mod asker;
 mod control;
 mod events;
 mod probe;
+mod samples;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod stub;
@@ -17,6 +19,7 @@ pub use asker::{Asker, AskerBounds, Payer, Quota};
 pub use control::ServerFacts;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;
+pub use samples::{Dimensions, Samples};
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime, SharedUsage};
 pub(crate) use table::Report;
 pub(crate) use task::FleetOwner;

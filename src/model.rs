@@ -4,6 +4,7 @@ mod draws;
 mod finding;
 mod ids;
 mod incarnation;
+mod labels;
 mod lean;
 mod legs;
 mod rough_place;
@@ -16,8 +17,9 @@ pub use ids::{
     BackendId, IdError, MeetingId, MeetingName, PipelineId, SessionId, pipeline_of_object,
 };
 pub use incarnation::Incarnation;
+pub use labels::{LABEL_MAX_LEN, LABELS_MAX, LabelError, Labels};
 pub use lean::remove_lean;
 pub use legs::Legs;
 pub use rough_place::RoughPlace;
 pub use time::Time;
-pub use usage::Usage;
+pub use usage::{MachineUsage, Usage};

@@ -5,6 +5,7 @@
 //! A pipeline without a named meeting is its own meeting and lives in the registry alone, because its
 //! id says where it is to anyone who asks the fleet.
 
+mod chronicle;
 mod disk;
 mod found;
 mod keeper;
@@ -13,6 +14,7 @@ mod memory;
 mod registry;
 mod store;
 
+pub use chronicle::Chronicle;
 pub use disk::{DiskStore, Opened, StateDir, StateError, Writer};
 pub use found::Found;
 pub use keeper::{Doubt, Keeper};

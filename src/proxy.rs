@@ -42,7 +42,7 @@ pub use manager::Manager;
 pub(crate) use missed::Missed;
 pub use pacer::Pacer;
 pub use people::People;
-pub use placement::{Choices, Placement};
+pub use placement::{Choices, Placement, Queue};
 pub(crate) use seat::Seat;
 pub use sessions::Sessions;
 pub use visit::Connection;

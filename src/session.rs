@@ -31,7 +31,7 @@ mod tests;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::model::{BackendId, MeetingName, PipelineId, SessionId, Time};
+use crate::model::{BackendId, PipelineId, SessionId, Time};
 use crate::policy::access::{Meetings, Own};
 use crate::policy::guard::Rules;
 use crate::protocol::answer;
@@ -463,19 +463,6 @@ impl Session {
         } else {
             Output::Refuse(id.to_owned(), failure.clone())
         });
-    }
-}
-
-/// The hints of a new pipeline: what its creator says, else what the URL says.
-fn merge(own: Hints, url: &Hints) -> Hints {
-    let is_of_url = own.meeting.is_none() || own.meeting == url.meeting;
-    let meeting: Option<MeetingName> = own.meeting.or_else(|| url.meeting.clone());
-    Hints {
-        meeting,
-        participants: own.participants.or(url.participants),
-        said: own.said,
-        vantage: url.vantage,
-        is_counted: url.is_counted && is_of_url,
     }
 }
 

@@ -32,7 +32,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError};
+pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, ReportUrl};
 pub use self::error::{Place, SettingsError};
 pub use self::geoip::{GeoipSettings, OverrideSettings};
 pub use self::limits::Limits;
@@ -40,7 +40,7 @@ pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::origin::{Forwarded, OriginSettings, ProxyProtocol};
 pub use self::pacing::PacingSettings;
 pub use self::place::PlaceSettings;
-pub use self::placement::{PinSettings, PlacementSettings, StoreKind, WhenAway};
+pub use self::placement::{PinSettings, PlacementSettings, QueueBounds, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
 pub use self::schema::schema;

@@ -19,6 +19,7 @@ mod manager;
 mod media;
 mod origin;
 mod pacing;
+mod placement;
 mod relay;
 mod requests;
 mod restart;

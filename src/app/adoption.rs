@@ -19,9 +19,11 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
-use crate::model::{BackendId, Incarnation, Legs, MeetingName, PipelineId};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::pins::{Charge, Keeper, Origin, Pin};
+use crate::policy::history::{Memory, Topic};
 use crate::policy::pin::{Verdict, judge};
+use crate::policy::promise::PromiseRules;
 use crate::runtime::Timer;
 use watch::{TICK, Watch, Watched};
 
@@ -42,6 +44,8 @@ pub(crate) struct Left {
     pub(crate) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under them, in the order of their pins' epochs.
     pub(crate) pipelines: Vec<Origin>,
+    /// What it remembered of meetings that were over.
+    pub(crate) history: Vec<(Topic, Memory)>,
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.
@@ -81,8 +85,8 @@ pub(crate) struct Adoption<W> {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) clock: Arc<dyn Timer>,
     pub(crate) witness: W,
-    /// What a meeting reserves whose pipelines were found: how large it is, nobody has kept.
-    pub(crate) reserve: Legs,
+    /// What a meeting is promised whose pipelines were found: how large it is, nobody has kept.
+    pub(crate) promises: PromiseRules,
 }
 
 impl<W: Witness> Adoption<W> {
@@ -186,7 +190,9 @@ impl<W: Witness> Adoption<W> {
         pipeline: PipelineId,
         backend: &BackendView,
     ) -> bool {
-        let charge = Charge::new(backend.load.clone(), self.reserve);
+        let (chronicle, now) = (&self.keeper.chronicle, self.clock.now());
+        let promise = chronicle.promise(&self.promises, None, Some(meeting), now);
+        let charge = Charge::new(backend.load.clone(), promise, self.promises.half_life);
         self.keeper.adopt_pipeline((meeting, pin.epoch), pipeline, charge)
     }
 

@@ -157,6 +157,7 @@ pub(crate) fn pause_after(
         Report::Failed(_)
         | Report::Answered { .. }
         | Report::Sampled { .. }
+        | Report::Told(_)
         | Report::LinkFailed(_) => {
             let jitter = f64::from(settings.jitter_percent) / 100.0;
             settings.interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
@@ -166,9 +167,10 @@ pub(crate) fn pause_after(
 
 fn outcome(report: &Report) -> ProbeOutcome {
     match report {
-        Report::Answered { .. } | Report::Sampled { .. } | Report::LinkFailed(_) => {
-            ProbeOutcome::Ok
-        }
+        Report::Answered { .. }
+        | Report::Sampled { .. }
+        | Report::Told(_)
+        | Report::LinkFailed(_) => ProbeOutcome::Ok,
         Report::Failed(ProbeFailure::Timeout) => ProbeOutcome::Timeout,
         Report::Failed(
             ProbeFailure::Refused

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{BackendId, Incarnation, Legs, Usage};
+use super::samples::{Dimensions, Samples};
+use crate::model::{BackendId, Incarnation, Legs, Time, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::choose::{Candidate, Profile, Standing};
 use crate::policy::health::{Health, ProbeFailure};
-use crate::policy::load::Load;
+use crate::policy::load::{Load, Measured, Outlook};
 use crate::settings::BackendUrl;
 
 /// What was known of the fleet when it was published.
@@ -52,6 +53,12 @@ pub struct BackendView {
     pub load: Arc<BackendLoad>,
     /// What it last measured of itself: shared by all snapshots.
     pub usage: Arc<SharedUsage>,
+    /// What it and its machine last measured, as a choice reads it: shared by all snapshots.
+    pub samples: Arc<Samples>,
+    /// When its process was first heard from; the start of the edge if it never was.
+    pub heard: Time,
+    /// When it was admitted, if it has to start slowly.
+    pub admitted: Option<Time>,
     /// Cancelled when this process and all that it held is lost.
     pub lost: CancellationToken,
 }
@@ -79,12 +86,22 @@ impl BackendView {
         self.health == Health::Healthy
     }
 
-    /// The backend as a choice sees it.
+    /// The backend as a choice sees it at `now`.
     #[must_use]
-    pub fn candidate(&self) -> Candidate<'_> {
+    pub fn candidate(&self, outlook: &Outlook, now: Time) -> Candidate<'_> {
         let standing = if self.takes_pins() { Standing::Open } else { Standing::Unhealthy };
-        let load = Load::of_legs(self.load.legs(), self.capacity);
+        let load = Load::predict(&self.measured(outlook, now), outlook, now);
         Candidate { profile: &self.profile, standing, load }
+    }
+
+    fn measured(&self, outlook: &Outlook, now: Time) -> Measured {
+        let (charged, carried) = (self.load.legs(), self.load.measured());
+        let Dimensions { cpu, memory, network } =
+            self.samples.dimensions(self.heard, outlook.fresh, now);
+        // A meeting is charged what it costs, or what is left of its promise: the rest is to come.
+        let promised = Legs(charged.0.saturating_sub(carried.0));
+        let (capacity, admitted) = (self.capacity, self.admitted);
+        Measured { capacity, carried, promised, cpu, memory, network, admitted }
     }
 }
 

@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 
 use super::table::Report;
 use super::task::{Fleet, FleetHandle, Loss};
-use crate::model::{BackendId, Incarnation, Legs};
+use crate::model::{BackendId, Incarnation, Legs, MachineUsage, Time};
 use crate::pins::PinStore;
 use crate::policy::health::{Health, ProbeFailure};
+use crate::policy::load::Sampled;
 use crate::protocol::event::ObjectEvent;
 use crate::runtime::{Clock, Tasks};
 use crate::settings::{BackendSettings, BackendUrl, ProbeSettings};
@@ -30,6 +31,11 @@ impl StubFleet {
     /// one, two answers readmit it.
     pub(crate) fn start(count: usize, capacity: Legs) -> Self {
         Self::start_fleet(fleet(count, capacity))
+    }
+
+    /// A fleet of those backends.
+    pub(crate) fn start_of(backends: &[BackendSettings]) -> Self {
+        Self::start_fleet(fleet_of(backends))
     }
 
     /// The same, with losses counted on from `losses` and noted in `ledger`.
@@ -61,6 +67,20 @@ impl StubFleet {
         self.wait_for(index, health).await;
     }
 
+    /// The machine of `kms-{index}` has that much of its processors in use, an agent says.
+    pub(crate) async fn tell(&self, index: usize, cpu_percent: f64) {
+        let usage = MachineUsage { cpu_percent: Some(cpu_percent), ..MachineUsage::default() };
+        self.handle.report(index, Report::Told(usage)).await;
+        let view = self.handle.snapshot().backends[index].clone();
+        let is_seen = || {
+            let seen = view.samples.dimensions(Time::ZERO, Duration::ZERO, Time::ZERO).cpu;
+            matches!(seen, Sampled::Last(last) if (last.used - cpu_percent / 100.0).abs() < 1e-3)
+        };
+        while !is_seen() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The manager of some backend tells this.
     pub(crate) fn publish(&self, event: ObjectEvent) {
         self.handle.hub().publish(event);
@@ -74,6 +94,10 @@ impl StubFleet {
 
 fn fleet(count: usize, capacity: Legs) -> Fleet {
     let backends: Vec<_> = (0..count).map(|index| backend(index, capacity)).collect();
+    fleet_of(&backends)
+}
+
+fn fleet_of(backends: &[BackendSettings]) -> Fleet {
     let probe = ProbeSettings {
         interval: Duration::from_secs(2),
         jitter_percent: 0,
@@ -83,7 +107,7 @@ fn fleet(count: usize, capacity: Legs) -> Fleet {
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
     };
-    Fleet::new(&backends, &probe, Clock::start(), 0)
+    Fleet::new(backends, &probe, Clock::start(), 0)
 }
 
 /// The id of `kms-{index}`.
@@ -91,7 +115,8 @@ pub(crate) fn id(index: usize) -> BackendId {
     BackendId::parse(&format!("kms-{index}")).unwrap()
 }
 
-fn backend(index: usize, capacity: Legs) -> BackendSettings {
+/// `kms-{index}` as the config has it.
+pub(crate) fn backend(index: usize, capacity: Legs) -> BackendSettings {
     let url = BackendUrl::parse(&format!("ws://kms-{index}:8888/kurento")).unwrap();
     BackendSettings::new(id(index), url, capacity)
 }

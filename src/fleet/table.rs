@@ -7,11 +7,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::control::ServerFacts;
+use super::samples::Samples;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::task::Loss;
-use crate::model::{BackendId, Incarnation, Usage};
+use crate::model::{BackendId, Incarnation, MachineUsage, Time, Usage};
 use crate::pins::BackendLoad;
-use crate::policy::health::{Change, HealthMachine, Probe, ProbeFailure, Thresholds};
+use crate::policy::health::{Change, Health, HealthMachine, Probe, ProbeFailure, Thresholds};
 use crate::protocol::server_info::{FleetInfo, merge_infos};
 use crate::settings::BackendSettings;
 
@@ -22,6 +23,8 @@ pub(crate) enum Report {
     Answered { incarnation: Incarnation, facts: Option<ServerFacts>, took: Duration },
     /// That process has measured this of itself.
     Sampled { incarnation: Incarnation, usage: Usage },
+    /// The agent beside it says this of its machine.
+    Told(MachineUsage),
     /// It failed.
     Failed(ProbeFailure),
     /// A client's link to that process failed.
@@ -61,6 +64,9 @@ impl FleetTable {
                 last_failure: None,
                 load: Arc::new(BackendLoad::default()),
                 usage: Arc::default(),
+                samples: Arc::new(samples(settings)),
+                heard: Time::ZERO,
+                admitted: None,
                 lost: CancellationToken::new(),
             };
             Row { view, health, info: None }
@@ -100,25 +106,22 @@ impl FleetTable {
         &self.missing_modules
     }
 
-    /// Takes in a report on the backend with that index. Says what was lost, with the token of that
+    /// Takes in a report on the backend with that index, which came at `now`. Says what was lost, with the token of that
     /// process, and whether there is news worth a snapshot.
     pub(super) fn apply(
         &mut self,
         index: usize,
         report: Report,
+        now: Time,
     ) -> (Option<(Loss, CancellationToken)>, bool) {
         let row = &mut self.rows[index];
         let failure = row.view.last_failure;
-        let change = row.apply(report);
+        let change = row.apply(report, now);
         let loss = change.lost.map(|incarnation| {
             let token = std::mem::take(&mut row.view.lost);
             (Loss { backend: row.view.id.clone(), incarnation }, token)
         });
-        row.view.health = row.health.health();
-        if row.view.incarnation != row.health.incarnation() {
-            row.view.incarnation = row.health.incarnation();
-            row.view.usage.set(Usage::default());
-        }
+        row.follow_health(now);
         let is_news = change.is_change || loss.is_some() || row.view.last_failure != failure;
         if is_news {
             self.generation += 1;
@@ -140,8 +143,38 @@ impl FleetTable {
     }
 }
 
+/// From its own start on, an edge takes a backend for one that was there before.
+const STARTING: Duration = Duration::from_secs(10);
+
+fn samples(settings: &BackendSettings) -> Samples {
+    let memory_max_kb = u64::from(settings.memory_mb) * 1_024;
+    Samples::new((memory_max_kb > 0).then_some(memory_max_kb), settings.report_url.is_some())
+}
+
 impl Row {
-    fn apply(&mut self, report: Report) -> Change {
+    /// Shows what has become of its health.
+    fn follow_health(&mut self, now: Time) {
+        let Self { view, health, .. } = self;
+        let before = std::mem::replace(&mut view.health, health.health());
+        let is_other = view.incarnation != health.incarnation();
+        if is_other {
+            view.incarnation = health.incarnation();
+            view.heard = now;
+            view.usage.set(Usage::default());
+            view.samples.on_new_process();
+        }
+        let is_back = match before {
+            Health::Unknown | Health::Ejected | Health::Trial => true,
+            Health::Healthy | Health::Suspect => is_other,
+        };
+        // At the start of the edge it is the edge that is new.
+        let is_new = before != Health::Unknown || now.since(Time::ZERO) > STARTING;
+        if view.health == Health::Healthy && is_back && is_new {
+            view.admitted = Some(now);
+        }
+    }
+
+    fn apply(&mut self, report: Report, now: Time) -> Change {
         match report {
             Report::Answered { incarnation, facts, took } => {
                 self.view.last_probe.set(took);
@@ -155,9 +188,15 @@ impl Row {
             }
             Report::Sampled { incarnation, usage } => {
                 // What was there before the news of a loss says nothing about what is there now.
-                if self.view.incarnation == Some(incarnation) {
+                let process = incarnation.after_losses(self.health.losses());
+                if self.view.incarnation == Some(process) {
                     self.view.usage.set(usage);
+                    self.view.samples.on_server(usage.cpu_percent, usage.memory_kb, now);
                 }
+                Change::default()
+            }
+            Report::Told(usage) => {
+                self.view.samples.on_agent(&usage, now);
                 Change::default()
             }
             Report::Failed(failure) => {
@@ -179,7 +218,6 @@ mod tests {
 
     use super::*;
     use crate::model::Legs;
-    use crate::policy::health::Health;
     use crate::settings::BackendUrl;
 
     fn table() -> FleetTable {
@@ -190,6 +228,15 @@ mod tests {
         let nz = |n| NonZeroU32::new(n).unwrap();
         let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };
         FleetTable::new(&[backend("a"), backend("b")], thresholds)
+    }
+
+    /// Takes in what comes as soon as the edge has started.
+    fn apply(
+        table: &mut FleetTable,
+        index: usize,
+        report: Report,
+    ) -> (Option<(Loss, CancellationToken)>, bool) {
+        table.apply(index, report, Time::ZERO)
     }
 
     fn answered(process: u64) -> Report {
@@ -218,17 +265,17 @@ mod tests {
             table.snapshot().server_info.is_some_and(|info| info.contains(module))
         };
         let mut table = table();
-        table.apply(1, told(2, "crowd"));
+        apply(&mut table, 1, told(2, "crowd"));
         assert!(has(&table, "crowd"));
         assert_eq!(table.missing_modules(), ["core", "elements", "filters"]);
-        table.apply(0, told(1, "plate"));
+        apply(&mut table, 0, told(1, "plate"));
         assert!(!has(&table, "crowd") && !has(&table, "plate"), "neither is everywhere");
         for _ in 0..3 {
-            table.apply(0, Report::Failed(ProbeFailure::Refused));
+            apply(&mut table, 0, Report::Failed(ProbeFailure::Refused));
         }
         assert!(has(&table, "crowd"), "a backend that is given up does not count");
         for _ in 0..3 {
-            table.apply(1, Report::Failed(ProbeFailure::Refused));
+            apply(&mut table, 1, Report::Failed(ProbeFailure::Refused));
         }
         assert!(has(&table, "crowd"), "kept when all are given up");
     }
@@ -239,37 +286,75 @@ mod tests {
         let shown = table.snapshot();
         let usage = Usage { cpu_count: Some(4), cpu_percent: Some(50.0), memory_kb: Some(1_000) };
         let sampled = |process| Report::Sampled { incarnation: Incarnation(process), usage };
-        table.apply(0, sampled(1));
+        apply(&mut table, 0, sampled(1));
         assert_eq!(shown.usage(), Usage::default(), "of nobody");
-        table.apply(0, answered(1));
-        assert!(!table.apply(0, sampled(1)).1, "no news");
+        apply(&mut table, 0, answered(1));
+        assert!(!apply(&mut table, 0, sampled(1)).1, "no news");
         assert_eq!((shown.usage(), shown.backends[0].usage.last()), (usage, usage));
-        table.apply(0, sampled(9));
-        table.apply(0, answered(2));
+        apply(&mut table, 0, sampled(9));
+        apply(&mut table, 0, answered(2));
         assert_eq!(shown.usage(), Usage::default(), "another process");
+    }
+
+    #[test]
+    fn a_measurement_counts_after_a_loss_too() {
+        let mut table = table();
+        let shown = table.snapshot();
+        apply(&mut table, 0, answered(1));
+        (0..3).for_each(|_| drop(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout))));
+        (0..2).for_each(|_| drop(apply(&mut table, 0, answered(1))));
+        let usage = Usage { cpu_percent: Some(50.0), ..Usage::default() };
+        apply(&mut table, 0, Report::Sampled { incarnation: Incarnation(1), usage });
+        assert_eq!(shown.backends[0].usage.last(), usage);
+    }
+
+    #[test]
+    fn a_backend_starts_slowly_when_it_is_new_or_back_and_not_when_the_edge_is() {
+        let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+        let mut table = table();
+        let admitted = |table: &FleetTable, index: usize| {
+            table.snapshot().backends[index].admitted.map(|at| at.as_micros() / 1_000_000)
+        };
+        let failed = || Report::Failed(ProbeFailure::Timeout);
+        for (index, second, report, expected) in [
+            (0, 1, answered(1), None),
+            (0, 20, failed(), None),
+            (0, 21, answered(1), None),
+            (1, 60, answered(7), Some(60)),
+            (1, 70, answered(8), Some(70)),
+            (0, 80, failed(), None),
+            (0, 81, failed(), None),
+            (0, 82, failed(), None),
+            (0, 90, answered(1), None),
+            (0, 91, answered(1), Some(91)),
+            (0, 99, answered(1), Some(91)),
+        ] {
+            table.apply(index, report, at(second));
+            assert_eq!(admitted(&table, index), expected, "kms {index} at {second} s");
+        }
     }
 
     #[test]
     fn a_loss_is_told_once_with_the_token_of_that_process_only() {
         let mut table = table();
-        table.apply(0, answered(1));
+        apply(&mut table, 0, answered(1));
         let old = table.snapshot().backends[0].lost.clone();
-        let (loss, is_news) = table.apply(0, answered(2));
+        let (loss, is_news) = apply(&mut table, 0, answered(2));
         let (loss, token) = loss.unwrap();
         token.cancel();
         assert_eq!(loss.incarnation, Incarnation(1));
         assert!(is_news && old.is_cancelled());
         assert!(!table.snapshot().backends[0].lost.is_cancelled());
-        assert!(table.apply(0, answered(2)).0.is_none());
+        assert!(apply(&mut table, 0, answered(2)).0.is_none());
     }
 
     #[test]
     fn a_failed_link_makes_its_own_process_suspect() {
         let mut table = table();
-        table.apply(0, answered(1));
-        table.apply(0, Report::LinkFailed(Some(Incarnation(9))));
+        apply(&mut table, 0, answered(1));
+        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(9))));
         assert_eq!(table.snapshot().backends[0].health, Health::Healthy);
-        table.apply(0, Report::LinkFailed(Some(Incarnation(1))));
+        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(1))));
         assert_eq!(table.snapshot().backends[0].health, Health::Suspect);
     }
 
@@ -280,10 +365,14 @@ mod tests {
         assert_eq!(shown.last(), None);
         for millis in [1, 5, 0] {
             let took = Duration::from_millis(millis);
-            table.apply(0, Report::Answered { incarnation: Incarnation(1), facts: None, took });
+            apply(
+                &mut table,
+                0,
+                Report::Answered { incarnation: Incarnation(1), facts: None, took },
+            );
             assert_eq!(shown.last(), Some(took));
         }
-        table.apply(0, Report::Failed(ProbeFailure::Timeout));
+        apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout));
         assert_eq!(shown.last(), Some(Duration::ZERO), "that of the last one answered");
         assert_eq!(table.snapshot().backends[1].last_probe.last(), None);
     }
@@ -291,8 +380,8 @@ mod tests {
     #[test]
     fn a_probe_that_changes_nothing_is_no_news() {
         let mut table = table();
-        assert!(table.apply(0, answered(1)).1);
-        assert!(!table.apply(0, answered(1)).1);
-        assert!(table.apply(0, Report::Failed(ProbeFailure::Timeout)).1);
+        assert!(apply(&mut table, 0, answered(1)).1);
+        assert!(!apply(&mut table, 0, answered(1)).1);
+        assert!(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout)).1);
     }
 }

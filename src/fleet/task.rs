@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::agent::AgentPoll;
 use super::events::{Hub, ObjectEvents};
 use super::probe::Prober;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::table::{FleetTable, Report};
-use crate::model::{BackendId, Draws, Incarnation};
+use crate::model::{BackendId, Draws, Incarnation, Time};
 use crate::pins::PinStore;
 use crate::policy::health::{Health, Thresholds};
 use crate::runtime::{Clock, Tasks};
@@ -56,6 +57,8 @@ pub struct Fleet {
     pub handle: FleetHandle,
     table: FleetTable,
     probers: Vec<Prober>,
+    agents: Vec<AgentPoll>,
+    clock: Clock,
     reports: mpsc::Receiver<(usize, Report)>,
     published: watch::Sender<Arc<FleetSnapshot>>,
     ledger: Option<Arc<dyn PinStore>>,
@@ -94,7 +97,13 @@ impl Fleet {
             handle: handle.clone(),
         };
         let probers = backends.iter().enumerate().map(prober).collect();
-        Self { handle, table, probers, reports, published, ledger: None }
+        let agent = |(index, settings): (usize, &BackendSettings)| {
+            let url = settings.report_url.clone()?;
+            let draws = Draws::seeded(seed ^ index as u64);
+            Some(AgentPoll { index, url, settings: probe.clone(), draws, handle: handle.clone() })
+        };
+        let agents = backends.iter().enumerate().filter_map(agent).collect();
+        Self { handle, table, probers, agents, clock, reports, published, ledger: None }
     }
 
     /// Counts losses on from `losses`, and notes each in `ledger` before it is acted on. Else a restart
@@ -116,14 +125,18 @@ impl Fleet {
         for prober in self.probers.drain(..) {
             tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
         }
+        for agent in self.agents.drain(..) {
+            tasks.spawn_vital("agent", agent.run(tasks.stop_token()));
+        }
         self.start_unprobed(tasks, metrics)
     }
 
     /// Starts the task that owns the table, which takes reports, and no probe.
     pub(super) fn start_unprobed(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
         let (lost, losses) = mpsc::channel(LOSSES_MAX);
+        let clock = self.clock;
         let (owner, reports) = self.into_parts(metrics);
-        tasks.spawn_vital("fleet", owner.run(reports, lost, tasks.stop_token()));
+        tasks.spawn_vital("fleet", owner.run((reports, clock), lost, tasks.stop_token()));
         losses
     }
 
@@ -163,14 +176,14 @@ impl FleetOwner {
     /// Applies reports until `stop`.
     async fn run(
         mut self,
-        mut reports: mpsc::Receiver<(usize, Report)>,
+        (mut reports, clock): (mpsc::Receiver<(usize, Report)>, Clock),
         lost: mpsc::Sender<Loss>,
         stop: CancellationToken,
     ) {
         self.count(&self.table.snapshot());
         while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
             let losses = self.table.losses(index);
-            let taken = self.take_in(index, report);
+            let taken = self.take_in(index, report, clock.now());
             if self.table.losses(index) != losses {
                 self.record_loss(index).await;
             }
@@ -182,10 +195,10 @@ impl FleetOwner {
         }
     }
 
-    /// Applies a report on the backend with that index, and publishes a snapshot if that changes
+    /// Applies a report on the backend with that index that comes at `now`, and publishes a snapshot if that changes
     /// something. Returns the loss it shows, which is to be handled. For who keeps no ledger.
-    pub(crate) fn apply(&mut self, index: usize, report: Report) -> Option<Loss> {
-        let taken = self.take_in(index, report);
+    pub(crate) fn apply(&mut self, index: usize, report: Report, now: Time) -> Option<Loss> {
+        let taken = self.take_in(index, report, now);
         self.publish(taken)
     }
 
@@ -194,9 +207,9 @@ impl FleetOwner {
         self.table.losses(index)
     }
 
-    fn take_in(&mut self, index: usize, report: Report) -> Taken {
+    fn take_in(&mut self, index: usize, report: Report, now: Time) -> Taken {
         let before = self.published.borrow().backends[index].health;
-        let (loss, is_news) = self.table.apply(index, report);
+        let (loss, is_news) = self.table.apply(index, report, now);
         Taken { index, before, loss, is_news }
     }
 

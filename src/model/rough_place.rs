@@ -26,6 +26,15 @@ impl RoughPlace {
     }
 }
 
+impl RoughPlace {
+    /// The direction it is in, as a unit vector.
+    #[must_use]
+    pub fn unit_vector(self) -> [f64; 3] {
+        let place = Place::from_degrees(self.latitude(), self.longitude());
+        place.expect("tenths of a place's degrees are one's too").unit_vector()
+    }
+}
+
 impl From<Place> for RoughPlace {
     fn from(place: Place) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "degrees of a place: within ±1,800")]

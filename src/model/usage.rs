@@ -11,6 +11,17 @@ pub struct Usage {
     pub memory_kb: Option<u64>,
 }
 
+/// How much of a backend's machine is in use, as an agent beside it says. `None`: it does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MachineUsage {
+    /// Of its processors: 0 to 100 percent.
+    pub cpu_percent: Option<f64>,
+    /// Of its memory: 0 to 100 percent.
+    pub memory_percent: Option<f64>,
+    /// Of its network: 0 to 100 percent.
+    pub network_percent: Option<f64>,
+}
+
 impl Usage {
     /// That of one big server made of these: processors and memory are added up, and how busy they
     /// are is weighted by processors, one for a backend that told none. What nobody told is `None`.

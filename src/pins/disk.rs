@@ -10,7 +10,8 @@
 //!
 //! Beside the pins it is noted under which of them each pipeline was made, so that the next process
 //! knows the meeting of one that still lives. Nobody waits for that: it is written with the next
-//! claim, or after 10 ms.
+//! claim, or after 10 ms. So it is with what meetings that are over were like, after a second; if the
+//! file is set aside while the process runs, that begins anew.
 
 mod dir;
 mod file;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 use super::memory::MemoryStore;
 use super::store::{Claim, Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
+use crate::policy::history::{Memory, Topic};
 use crate::settings::WhenAway;
 pub use dir::StateDir;
 use file::{Contents, PinFile};
@@ -102,6 +104,8 @@ pub struct Opened {
     pub pipelines: Vec<Origin>,
     /// How often processes of each backend were given up for lost.
     pub losses: BTreeMap<BackendId, u32>,
+    /// What was remembered of meetings that are over.
+    pub history: Vec<(Topic, Memory)>,
     /// To be run on a thread of its own, until [`DiskStore::close`].
     pub writer: Writer,
 }
@@ -116,8 +120,8 @@ impl DiskStore {
         let (file, contents) = PinFile::open(dir)?;
         let store = Self::knowing(&contents, pins_max, when_away);
         let writer = Writer::new(store.clone(), Box::new(file));
-        let Contents { pins, pipelines, losses, .. } = contents;
-        Ok(Opened { store, pins, pipelines, losses, writer })
+        let Contents { pins, pipelines, losses, history, .. } = contents;
+        Ok(Opened { store, pins, pipelines, losses, history, writer })
     }
 
     /// A store of what a file holds.
@@ -257,6 +261,11 @@ impl PinStore for DiskStore {
             self.notes().on_created(origin.pipeline);
             self.noted.notify_one();
         }
+    }
+
+    fn note_history(&self, changes: Vec<(Topic, Option<Memory>)>) {
+        self.notes().on_history(changes);
+        self.noted.notify_one();
     }
 
     fn forget_pipeline(&self, pipeline: PipelineId) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::chronicle::Chronicle;
 use super::found::Found;
 use super::load::{BackendLoad, Charge};
 use super::registry::{Ended, Registry};
@@ -23,6 +24,8 @@ pub struct Keeper {
     pub registry: Arc<Registry>,
     /// Pipelines of an earlier process that nobody has confirmed yet.
     pub found: Found,
+    /// What meetings that are over were like.
+    pub chronicle: Chronicle,
     again: Mutex<VecDeque<Again>>,
 }
 
@@ -60,7 +63,14 @@ impl Keeper {
     /// A keeper of the pins of those meetings.
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
-        Self { pins, registry, found: Found::default(), again: Mutex::default() }
+        let (found, chronicle) = (Found::default(), Chronicle::default());
+        Self { pins, registry, found, chronicle, again: Mutex::default() }
+    }
+
+    /// The same, which goes on with that `chronicle`.
+    #[must_use]
+    pub fn remembering(self, chronicle: Chronicle) -> Self {
+        Self { chronicle, ..self }
     }
 
     /// `meeting` is about to be claimed.
@@ -73,6 +83,7 @@ impl Keeper {
         let lost = self.registry.drop_backend(backend, incarnation);
         let meetings = lost.pins.len();
         tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
+        // Nothing of it is over: it was cut short, and goes on elsewhere.
         self.on_end(lost).await;
     }
 
@@ -85,7 +96,11 @@ impl Keeper {
                 Again::Doubt(meeting) => self.clear(meeting).await,
             }
         }
-        self.on_end(self.registry.sweep(now)).await;
+        let ended = self.registry.sweep(now);
+        for (meeting, was) in &ended.over {
+            self.pins.note_history(self.chronicle.on_over(meeting, was, now));
+        }
+        self.on_end(ended).await;
     }
 
     /// A pipeline of the named `meeting` exists, and the session of its origin uses it.

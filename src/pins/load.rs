@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::model::Legs;
-use crate::policy::charge::{Weights, charge};
+use crate::model::{Legs, Time};
+use crate::policy::charge::Weights;
+use crate::policy::promise::Promise;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
 
@@ -98,8 +100,10 @@ impl Drop for LinkCount {
 #[derive(Debug)]
 pub struct Charge {
     load: Arc<BackendLoad>,
-    reserve: Legs,
+    promise: Promise,
+    half_life: Duration,
     share: Share,
+    peak: Legs,
 }
 
 /// What is added to the counters of a backend.
@@ -111,22 +115,25 @@ struct Share {
 }
 
 impl Charge {
-    /// Charges one meeting with `reserve` to `load`.
+    /// Charges one meeting with all of `promise` to `load`. Half of it goes in each `half_life`.
     #[must_use]
-    pub fn new(load: Arc<BackendLoad>, reserve: Legs) -> Self {
+    pub fn new(load: Arc<BackendLoad>, promise: Promise, half_life: Duration) -> Self {
         load.meetings.fetch_add(1, Ordering::Relaxed);
-        let mut charge = Self { load, reserve, share: Share::default() };
-        charge.set(Share { charged: reserve, ..Share::default() });
+        let (share, peak) = (Share::default(), Legs(0));
+        let charged = promise.legs;
+        let mut charge = Self { load, promise, half_life, share, peak };
+        charge.set(Share { charged, ..Share::default() });
         charge
     }
 
-    /// The legs promised.
+    /// What was promised, and when.
     #[must_use]
-    pub const fn reserve(&self) -> Legs {
-        self.reserve
+    pub const fn promise(&self) -> Promise {
+        self.promise
     }
 
-    /// The legs charged: what was promised, or what the meeting costs if that is more.
+    /// The legs charged: what the meeting costs, or what was left of its promise when it was last
+    /// looked at if that is more.
     #[must_use]
     pub const fn legs(&self) -> Legs {
         self.share.charged
@@ -136,6 +143,12 @@ impl Charge {
     #[must_use]
     pub const fn measured(&self) -> Legs {
         self.share.measured
+    }
+
+    /// Most legs that it has cost at once.
+    #[must_use]
+    pub const fn peak(&self) -> Legs {
+        self.peak
     }
 
     /// What the meeting consists of.
@@ -150,12 +163,21 @@ impl Charge {
         &self.load
     }
 
-    /// A part of the meeting has `after` where it had `before`.
-    pub fn measure(&mut self, before: &Counts, after: &Counts, weights: &Weights) {
+    /// A part of the meeting has `after` where it had `before`, from `now` on.
+    pub fn measure(&mut self, (before, after): (&Counts, &Counts), weights: &Weights, now: Time) {
         let mut counts = self.share.counts;
         counts.replace(before, after);
         let measured = weights.legs(&counts);
-        self.set(Share { charged: charge(measured, self.reserve), measured, counts });
+        self.peak = self.peak.max(measured);
+        let charged = self.promise.charge(measured, now, self.half_life);
+        self.set(Share { charged, measured, counts });
+    }
+
+    /// Gives back what has gone of the promise by `now`; says whether anything of it is left.
+    pub fn wane(&mut self, now: Time) -> bool {
+        let charged = self.promise.charge(self.share.measured, now, self.half_life);
+        self.set(Share { charged, ..self.share });
+        self.promise.remaining(now, self.half_life) > Legs(0)
     }
 
     /// Puts `share` in the place of what is added now.
@@ -203,10 +225,16 @@ fn change(counter: &AtomicU32, before: u32, after: u32) {
 mod tests {
     use super::*;
 
+    const HALF: Duration = Duration::from_secs(600);
+
+    fn charge(load: &Arc<BackendLoad>, legs: u32) -> Charge {
+        Charge::new(load.clone(), Promise { legs: Legs(legs), made: Time::ZERO }, HALF)
+    }
+
     #[test]
     fn a_dropped_charge_is_given_back() {
         let load = Arc::new(BackendLoad::default());
-        let charge = Charge::new(load.clone(), Legs(4));
+        let charge = charge(&load, 4);
         assert_eq!((load.legs(), load.meetings()), (Legs(4), 1));
         drop(charge);
         assert_eq!((load.legs(), load.meetings()), (Legs(0), 0));
@@ -215,15 +243,16 @@ mod tests {
     #[test]
     fn a_meeting_is_charged_what_it_costs_when_that_is_more_than_its_reserve() {
         let load = Arc::new(BackendLoad::default());
-        let other = Charge::new(load.clone(), Legs(10));
-        let mut charge = Charge::new(load.clone(), Legs(4));
+        let other = charge(&load, 10);
+        let mut charge = charge(&load, 4);
         let weights = Weights::default();
         let with = |receiving| Counts { receiving, ..Counts::default() };
         for (before, after, charged) in [(0, 3, 14), (3, 9, 19), (9, 5, 15), (5, 4, 14)] {
-            charge.measure(&with(before), &with(after), &weights);
+            charge.measure((&with(before), &with(after)), &weights, Time::ZERO);
             assert_eq!((load.legs(), load.measured()), (Legs(charged), Legs(after)));
             assert_eq!((charge.measured(), load.counts()), (Legs(after), with(after)));
         }
+        assert_eq!(charge.peak(), Legs(9));
         drop(charge);
         assert_eq!((load.legs(), load.measured()), (Legs(10), Legs(0)));
         assert_eq!(load.counts(), Counts::default());
@@ -232,9 +261,29 @@ mod tests {
     }
 
     #[test]
+    fn a_promise_goes_with_time_and_what_is_there_stays() {
+        let load = Arc::new(BackendLoad::default());
+        let mut charge = charge(&load, 100);
+        let with = |receiving| Counts { receiving, ..Counts::default() };
+        for (halves, charged, is_left) in [(0, 100, true), (1, 50, true), (2, 25, true)] {
+            let now = Time::ZERO + HALF * halves;
+            assert_eq!((charge.wane(now), load.legs()), (is_left, Legs(charged)));
+        }
+        let now = Time::ZERO + HALF * 2;
+        charge.measure((&with(0), &with(40)), &Weights::default(), now);
+        assert_eq!(load.legs(), Legs(40));
+        charge.measure((&with(40), &with(3)), &Weights::default(), now);
+        assert_eq!(load.legs(), Legs(25), "what is left of the promise");
+        assert!(!charge.wane(Time::ZERO + HALF * 20));
+        assert_eq!((load.legs(), load.measured()), (Legs(3), Legs(3)));
+        drop(charge);
+        assert_eq!((load.legs(), load.measured()), (Legs(0), Legs(0)));
+    }
+
+    #[test]
     fn more_legs_than_can_be_shown_are_given_back_all_the_same() {
         let load = Arc::new(BackendLoad::default());
-        let charges = [u32::MAX, u32::MAX, 7].map(|legs| Charge::new(load.clone(), Legs(legs)));
+        let charges = [u32::MAX, u32::MAX, 7].map(|legs| charge(&load, legs));
         assert_eq!(load.legs(), Legs(u32::MAX));
         let [first, second, third] = charges;
         drop((first, second));

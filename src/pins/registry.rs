@@ -11,6 +11,7 @@ mod expiry;
 mod found;
 mod list;
 mod media;
+mod waning;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,12 +23,16 @@ use dashmap::{DashMap, Entry};
 
 use super::load::{BackendLoad, Charge};
 use super::store::Pin;
-use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, RoughPlace, Time};
+use crate::model::{
+    BackendId, Incarnation, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, Time,
+};
 use crate::policy::access::Access;
 use crate::policy::charge::Weights;
+use crate::policy::history;
 use crate::policy::tally::{Counts, Tally};
 use expiry::{Expiry, Idle};
 pub use list::MeetingView;
+use waning::Waning;
 
 /// Pipelines and meetings of this process.
 #[derive(Debug)]
@@ -41,6 +46,8 @@ pub struct Registry {
     meetings: DashMap<MeetingId, Meeting>,
     /// What may end, oldest first: at most one for each pipeline and meeting seen within the grace.
     expiries: Mutex<VecDeque<(Time, Expiry)>>,
+    /// Promises that go with time, in turn: one for each charge of a meeting.
+    waning: Mutex<VecDeque<Waning>>,
 }
 
 #[derive(Debug)]
@@ -61,6 +68,8 @@ struct Meeting {
     load: Arc<BackendLoad>,
     /// Held while something of the meeting lives on its backend.
     charge: Option<Charge>,
+    /// Most legs it has cost at once under charges that were given back.
+    peak: Legs,
     /// Pipelines, and claims that are about to become one.
     live: u32,
     pipelines: u32,
@@ -108,12 +117,15 @@ pub enum Begun {
 }
 
 /// What has ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ended {
     /// Pins to remove: names of meetings, and epochs.
     pub pins: Vec<(MeetingName, u64)>,
     /// Pipelines that are of no meeting any more.
     pub pipelines: Vec<PipelineId>,
+    /// Meetings that are over, with what each was like. Not those of which
+    /// nothing was seen, and none that was cut short by a loss.
+    pub over: Vec<(MeetingName, history::Ended)>,
 }
 
 impl Registry {
@@ -129,6 +141,7 @@ impl Registry {
             pipelines: DashMap::new(),
             meetings: DashMap::new(),
             expiries: Mutex::default(),
+            waning: Mutex::default(),
         }
     }
 
@@ -159,10 +172,12 @@ impl Registry {
     /// A pipeline of the named `meeting`, pinned as `pin`, is about to be made. `charge` is kept if
     /// the meeting is new here. Ended by [`Self::created`] or [`Self::not_created`].
     pub fn begin(&self, meeting: &MeetingName, pin: &Pin, charge: Charge) -> Begun {
-        match self.meetings.entry(MeetingId::Named(meeting.clone())) {
+        let id = MeetingId::Named(meeting.clone());
+        match self.meetings.entry(id.clone()) {
             Entry::Occupied(mut known) => {
                 let known = known.get_mut();
                 if known.is_outlived_by(pin) {
+                    self.on_charged(&id, &charge);
                     let idle = Idle { since: None, ..known.idle };
                     *known = Meeting { idle, ..Meeting::begun(pin.clone(), charge) };
                     return Begun::Adopted;
@@ -172,10 +187,11 @@ impl Registry {
                 }
                 known.live += 1;
                 known.idle.since = None;
-                known.charge.get_or_insert(charge);
+                known.take(&id, charge, self);
                 if known.is_confirmed { Begun::Joined } else { Begun::Adopted }
             }
             Entry::Vacant(vacant) => {
+                self.on_charged(&id, &charge);
                 vacant.insert(Meeting::begun(pin.clone(), charge));
                 Begun::Adopted
             }
@@ -208,6 +224,7 @@ impl Registry {
         let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
         match self.meetings.entry(id.clone()) {
             Entry::Vacant(vacant) => {
+                self.on_charged(&id, &charge);
                 vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
             }
             Entry::Occupied(known) => {
@@ -281,7 +298,7 @@ impl Registry {
         let is_of = |held: &Pipeline| held.epoch == known.pin.epoch;
         let removed = self.pipelines.remove_if(&pipeline, |_, held| is_of(held));
         let Some((_, held)) = removed else { return };
-        known.forget(&held, &self.weights);
+        known.forget(&held, &self.weights, now);
         match id {
             MeetingId::Named(_) => self.drop_live(&id, known, now),
             MeetingId::Pipeline(_) => drop(meeting.remove()),
@@ -312,7 +329,8 @@ impl Registry {
             MeetingId::Named(name) => Some((name, epoch)),
             MeetingId::Pipeline(_) => None,
         };
-        Ended { pins: lost.into_iter().filter_map(named).collect(), pipelines }
+        let pins = lost.into_iter().filter_map(named).collect();
+        Ended { pins, pipelines, over: Vec::new() }
     }
 
     /// How many meetings and pipelines there are.
@@ -334,6 +352,7 @@ impl Registry {
     fn drop_live(&self, id: &MeetingId, meeting: &mut Meeting, now: Time) {
         meeting.live -= 1;
         if meeting.live == 0 {
+            meeting.peak = meeting.peak();
             meeting.charge = None;
             self.idle(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
         }
@@ -352,6 +371,7 @@ impl Meeting {
             pin,
             load,
             charge: None,
+            peak: Legs(0),
             live: 0,
             pipelines: 0,
             participants: 0,
@@ -360,6 +380,19 @@ impl Meeting {
             is_ending: false,
             place: None,
         }
+    }
+
+    /// Charges it, if it is not charged already.
+    fn take(&mut self, id: &MeetingId, charge: Charge, registry: &Registry) {
+        if self.charge.is_none() {
+            registry.on_charged(id, &charge);
+            self.charge = Some(charge);
+        }
+    }
+
+    /// Most legs it has cost at once.
+    fn peak(&self) -> Legs {
+        self.charge.as_ref().map_or(self.peak, |charge| charge.peak().max(self.peak))
     }
 
     /// Whether nothing of it lives and `pin` is a later one: then its own is no more, for epochs rise.
@@ -389,9 +422,9 @@ impl Meeting {
         }
     }
 
-    fn forget(&mut self, pipeline: &Pipeline, weights: &Weights) {
+    fn forget(&mut self, pipeline: &Pipeline, weights: &Weights, now: Time) {
         if let (Some(charge), Some(tally)) = (&mut self.charge, &pipeline.tally) {
-            charge.measure(tally.counts(), &Counts::default(), weights);
+            charge.measure((tally.counts(), &Counts::default()), weights, now);
         }
         self.pipelines -= 1;
         self.participants -= pipeline.holders;

@@ -4,6 +4,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
+use crate::policy::history::{Memory, Topic};
 
 /// A meeting's backend, at one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,5 +106,11 @@ pub trait PinStore: Send + Sync + 'static {
     /// `pipeline`, noted or not, is of no meeting any more.
     fn forget_pipeline(&self, pipeline: PipelineId) {
         let _ = pipeline;
+    }
+
+    /// Notes what is remembered of meetings that are over, `None`: no longer, for the next process of
+    /// this edge. Nobody waits for that. The default is for stores that end with the process.
+    fn note_history(&self, changes: Vec<(Topic, Option<Memory>)>) {
+        let _ = changes;
     }
 }

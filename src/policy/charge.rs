@@ -1,4 +1,6 @@
-//! What a meeting is charged on its backend: what it costs now, and what was promised to it.
+//! What a meeting costs its backend, by what it consists of.
+//!
+//! Not here: what it is charged before that is there (`policy::promise`).
 
 use super::tally::Counts;
 use crate::model::Legs;
@@ -73,12 +75,6 @@ impl Weights {
     }
 }
 
-/// What a meeting is charged that costs `actual` now and was promised `reserve`: whichever is more.
-#[must_use]
-pub fn charge(actual: Legs, reserve: Legs) -> Legs {
-    actual.max(reserve)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,12 +94,5 @@ mod tests {
     fn a_cost_beyond_all_bounds_is_the_largest() {
         let counts = Counts { receiving: u32::MAX, publishing: u32::MAX, ..Counts::default() };
         assert_eq!(Weights::default().legs(&counts), Legs(u32::MAX));
-    }
-
-    #[test]
-    fn what_was_promised_is_charged_until_more_is_there() {
-        for (actual, reserve, charged) in [(0, 4, 4), (4, 4, 4), (9, 4, 9), (0, 0, 0)] {
-            assert_eq!(charge(Legs(actual), Legs(reserve)), Legs(charged));
-        }
     }
 }

@@ -21,11 +21,11 @@ mod spot;
 use geoip::Place;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Legs;
+use crate::model::{Labels, Legs};
 use crate::policy::load::Load;
 
 pub use draw::key_of;
-pub use profile::{LABEL_MAX_LEN, LABELS_MAX, LabelError, Labels, Profile, WEIGHT_MAX};
+pub use profile::{Profile, WEIGHT_MAX};
 pub use rules::{Rules, Strategy, WhenFull};
 pub use scene::{Decision, Fallen, ROWS_MAX, Row, Scene, Stand};
 pub use score::{SOFT_LIMIT_KM, Terms, UNPLACED_KM};
@@ -100,7 +100,10 @@ pub enum NoBackend {
     #[error("no media server is healthy; operator: see the health of the backends")]
     NoneHealthy,
     /// None of those that take pins has the labels.
-    #[error("no healthy media server has the labels that are demanded; operator: see labels")]
+    #[error(
+        "no healthy media server has the labels that are required; client: require others; operator: see \
+         labels of [[backends]]"
+    )]
     NoneLabelled,
     /// Those that take pins have no room for the reserve.
     #[error("every media server is full; operator: add backends or raise their capacity")]

@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use self::call::{Call, Meaning, text_of};
 pub use self::policy::{Policy, PolicyError};
 use super::access::Isolation;
+use crate::model::Labels;
 use crate::model::PipelineId;
 use crate::protocol::error::Failure;
 use crate::protocol::json::{JsonError, Reader, Text};
@@ -35,6 +36,8 @@ pub struct Rules {
     pub policy: Policy,
     /// Whether they may say where people are.
     pub trusts_client_place: bool,
+    /// Labels that the backends of their meetings must have.
+    pub require: Labels,
 }
 
 /// What is to be known of a call that may go on.

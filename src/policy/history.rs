@@ -57,6 +57,24 @@ pub struct Past {
     seen: u32,
 }
 
+/// Under what something is remembered: the hash of a meeting's name, or of a pattern of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// One meeting.
+    Meeting(u64),
+    /// Meetings with names alike.
+    Pattern(u64),
+}
+
+/// Something that is remembered, and when it was learned last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Memory {
+    /// What.
+    pub past: Past,
+    /// When.
+    pub at: Time,
+}
+
 /// What is remembered.
 #[derive(Clone, Debug)]
 pub struct History {
@@ -72,11 +90,43 @@ impl History {
         Self { bounds, meetings: Recall::default(), patterns: Recall::default() }
     }
 
-    /// A meeting is over.
-    pub fn ended(&mut self, name: &MeetingName, ended: &Ended, now: Time) {
+    /// What was remembered before. Times are of the same clock as all others. Returns what is remembered
+    /// no longer, because there are more than the bounds allow.
+    pub fn restore(
+        &mut self,
+        remembered: impl IntoIterator<Item = (Topic, Memory)>,
+    ) -> Vec<(Topic, Option<Memory>)> {
+        let mut all: Vec<_> = remembered.into_iter().collect();
+        // The order in which they are forgotten.
+        all.sort_by_key(|(topic, memory)| (memory.at, *topic));
+        let put = |(topic, memory)| match topic {
+            Topic::Meeting(key) => {
+                let changed = self.meetings.put(key, memory, self.bounds.meetings_max);
+                topics(changed, Topic::Meeting)
+            }
+            Topic::Pattern(key) => {
+                let changed = self.patterns.put(key, memory, self.bounds.patterns_max);
+                topics(changed, Topic::Pattern)
+            }
+        };
+        all.into_iter().flat_map(put).filter(|(_, memory)| memory.is_none()).collect()
+    }
+
+    /// A meeting is over. Returns what is remembered otherwise than before; `None` if no longer.
+    pub fn ended(
+        &mut self,
+        name: &MeetingName,
+        ended: &Ended,
+        now: Time,
+    ) -> Vec<(Topic, Option<Memory>)> {
         let Self { bounds, meetings, patterns } = self;
-        meetings.learn(key_of(name.as_str()), ended, now, bounds.meetings_max);
-        patterns.learn(key_of(&pattern_of(name.as_str())), ended, now, bounds.patterns_max);
+        let meeting = key_of(name.as_str());
+        let meetings = meetings.learn(meeting, ended, now, bounds.meetings_max);
+        let pattern = key_of(&pattern_of(name.as_str()));
+        let patterns = patterns.learn(pattern, ended, now, bounds.patterns_max);
+        let mut changed = topics(meetings, Topic::Meeting);
+        changed.extend(topics(patterns, Topic::Pattern));
+        changed
     }
 
     /// What the meeting of that name was like.
@@ -126,7 +176,21 @@ impl Past {
         self.seen
     }
 
-    fn learn(&mut self, ended: &Ended) {
+    /// Peak, sum of directions, and how often it was seen: to be kept.
+    #[must_use]
+    pub const fn parts(&self) -> (f64, [f64; 3], u32) {
+        (self.peak, self.people, self.seen)
+    }
+
+    /// What was kept; `None` if it cannot have been.
+    #[must_use]
+    pub fn of_parts(peak: f64, people: [f64; 3], seen: u32) -> Option<Self> {
+        let is_direction = people.iter().all(|part| (-1.01..=1.01).contains(part));
+        let is_peak = (0.0..=f64::from(u32::MAX)).contains(&peak);
+        (is_peak && is_direction && seen > 0).then_some(Self { peak, people, seen })
+    }
+
+    fn learning(mut self, ended: &Ended) -> Self {
         self.peak += NEWEST_SHARE * (f64::from(ended.peak.0) - self.peak);
         if let Some(place) = Place::towards(ended.people) {
             let unit = place.unit_vector();
@@ -134,12 +198,20 @@ impl Past {
                 .map(|axis| self.people[axis] + NEWEST_SHARE * (unit[axis] - self.people[axis]));
         }
         self.seen = self.seen.saturating_add(1);
+        self
     }
 
     fn first(ended: &Ended) -> Self {
         let people = Place::towards(ended.people).map_or([0.0; 3], Place::unit_vector);
         Self { peak: f64::from(ended.peak.0), people, seen: 1 }
     }
+}
+
+fn topics(
+    changed: Vec<(u64, Option<Memory>)>,
+    topic: fn(u64) -> Topic,
+) -> Vec<(Topic, Option<Memory>)> {
+    changed.into_iter().map(|(key, memory)| (topic(key), memory)).collect()
 }
 
 /// A bounded table by hash that forgets what was learned longest ago.
@@ -153,36 +225,45 @@ struct Recall {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    past: Past,
-    at: Time,
+    memory: Memory,
     turn: u64,
 }
 
 impl Recall {
-    fn learn(&mut self, key: u64, ended: &Ended, now: Time, most: usize) {
+    /// Returns what has changed.
+    fn learn(
+        &mut self,
+        key: u64,
+        ended: &Ended,
+        now: Time,
+        most: usize,
+    ) -> Vec<(u64, Option<Memory>)> {
+        let known = self.entries.get(&key).map(|entry| entry.memory.past);
+        let past = known.map_or_else(|| Past::first(ended), |past| past.learning(ended));
+        self.put(key, Memory { past, at: now }, most)
+    }
+
+    /// Puts it in as what was learned last. Returns what has changed.
+    fn put(&mut self, key: u64, memory: Memory, most: usize) -> Vec<(u64, Option<Memory>)> {
         self.turn += 1;
         let turn = self.turn;
-        let fresh = || Entry { past: Past::first(ended), at: now, turn };
-        self.entries
-            .entry(key)
-            .and_modify(|entry| {
-                self.by_turn.remove(&entry.turn);
-                entry.past.learn(ended);
-                (entry.at, entry.turn) = (now, turn);
-            })
-            .or_insert_with(fresh);
+        if let Some(old) = self.entries.insert(key, Entry { memory, turn }) {
+            self.by_turn.remove(&old.turn);
+        }
         self.by_turn.insert(turn, key);
+        let mut changed = vec![(key, Some(memory))];
         while self.entries.len() > most {
             let Some((_, oldest)) = self.by_turn.pop_first() else { break };
             self.entries.remove(&oldest);
+            changed.push((oldest, None));
         }
+        changed
     }
 
     /// What was learned, of which less is believed the older it is.
     fn recall(&self, key: u64, now: Time, half: Duration) -> Option<Past> {
-        let entry = self.entries.get(&key)?;
-        let believed = half_life(now.since(entry.at), half);
-        Some(Past { peak: entry.past.peak * believed, ..entry.past })
+        let Memory { past, at } = self.entries.get(&key)?.memory;
+        Some(Past { peak: past.peak * half_life(now.since(at), half), ..past })
     }
 }
 
@@ -300,5 +381,44 @@ mod tests {
             assert_eq!(history.meeting(&name(text), at(0)).is_some(), is_known, "{text}");
         }
         assert_eq!(history.meetings.by_turn.len(), 2, "turns are forgotten with their entries");
+    }
+
+    #[test]
+    fn what_is_kept_of_every_change_makes_the_same_history() {
+        let bounds = HistoryBounds { meetings_max: 3, patterns_max: 2, ..HistoryBounds::default() };
+        let (mut history, mut kept) = (History::new(bounds), BTreeMap::new());
+        for (second, text) in (0..).zip(["a", "b", "c-1", "a", "d", "c-2", "e"]) {
+            let ended = ended(10 + second, Some((48.86, 2.35)));
+            for (topic, memory) in history.ended(&name(text), &ended, at(second.into())) {
+                match memory {
+                    Some(memory) => drop(kept.insert(topic, memory)),
+                    None => drop(kept.remove(&topic)),
+                }
+            }
+        }
+        let through_parts = |memory: Memory| {
+            let (peak, people, seen) = memory.past.parts();
+            Memory { past: Past::of_parts(peak, people, seen).unwrap(), ..memory }
+        };
+        let mut again = History::new(bounds);
+        let kept: Vec<_> =
+            kept.into_iter().map(|(topic, memory)| (topic, through_parts(memory))).collect();
+        assert_eq!(again.restore(kept.clone()), []);
+        assert_eq!((again.len(), history.len()), ((3, 2), (3, 2)));
+        for text in ["a", "b", "c-1", "c-2", "c-3", "d", "e"].map(name) {
+            assert_eq!(again.meeting(&text, at(9)), history.meeting(&text, at(9)));
+            assert_eq!(again.pattern(&text, at(9)), history.pattern(&text, at(9)));
+        }
+        let smaller = HistoryBounds { meetings_max: 2, ..bounds };
+        assert_eq!(History::new(smaller).restore(kept).len(), 1, "the oldest is forgotten");
+    }
+
+    #[test]
+    fn what_cannot_have_been_kept_is_not_believed() {
+        for (peak, x, seen) in
+            [(f64::NAN, 0.0, 1), (-1.0, 0.0, 1), (1e99, 0.0, 1), (1.0, 7.0, 1), (1.0, 0.0, 0)]
+        {
+            assert_eq!(Past::of_parts(peak, [x, 0.0, 0.0], seen), None);
+        }
     }
 }

@@ -17,11 +17,23 @@ pub struct Failure {
     pub message: Cow<'static, str>,
     /// When to try again, in milliseconds; told as `data.retryAfterMs`.
     pub retry_after_ms: Option<u32>,
+    /// Where its sender stood among those who wait for room, if it waited or would have to.
+    pub queue: Option<QueueSpot>,
+}
+
+/// A place among those who wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSpot {
+    /// From 1, who is placed next; told as `data.position`.
+    pub position: u32,
+    /// How long that takes as things went so far, in milliseconds; told as `data.expectedWaitMs`.
+    /// `None` while nobody was placed who had waited.
+    pub expected_wait_ms: Option<u32>,
 }
 
 impl Failure {
     const fn new(code: i32, kind: Option<&'static str>, message: Cow<'static, str>) -> Self {
-        Self { code, kind, message, retry_after_ms: None }
+        Self { code, kind, message, retry_after_ms: None, queue: None }
     }
 
     /// -32700: the text is not JSON.
@@ -91,6 +103,12 @@ impl Failure {
         Self { retry_after_ms, ..Self::not_enough_resources(message) }
     }
 
+    /// 40009 for who waited for room in vain, or finds too many waiting, and stands there.
+    #[must_use]
+    pub fn queued(message: impl Into<Cow<'static, str>>, queue: QueueSpot) -> Self {
+        Self { queue: Some(queue), ..Self::not_enough_resources(message) }
+    }
+
     /// 40111: the policy of the listener does not allow `what`, a call in words.
     #[must_use]
     pub fn not_allowed(what: &str) -> Self {
@@ -132,13 +150,22 @@ impl Failure {
     pub fn to_text(&self, id: &str) -> String {
         let retry = self.retry_after_ms.map(|ms| format!("\"retryAfterMs\":{ms},"));
         let retry = retry.unwrap_or_default();
-        let data = self.kind.map(|kind| format!("\"data\":{{{retry}\"type\":\"{kind}\"}},"));
+        let queue = self.queue.map(QueueSpot::to_members).unwrap_or_default();
+        let data = self.kind.map(|kind| format!("\"data\":{{{queue}{retry}\"type\":\"{kind}\"}},"));
         let data = data.unwrap_or_default();
         let message = quote(&self.message);
         let code = self.code;
         format!(
             r#"{{"error":{{"code":{code},{data}"message":{message}}},"id":{id},"jsonrpc":"2.0"}}"#
         )
+    }
+}
+
+impl QueueSpot {
+    /// Members of `data`, a comma behind each.
+    fn to_members(self) -> String {
+        let wait = self.expected_wait_ms.map(|ms| format!("\"expectedWaitMs\":{ms},"));
+        format!("{}\"position\":{},", wait.unwrap_or_default(), self.position)
     }
 }
 
@@ -167,6 +194,20 @@ mod tests {
             serde_json::from_str(&Failure::busy("full", 500).to_text("1")).unwrap();
         let data = serde_json::json!({"retryAfterMs": 500, "type": "NOT_ENOUGH_RESOURCES"});
         assert_eq!((&value["error"]["code"], &value["error"]["data"]), (&40009.into(), &data));
+    }
+
+    #[test]
+    fn where_one_stood_in_the_queue_stands_in_data() {
+        for (expected_wait_ms, data) in [
+            (None, r#""data":{"position":3,"type":"NOT_ENOUGH_RESOURCES"}"#),
+            (
+                Some(700),
+                r#""data":{"expectedWaitMs":700,"position":3,"type":"NOT_ENOUGH_RESOURCES"}"#,
+            ),
+        ] {
+            let failure = Failure::queued("full", QueueSpot { position: 3, expected_wait_ms });
+            assert!(failure.to_text("1").contains(data), "{}", failure.to_text("1"));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::error::Failure;
 use super::json::{JsonError, Reader, Text};
-use crate::model::{IdError, MeetingName, PipelineId, SessionId};
+use crate::model::{IdError, LabelError, Labels, MeetingName, PipelineId, SessionId};
 use whereabouts::SaidParts;
 pub use whereabouts::{Said, Vantage};
 
@@ -147,6 +147,8 @@ pub struct Hints {
     pub meeting: Option<MeetingName>,
     /// How many people are expected in that meeting.
     pub participants: Option<u32>,
+    /// Labels that its backend must have, all of them.
+    pub require: Labels,
     /// Where its people are, as its creator says.
     pub said: Option<Said>,
     /// Where the connection comes from on which it is created.
@@ -154,6 +156,24 @@ pub struct Hints {
     /// Whether that connection has been counted among the people of the meeting, because it named it
     /// in its URL.
     pub is_counted: bool,
+}
+
+impl Hints {
+    /// These, and those of `url` that they leave open. The labels of both are required.
+    ///
+    /// # Errors
+    /// A label is required to have two values.
+    pub fn or(self, url: &Self) -> Result<Self, LabelError> {
+        let is_of_url = self.meeting.is_none() || self.meeting == url.meeting;
+        Ok(Self {
+            meeting: self.meeting.or_else(|| url.meeting.clone()),
+            participants: self.participants.or(url.participants),
+            require: self.require.and(&url.require)?,
+            said: self.said,
+            vantage: url.vantage,
+            is_counted: url.is_counted && is_of_url,
+        })
+    }
 }
 
 /// A message that goes nowhere, and what its sender is told.
@@ -371,6 +391,8 @@ impl<'a> Params<'a> {
                 hints.meeting = Some(parse_meeting(&name.decode()).map_err(HintError)?);
             } else if key.is("participants") {
                 hints.participants = Some(parse_participants(raw).map_err(HintError)?);
+            } else if key.is("require") {
+                hints.require = parse_require(raw)?;
             } else if may_say_place {
                 said.read(key, raw).map_err(HintError)?;
             }
@@ -402,6 +424,12 @@ pub enum Named {
     Other,
 }
 
+impl From<LabelError> for Failure {
+    fn from(error: LabelError) -> Self {
+        Self::bad_parameter(format!("'require' and what the URL or its listener requires: {error}"))
+    }
+}
+
 /// Why a hint cannot be taken.
 struct HintError(String);
 
@@ -423,6 +451,28 @@ impl From<HintError> for Failure {
 /// A sentence for the client.
 pub fn parse_meeting(text: &str) -> Result<MeetingName, String> {
     MeetingName::parse(text).map_err(|error: IdError| format!("'meeting' {error}"))
+}
+
+/// Reads the labels that `create` requires: an object of texts.
+fn parse_require(raw: &str) -> Result<Labels, HintError> {
+    let not_texts = || HintError("'require' should be an object of strings".into());
+    if !raw.starts_with('{') {
+        return Err(not_texts());
+    }
+    let mut labels = Labels::default();
+    Reader::new(raw, usize::MAX).object(|key, reader| {
+        let value = Text::of(reader.value()?).ok_or_else(not_texts)?;
+        require(&mut labels, &key.decode(), &value.decode()).map_err(HintError)
+    })?;
+    Ok(labels)
+}
+
+/// Adds a label to what is required.
+///
+/// # Errors
+/// A sentence for the client.
+pub fn require(labels: &mut Labels, key: &str, value: &str) -> Result<(), String> {
+    labels.add(key, value).map_err(|error| format!("'require': {error}"))
 }
 
 /// Reads how many people a meeting will have.

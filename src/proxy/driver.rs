@@ -482,7 +482,7 @@ impl Driver {
                 self.edge.placement.keeper.released(pipeline, self.edge.now());
             }
             Output::MediaChanged(pipeline, change) => {
-                self.edge.registry().change(pipeline, &change);
+                self.edge.registry().change(pipeline, &change, self.edge.now());
             }
             Output::Unheld(pipeline) => self.edge.registry().unhold(pipeline, self.edge.now()),
             Output::Prune => self.prune(),

@@ -19,7 +19,7 @@ use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use crate::protocol::request::{Hints, parse_meeting, parse_participants};
+use crate::protocol::request::{Hints, parse_meeting, parse_participants, require};
 use crate::telemetry::HandshakeRejection;
 
 /// Bytes of a request's head. A longer one gets HTTP 431.
@@ -88,7 +88,7 @@ fn answer<B>(
 }
 
 /// What the URL says, if its path is the listener's: `path`, or `path/MEETING`. The query may hold
-/// `meeting` and `participants`. Percent-encoding is undone once.
+/// `meeting`, `participants` and `require.KEY`. Percent-encoding is undone once.
 fn read_url(uri: &Uri, path: &str) -> Option<Result<Hints, String>> {
     let rest = uri.path().strip_prefix(path)?;
     let mut hints = Hints::default();
@@ -106,7 +106,12 @@ fn read_hints(segment: Option<&str>, query: &str, hints: &mut Hints) -> Result<(
         match name {
             "meeting" => hints.meeting = Some(parse_meeting(&decode(&value.replace('+', " "))?)?),
             "participants" => hints.participants = Some(parse_participants(&decode(value)?)?),
-            _ => {}
+            _ => {
+                if let Some(label) = name.strip_prefix("require.") {
+                    let value = value.replace('+', " ");
+                    require(&mut hints.require, &decode(label)?, &decode(&value)?)?;
+                }
+            }
         }
     }
     if let Some(segment) = segment {
@@ -238,6 +243,9 @@ mod tests {
         assert_eq!(hints("/kurento?access_token=x"), Some(Ok((None, None))));
         assert_eq!(hints("/kurento/stand%20up"), named("stand up", None));
         assert_eq!(hints("/kurento?meeting=a+b&participants=4"), named("a b", Some(4)));
+        let url = "/kurento?require.region=eu&require.tier=a%2Bb+c".parse().unwrap();
+        let required = read_url(&url, "/kurento").unwrap().unwrap().require;
+        assert_eq!(required.to_string(), "region=eu tier=a+b c");
         assert_eq!(hints("/kurento/path?meeting=query"), named("path", None));
         assert_eq!(hints("/kurento/%2525"), named("%25", None), "decoded once");
     }
@@ -247,6 +255,11 @@ mod tests {
         for path in ["/", "/Kurento", "/kurentox", "/kurento/", "/kurento/a/b", "//kurento"] {
             assert_eq!(hints(path), None, "{path}");
             assert_eq!(status(path, &UPGRADE), 404, "{path}");
+        }
+        for path in
+            ["/kurento?require.=a", "/kurento?require.a=1&require.a=2", "/kurento?require.a=%ff"]
+        {
+            assert!(matches!(read_url(&path.parse().unwrap(), "/kurento"), Some(Err(_))), "{path}");
         }
         for path in ["/kurento?meeting=", "/kurento/%00", "/kurento?participants=x", "/kurento/%ff"]
         {

@@ -4,6 +4,9 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+mod error;
+mod queue;
+
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -16,19 +19,23 @@ use tokio_util::sync::CancellationToken;
 use super::people::People;
 use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{
-    BackendId, Draws, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, SessionId,
+    BackendId, Draws, Labels, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, SessionId, Time,
 };
 use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
 use crate::policy::access::Access;
 use crate::policy::choose::{
-    Candidate, Chooser, Labels, NoBackend, Outcome, Request, Standing, key_of,
+    Candidate, Chooser, NoBackend, Outcome, Request, Standing, WhenFull, key_of,
 };
+use crate::policy::load::Outlook;
 use crate::policy::pin::{Verdict, judge};
-use crate::protocol::error::Failure;
-use crate::protocol::request::Hints;
+use crate::policy::promise::{Mix, Promise};
+use crate::protocol::request::{Hints, Said};
 use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
+
+pub(super) use error::PlaceError;
+pub use queue::Queue;
 
 /// How long a meeting's backend that could not be reached may take to be found out.
 const AVOID_PAUSE: Duration = Duration::from_millis(200);
@@ -52,6 +59,8 @@ pub struct Placement {
     pub metrics: Metrics,
     /// What makes choices. Locked while one is made, so that each sees what the one before charged.
     pub choices: Mutex<Choices>,
+    /// Who waits for room.
+    pub queue: Arc<Queue>,
 }
 
 /// What makes choices: its memory, the turn, and draws for meetings without a name.
@@ -79,6 +88,27 @@ pub(super) struct Where {
     pub(super) avoid: Option<BackendId>,
 }
 
+/// What a place is wanted for.
+#[derive(Debug)]
+struct Wanted {
+    meeting: Option<MeetingName>,
+    /// Where its people are.
+    place: Option<Place>,
+    /// Labels that its backend must have.
+    require: Labels,
+    promise: Promise,
+    /// Its number in the queue, if it waits for room.
+    number: Option<u64>,
+}
+
+/// A backend that was chosen, and what is taken there.
+struct Chosen {
+    backend: Arc<BackendView>,
+    home: Home,
+    charge: Charge,
+    is_overflow: bool,
+}
+
 /// A place that was found.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -102,41 +132,6 @@ pub(super) struct Claimed {
 enum Taken {
     Named { meeting: MeetingName, epoch: u64 },
     Unnamed { home: Home, charge: Charge, room: Room, place: Option<RoughPlace> },
-}
-
-/// Why there is no place. All but `Elsewhere` are told as 40009.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum PlaceError {
-    #[error(transparent)]
-    NoBackend(#[from] NoBackend),
-    #[error(transparent)]
-    Pins(#[from] PinError),
-    #[error("the media server of this meeting does not answer at the moment; try again")]
-    Waiting,
-    #[error("the meeting is on another media server than what the transaction touches")]
-    Elsewhere,
-}
-
-impl PlaceError {
-    pub(super) fn into_failure(self) -> Failure {
-        match self {
-            Self::Elsewhere => Failure::malformed_transaction(self.to_string()),
-            Self::NoBackend(_) | Self::Pins(_) | Self::Waiting => {
-                Failure::not_enough_resources(self.to_string())
-            }
-        }
-    }
-
-    fn reason(&self) -> ChoiceReason {
-        match self {
-            Self::NoBackend(NoBackend::NoneHealthy) => ChoiceReason::NoneHealthy,
-            Self::NoBackend(NoBackend::NoneLabelled) => ChoiceReason::NoneLabelled,
-            Self::NoBackend(NoBackend::AllFull) => ChoiceReason::AllFull,
-            Self::Pins(_) => ChoiceReason::Pins,
-            Self::Waiting => ChoiceReason::Timeout,
-            Self::Elsewhere => ChoiceReason::Elsewhere,
-        }
-    }
 }
 
 impl Claimed {
@@ -182,17 +177,24 @@ impl Placement {
     /// Finds the place of a new pipeline.
     pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
         let started = self.timer.now();
-        let reserve = self.reserve(hints.participants);
-        let found = match &hints.meeting {
-            None => self.place_unnamed(&hints, reserve, &at),
-            Some(meeting) => {
-                let found = self.place_named((meeting, &hints), reserve, &at);
-                self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
-            }
+        let wanted = self.wanted(hints, started);
+        let found = match self.find(&wanted, &at).await {
+            Err(PlaceError::NoRoomYet) => self.place_in_turn(wanted, &at).await,
+            found => found,
         };
         let reason = found.as_ref().map_or_else(PlaceError::reason, |(_, reason)| *reason);
         self.metrics.on_choice(reason, self.timer.now().since(started));
         found.map(|(placed, _)| placed)
+    }
+
+    async fn find(
+        &self,
+        wanted: &Wanted,
+        at: &Where,
+    ) -> Result<(Placed, ChoiceReason), PlaceError> {
+        let Some(meeting) = &wanted.meeting else { return self.place_unnamed(wanted, at) };
+        let found = self.place_named(meeting, wanted, at);
+        self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
     }
 
     /// What `work` comes to; `None` if it takes longer than `limit`.
@@ -224,7 +226,8 @@ impl Placement {
         if view.incarnation != Some(home.incarnation) || view.lost.is_cancelled() {
             return false;
         }
-        let charge = || Charge::new(view.load.clone(), self.settings.reserve);
+        let promise = self.promise(None, meeting.as_ref(), self.timer.now());
+        let charge = || self.charge(view, promise);
         // Kept until the meeting is entered; one that is here already needs none.
         let room = self.keeper.registry.room();
         let has_room = |meeting: &_| room.is_some() || self.keeper.registry.pin(meeting).is_some();
@@ -254,43 +257,70 @@ impl Placement {
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
         let at = Where { on: None, avoid: avoid.cloned() };
-        let backend = self.choose((None, None), Legs(0), &at)?.0.id.clone();
+        let promise = Promise { legs: Legs(0), made: self.timer.now() };
+        let (require, number) = (Labels::default(), None);
+        let wanted = Wanted { meeting: None, place: None, require, promise, number };
+        let backend = self.choose(&wanted, &at)?.backend.id.clone();
         Ok(Placed { backend, claim: None })
     }
 
-    /// Legs to reserve for a meeting of that many people: n x n, within the settings' bound.
-    fn reserve(&self, participants: Option<u32>) -> Legs {
-        participants.map_or(self.settings.reserve, |count| {
-            Legs::of_meeting(count).min(self.settings.reserve_max)
-        })
+    fn wanted(&self, hints: Hints, now: Time) -> Wanted {
+        let place = self.place_of(&hints, now);
+        let Hints { meeting, participants, require, .. } = hints;
+        let promise = self.promise(participants, meeting.as_ref(), now);
+        Wanted { meeting, place, require, promise, number: None }
+    }
+
+    /// Where the people of a new meeting are: as its creator says in degrees, else where they were
+    /// the last time, else those who are known already.
+    fn place_of(&self, hints: &Hints, now: Time) -> Option<Place> {
+        let before = hints.meeting.as_ref().and_then(|name| self.keeper.chronicle.place(name, now));
+        match hints.said {
+            Some(Said::Place(place)) => Some(place),
+            Some(Said::Addr(_)) | None => before.or_else(|| self.people.place_of(hints)),
+        }
+    }
+
+    /// What a new meeting is promised: `n` people who are announced all publish and all watch.
+    fn promise(
+        &self,
+        participants: Option<u32>,
+        meeting: Option<&MeetingName>,
+        now: Time,
+    ) -> Promise {
+        let hint = participants.map(Mix::all_publish);
+        self.keeper.chronicle.promise(&self.settings.promises, hint, meeting, now)
+    }
+
+    fn charge(&self, backend: &BackendView, promise: Promise) -> Charge {
+        Charge::new(backend.load.clone(), promise, self.settings.promises.half_life)
     }
 
     fn place_unnamed(
         &self,
-        hints: &Hints,
-        reserve: Legs,
+        wanted: &Wanted,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let place = self.people.place_of(hints);
-        let (backend, home, charge) = self.choose((None, place), reserve, at)?;
-        let place = show(None, &backend.id, place);
+        let Chosen { backend, home, charge, is_overflow } = self.choose(wanted, at)?;
+        let place = show(None, &backend.id, wanted.place);
         let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room, place });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
-        Ok((placed, ChoiceReason::Unnamed))
+        let reason = if is_overflow { ChoiceReason::Overflow } else { ChoiceReason::Unnamed };
+        Ok((placed, reason))
     }
 
     async fn place_named(
         &self,
-        (meeting, hints): (&MeetingName, &Hints),
-        reserve: Legs,
+        meeting: &MeetingName,
+        wanted: &Wanted,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let mut avoid = at.avoid.as_ref();
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
-                if let Some(placed) = self.claim((meeting, hints), reserve, at).await? {
-                    return Ok((placed, ChoiceReason::New));
+                if let Some(placed) = self.claim(meeting, wanted, at).await? {
+                    return Ok(placed);
                 }
                 continue;
             };
@@ -298,6 +328,10 @@ impl Placement {
             let snapshot = self.fleet.snapshot();
             let backend = snapshot.backend(&pin.backend);
             match judge(pin.incarnation, backend.map(|b| (b.health, b.incarnation))) {
+                // It stays where it is, and who may not be there is told.
+                Verdict::Use if backend.is_some_and(|backend| !wanted.may_be_on(backend)) => {
+                    return Err(PlaceError::Unlabelled);
+                }
                 Verdict::Use if at.on.as_ref().is_some_and(|on| *on != pin.backend) => {
                     return Err(PlaceError::Elsewhere);
                 }
@@ -309,7 +343,7 @@ impl Placement {
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
-                    if let Some(placed) = self.join(meeting, &pin, backend, reserve).await? {
+                    if let Some(placed) = self.join(meeting, &pin, backend, wanted.promise).await? {
                         return Ok((placed, ChoiceReason::Joined));
                     }
                 }
@@ -334,13 +368,13 @@ impl Placement {
     /// Pins `meeting` to a chosen backend; `None` if somebody else was faster.
     async fn claim(
         &self,
-        (meeting, hints): (&MeetingName, &Hints),
-        reserve: Legs,
+        meeting: &MeetingName,
+        wanted: &Wanted,
         at: &Where,
-    ) -> Result<Option<Placed>, PlaceError> {
+    ) -> Result<Option<(Placed, ChoiceReason)>, PlaceError> {
         let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let place = self.people.place_of(hints);
-        let (backend, home, charge) = self.choose((Some(meeting), place), reserve, at)?;
+        let Chosen { backend, home, charge, is_overflow } = self.choose(wanted, at)?;
+        let reason = if is_overflow { ChoiceReason::Overflow } else { ChoiceReason::New };
         let doubt = self.keeper.doubt(meeting);
         match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
             Claim::Held(_) => {
@@ -352,11 +386,11 @@ impl Placement {
                 // Only then does the registry know of the pin, and ends it one day.
                 if begun.is_some() {
                     doubt.settle();
-                    let place = show(Some(meeting.as_str()), &pin.backend, place);
+                    let place = show(Some(meeting.as_str()), &pin.backend, wanted.place);
                     let id = MeetingId::Named(meeting.clone());
                     self.keeper.registry.set_place(&id, pin.epoch, place);
                 }
-                Ok(begun)
+                Ok(begun.map(|placed| (placed, reason)))
             }
         }
     }
@@ -366,9 +400,9 @@ impl Placement {
         meeting: &MeetingName,
         pin: &Pin,
         backend: &BackendView,
-        reserve: Legs,
+        promise: Promise,
     ) -> Result<Option<Placed>, PlaceError> {
-        let charge = Charge::new(backend.load.clone(), reserve);
+        let charge = self.charge(backend, promise);
         self.begin(meeting, pin, backend, charge).await
     }
 
@@ -408,41 +442,60 @@ impl Placement {
         Claimed { keeper, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
-    /// Chooses a backend for `meeting` and charges it with `reserve`, in one step.
-    fn choose(
-        &self,
-        (meeting, place): (Option<&MeetingName>, Option<Place>),
-        reserve: Legs,
-        at: &Where,
-    ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
+    /// Chooses a backend and charges it with what is promised, in one step.
+    fn choose(&self, wanted: &Wanted, at: &Where) -> Result<Chosen, PlaceError> {
         let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
+        let now = self.timer.now();
         let mut choices = self.choices.lock().expect("nothing panics while holding it");
+        let queues = self.settings.rules.when_full == WhenFull::Queue && at.on.is_none();
+        if queues && self.queue.is_ahead_of(wanted.number, &wanted.require) {
+            return Err(PlaceError::NoRoomYet);
+        }
         let Choices { chooser, turn, draws } = &mut *choices;
         *turn = turn.wrapping_add(1);
-        let key = meeting.map_or_else(|| draws.next(), |name| key_of(name.as_str()));
-        let demands = Labels::default();
-        let request = Request { key, place, reserve, demands, turn: *turn };
+        let request = Request {
+            key: wanted.meeting.as_ref().map_or_else(|| draws.next(), |name| key_of(name.as_str())),
+            place: wanted.place,
+            reserve: wanted.promise.legs,
+            demands: wanted.require.clone(),
+            turn: *turn,
+        };
+        let outlook = &self.settings.outlook;
         let mut choose = |avoid: Option<&BackendId>| {
-            let candidates = snapshot.backends.iter().map(|backend| at.candidate(backend, avoid));
+            let candidates = snapshot.backends.iter();
+            let candidates = candidates.map(|view| at.candidate(view, avoid, (outlook, now)));
             match chooser.choose(&request, &self.settings.rules, candidates) {
-                Outcome::Placed { chosen, .. } | Outcome::Overflowed(chosen) => Ok(chosen),
-                Outcome::Refused(why) => Err(why),
-                // No setting asks for it yet; nobody waits here.
-                Outcome::Queued => Err(NoBackend::AllFull),
+                Outcome::Placed { chosen, .. } => Ok((chosen, false)),
+                Outcome::Overflowed(chosen) => Ok((chosen, true)),
+                Outcome::Refused(why) => Err(why.into()),
+                Outcome::Queued if queues => Err(PlaceError::NoRoomYet),
+                // A transaction that touches one backend cannot wait for another.
+                Outcome::Queued => Err(NoBackend::AllFull.into()),
             }
         };
-        let chosen = choose(at.avoid.as_ref()).or_else(|_| choose(None))?;
+        let (chosen, is_overflow) = choose(at.avoid.as_ref()).or_else(|_| choose(None))?;
         let backend = snapshot.backends[chosen].clone();
         let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
         let home = Home { backend: backend.id.clone(), incarnation };
-        let charge = Charge::new(backend.load.clone(), reserve);
-        Ok((backend, home, charge))
+        let charge = self.charge(&backend, wanted.promise);
+        Ok(Chosen { backend, home, charge, is_overflow })
+    }
+}
+
+impl Wanted {
+    fn may_be_on(&self, backend: &BackendView) -> bool {
+        backend.profile.labels.satisfy(&self.require)
     }
 }
 
 impl Where {
-    fn candidate<'a>(&self, backend: &'a BackendView, avoid: Option<&BackendId>) -> Candidate<'a> {
-        let candidate = backend.candidate();
+    fn candidate<'a>(
+        &self,
+        backend: &'a BackendView,
+        avoid: Option<&BackendId>,
+        (outlook, now): (&Outlook, Time),
+    ) -> Candidate<'a> {
+        let candidate = backend.candidate(outlook, now);
         let is_elsewhere = self.on.as_ref().is_some_and(|on| *on != backend.id);
         let is_passed_over = is_elsewhere || avoid == Some(&backend.id);
         let standing = if is_passed_over { Standing::PassedOver } else { candidate.standing };

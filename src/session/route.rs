@@ -8,9 +8,9 @@ use super::held::Budget;
 use super::resume::asks_for_session;
 use super::{
     Closing, Held, Link, LinkNo, Output, Parked, Phase, Placing, Session, Ticket, Waiting, Wish,
-    complete, merge,
+    complete,
 };
-use crate::model::{BackendId, Finding, PipelineId, SessionId, remove_lean};
+use crate::model::{BackendId, Finding, LabelError, PipelineId, SessionId, remove_lean};
 use crate::policy::guard::Verdict;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
@@ -370,10 +370,14 @@ impl Session {
         if !creates.is_empty() {
             self.check_pipelines(creates.len())?;
         }
+        let whole = |(index, hints): (usize, Hints)| {
+            let mut hints = hints.or(&self.url)?;
+            hints.require = hints.require.and(&self.rules.require)?;
+            Ok((index, hints))
+        };
+        let creates: Vec<_> = creates.into_iter().map(whole).collect::<Result<_, LabelError>>()?;
         self.hold(going.text)?;
         self.making += creates.len();
-        let named = |(index, hints)| (index, merge(hints, &self.url));
-        let creates: Vec<_> = creates.into_iter().map(named).collect();
         creates.iter().for_each(|(_, hints)| self.take_part(hints));
         let placing = Placing { waiting: going.waiting(), creates, tickets: Vec::new(), on };
         self.ask_for_place(placing, out);

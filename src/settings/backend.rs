@@ -5,14 +5,15 @@ use std::net::Ipv6Addr;
 
 use geoip::Place;
 
-use crate::model::{BackendId, Legs};
-use crate::policy::choose::{Labels, Profile, WEIGHT_MAX};
+use crate::model::{BackendId, Labels, Legs};
+use crate::policy::choose::{Profile, WEIGHT_MAX};
 
 use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{Parsed, Texts};
 use super::place::PlaceSettings;
 
 const ID_FORM: &str = "1 to 64 letters, digits, '.', '_' or '-'";
+const REPORT_FORM: &str = "a URL like \"http://10.0.0.5:9100/report\", or \"\"";
 const URL_FORM: &str = "a URL like \"ws://10.0.0.5:8888/kurento\"";
 
 /// One Kurento Media Server: an entry of `[[backends]]`.
@@ -32,6 +33,10 @@ pub struct BackendSettings {
     pub labels: Labels,
     /// Where it stands.
     pub place: Option<PlaceSettings>,
+    /// Memory it may use at most, in units of 1,048,576 bytes; 0 if that is not known.
+    pub memory_mb: u32,
+    /// Where an agent tells how busy its machine is.
+    pub report_url: Option<ReportUrl>,
 }
 
 /// The `ws://` URL of a backend.
@@ -43,6 +48,54 @@ pub struct BackendUrl {
     pub port: u16,
     /// Path and query, beginning with `/`.
     pub path: String,
+}
+
+/// The `http://` URL of an agent beside a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportUrl(BackendUrl);
+
+impl ReportUrl {
+    /// Reads `http://host[:port][/path]`; `None` if the text is not of that form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("http://")?;
+        let has_path = rest.contains('/');
+        let mut url = BackendUrl::parse(&format!("ws://{rest}")).ok()?;
+        if !has_path {
+            "/".clone_into(&mut url.path);
+        }
+        Some(Self(url))
+    }
+
+    /// Host name in lower case or IP address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.0.host
+    }
+
+    /// Port, 80 if the URL names none.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// Path and query, beginning with `/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+
+    /// Host and port as in a `Host` header.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.0.authority()
+    }
+}
+
+impl fmt::Display for ReportUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority(), self.path())
+    }
 }
 
 /// Why a text is not the URL of a backend.
@@ -93,7 +146,8 @@ impl BackendSettings {
     #[must_use]
     pub fn new(id: BackendId, url: BackendUrl, capacity: Legs) -> Self {
         let labels = Labels::default();
-        Self { id, url, capacity, weight: 1, price: 0.0, labels, place: None }
+        let (place, report_url) = (None, None);
+        Self { id, url, capacity, weight: 1, price: 0.0, labels, place, memory_mb: 0, report_url }
     }
 
     /// What a choice needs to know of it.
@@ -133,6 +187,21 @@ impl BackendSettings {
             "Where it stands, in degrees. Without it, it counts as far from every meeting whose \
              place is known: give all backends one, or none.",
             &mut self.place,
+        );
+        keys.integer(
+            "memory_mb",
+            &mut self.memory_mb,
+            ("MB", 0..=1_000_000_000),
+            "Memory that its server may use at most. What it says that it uses counts against it as \
+             load. 0: memory does not count.",
+        );
+        keys.value(
+            "report_url",
+            &mut Parsed::optional(&mut self.report_url, parse_report_url),
+            Kind::Text(REPORT_FORM),
+            "Where an agent beside it tells how busy the machine is, asked as often as sample_ms of \
+             [probe] says: a JSON object with cpu_percent, memory_percent and network_percent, or \
+             some of them, 0 to 100. \"\": there is none.",
         );
     }
 }
@@ -178,6 +247,13 @@ impl fmt::Display for BackendUrl {
     }
 }
 
+fn parse_report_url(text: &str) -> Result<Option<ReportUrl>, Mismatch> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    ReportUrl::parse(text).map(Some).ok_or(Mismatch::Kind)
+}
+
 fn parse_url(text: &str) -> Result<BackendUrl, Mismatch> {
     BackendUrl::parse(text).map_err(|error| match error {
         BackendUrlError::Malformed => Mismatch::Kind,
@@ -185,7 +261,7 @@ fn parse_url(text: &str) -> Result<BackendUrl, Mismatch> {
     })
 }
 
-fn parse_labels(texts: &[String]) -> Result<Labels, Mismatch> {
+pub(super) fn parse_labels(texts: &[String]) -> Result<Labels, Mismatch> {
     Labels::parse(texts).map_err(|error| Mismatch::Because(error.to_string()))
 }
 
@@ -235,6 +311,22 @@ mod tests {
             let url = BackendUrl::parse(text).unwrap();
             assert_eq!(url.to_string(), full);
             assert_eq!(BackendUrl::parse(full), Ok(url), "{full}");
+        }
+    }
+
+    #[test]
+    fn the_url_of_an_agent_is_plain_http() {
+        let cases = [
+            ("http://Agent", "http://agent:80/"),
+            ("http://10.0.0.5:9100/report?of=kms", "http://10.0.0.5:9100/report?of=kms"),
+            ("http://[::1]:1/", "http://[::1]:1/"),
+        ];
+        for (text, full) in cases {
+            assert_eq!(ReportUrl::parse(text).unwrap().to_string(), full);
+        }
+        for text in ["", "https://a", "ws://a", "http://", "http://u@a", "http://a b", "http://a?b"]
+        {
+            assert_eq!(ReportUrl::parse(text), None, "{text}");
         }
     }
 

@@ -39,9 +39,9 @@ fn check_admin(settings: &Settings, findings: &mut Findings<'_>) {
 /// What must not be larger than something else.
 fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
     let (placement, shutdown) = (&settings.placement, &settings.shutdown);
-    if placement.reserve_max < placement.reserve {
-        let expected = format!("at least reserve_legs ({})", placement.reserve);
-        let found = placement.reserve_max.to_string();
+    if placement.promises.most < placement.promises.default {
+        let expected = format!("at least reserve_legs ({})", placement.promises.default);
+        let found = placement.promises.most.to_string();
         findings.refuse("placement.reserve_max_legs", &found, &expected);
     }
     let percent = |part: f64| (part * 100.0).round();

@@ -118,6 +118,16 @@ impl<'a, T: ToString> Parsed<'a, T> {
     }
 }
 
+impl<'a, T: ToString> Parsed<'a, Option<T>> {
+    /// `field`, written as what is in it displays itself, and as nothing if nothing is.
+    pub(super) fn optional(
+        field: &'a mut Option<T>,
+        parse: fn(&str) -> Result<Option<T>, Mismatch>,
+    ) -> Self {
+        Self { field, parse, show: |field| field.as_ref().map(T::to_string).unwrap_or_default() }
+    }
+}
+
 impl<'a> Parsed<'a, PathBuf> {
     /// A path to a file.
     pub(super) fn path(field: &'a mut PathBuf) -> Self {

@@ -3,8 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::backend::parse_labels;
 use super::declare::{Keys, Kind, Mismatch, Section};
 use super::field::{ADDR_FORM, Parsed, Texts, parse_addr};
+use crate::model::Labels;
+
 use super::origin::OriginSettings;
 use crate::policy::access::Isolation;
 use crate::policy::guard::{Policy, Rules};
@@ -31,6 +34,8 @@ pub struct ListenerSettings {
     pub policy: Policy,
     /// How the address and the place of its clients are found.
     pub origin: OriginSettings,
+    /// Labels that the backends of their meetings must have.
+    pub require: Labels,
 }
 
 impl ListenerSettings {
@@ -41,6 +46,7 @@ impl ListenerSettings {
             isolation: self.isolation(),
             policy: self.policy.clone(),
             trusts_client_place: self.origin.trusts_client_place,
+            require: self.require.clone(),
         }
     }
 
@@ -79,6 +85,7 @@ impl Section for ListenerSettings {
             isolation: None,
             policy: Policy::default(),
             origin: OriginSettings::example(),
+            require: Labels::default(),
         }
     }
 
@@ -137,6 +144,13 @@ impl ListenerSettings {
             "What clients may ask, a table: ACTION METHOD [TYPE [OPERATION or EVENT]] [uri=PATTERN], * \
              for any. The first row that fits decides; what none fits is allowed. The rows shown here \
              stand below yours in any case; to lift one, allow before it what it denies.",
+        );
+        keys.value(
+            "require",
+            &mut Texts::new(&mut self.require, parse_labels, |labels| labels.rows().collect()),
+            Kind::Texts("labels like \"region=eu\""),
+            "Labels that the backends of its clients' meetings must have, besides those that a client \
+             requires. A client of a meeting that is on another backend is refused.",
         );
     }
 }

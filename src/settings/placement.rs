@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::model::Legs;
 use crate::policy::choose::{Rules, Strategy, WhenFull};
+use crate::policy::history::HistoryBounds;
+use crate::policy::load::Outlook;
+use crate::policy::promise::PromiseRules;
 
 use super::declare::{Keys, Kind, Section};
 use super::field::Parsed;
@@ -91,50 +94,162 @@ impl Section for PinSettings {
     }
 }
 
+/// Time in which half of a promise goes, unless the file says otherwise.
+const RESERVE_HALF_LIFE: Duration = Duration::from_secs(1_800);
+
 /// How a backend is chosen for a new meeting: `[placement]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlacementSettings {
-    /// Load a new meeting is charged before anybody is seen in it.
-    pub reserve: Legs,
-    /// Load a meeting is charged at most in advance, whatever size it announces.
-    pub reserve_max: Legs,
+    /// What a new meeting is charged before anybody is seen in it.
+    pub promises: PromiseRules,
+    /// How the load of backends is read.
+    pub outlook: Outlook,
     /// How backends are compared.
     pub rules: Rules,
+    /// Who may wait for room, with [`WhenFull::Queue`].
+    pub queue: QueueBounds,
+    /// Meetings that are remembered when they are over.
+    pub history_max: usize,
     /// Time a frame may wait for a place.
     pub wait: Duration,
 }
 
+/// What bounds the queue of those who wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueBounds {
+    /// How many may wait at once.
+    pub max: usize,
+    /// How long one may wait.
+    pub wait: Duration,
+}
+
+impl Default for PlacementSettings {
+    fn default() -> Self {
+        let (default, most) = (Legs(4), Legs(400));
+        Self {
+            promises: PromiseRules { default, most, half_life: RESERVE_HALF_LIFE },
+            outlook: Outlook::default(),
+            rules: Rules::default(),
+            queue: QueueBounds { max: 1_000, wait: Duration::from_secs(10) },
+            history_max: HistoryBounds::default().meetings_max,
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
 impl Section for PlacementSettings {
     fn example() -> Self {
-        let (reserve, reserve_max) = (Legs(4), Legs(400));
-        Self { reserve, reserve_max, rules: Rules::default(), wait: Duration::from_secs(10) }
+        Self::default()
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
-        keys.integer(
-            "reserve_legs",
-            &mut self.reserve,
-            ("legs", 1..=1_000_000),
-            "Load that a new meeting is charged at once, before anybody is seen in it.",
-        );
-        keys.integer(
-            "reserve_max_legs",
-            &mut self.reserve_max,
-            ("legs", 1..=1_000_000),
-            "Load that a meeting is charged at most in advance, whatever size it announces. Not \
-             below reserve_legs.",
-        );
+        self.promise_keys(keys);
         self.rules_keys(keys);
+        self.full_keys(keys);
+        self.outlook_keys(keys);
         keys.integer(
             "wait_ms",
             &mut self.wait,
             ("ms", 0..=60_000),
-            "Time a frame may wait for its meeting to be placed. Then it is answered with an error.",
+            "Time a frame may wait for its meeting to be placed. Then it is answered with an error. \
+             Waiting for room, with when_full = \"queue\", does not count.",
         );
     }
 }
 
 impl PlacementSettings {
+    /// How the load of backends is read that are sampled as often as that: a sample is not old before
+    /// the next one but two is late.
+    #[must_use]
+    pub fn outlook_for(&self, sample: Duration) -> Outlook {
+        Outlook { fresh: self.outlook.fresh.max(sample * 3), ..self.outlook }
+    }
+
+    /// How much is remembered of meetings that are over: by name, and a tenth of that by pattern.
+    #[must_use]
+    pub fn history(&self) -> HistoryBounds {
+        let (meetings_max, patterns_max) = (self.history_max, self.history_max / 10);
+        HistoryBounds { meetings_max, patterns_max, ..HistoryBounds::default() }
+    }
+
+    fn promise_keys(&mut self, keys: &mut impl Keys) {
+        let promises = &mut self.promises;
+        keys.integer(
+            "reserve_legs",
+            &mut promises.default,
+            ("legs", 1..=1_000_000),
+            "Load that a new meeting is charged at once, before anybody is seen in it, if nothing is \
+             known of it: it announces no size, and neither it nor one named alike was here before.",
+        );
+        keys.integer(
+            "reserve_max_legs",
+            &mut promises.most,
+            ("legs", 1..=1_000_000),
+            "Load that a meeting is charged at most in advance, whatever size it announces or had \
+             before. Not below reserve_legs.",
+        );
+        keys.integer(
+            "reserve_half_life_ms",
+            &mut promises.half_life,
+            ("ms", 1_000..=86_400_000),
+            "Time in which half of what a meeting is charged in advance goes. It is charged what it \
+             costs, or what is left of that if that is more.",
+        );
+        keys.integer(
+            "history_max",
+            &mut self.history_max,
+            ("meetings", 0..=10_000_000),
+            "Meetings whose size is remembered when they are over, for the next of that name, and a \
+             tenth as many kinds of names (room-17 is like room-16). The oldest is forgotten. About \
+             300 bytes each. 0: nothing is remembered.",
+        );
+    }
+
+    fn full_keys(&mut self, keys: &mut impl Keys) {
+        keys.choice(
+            "when_full",
+            &mut self.rules.when_full,
+            &[
+                ("reject", WhenFull::Reject),
+                ("queue", WhenFull::Queue),
+                ("overflow", WhenFull::Overflow),
+            ],
+            "A new meeting when every backend it may go to is full: refuse it with error 40009, let \
+             it wait for room, or place it on the least loaded of these.",
+        );
+        keys.integer(
+            "queue_max",
+            &mut self.queue.max,
+            ("calls", 1..=100_000),
+            "Calls that may wait for room at once. A further one is refused with error 40009.",
+        );
+        keys.integer(
+            "queue_wait_ms",
+            &mut self.queue.wait,
+            ("ms", 0..=600_000),
+            "Time a call may wait for room. Then it is refused with error 40009, which tells its \
+             position and the wait to be expected. Keep it below the time that clients wait for an \
+             answer.",
+        );
+    }
+
+    fn outlook_keys(&mut self, keys: &mut impl Keys) {
+        keys.integer(
+            "slow_start_ms",
+            &mut self.outlook.slow_start,
+            ("ms", 0..=3_600_000),
+            "Time in which a backend that was newly admitted comes to count with all of its capacity, \
+             from a tenth of it on. 0: at once.",
+        );
+        keys.integer(
+            "edges",
+            &mut self.outlook.edges,
+            ("edges", 1..=1_000),
+            "Edges that place meetings on these backends. Each sees only its own promises, and takes \
+             the others to have promised as much, on backends that are sampled.",
+        );
+    }
+
     fn rules_keys(&mut self, keys: &mut impl Keys) {
         let rules = &mut self.rules;
         keys.choice(
@@ -181,13 +296,6 @@ impl PlacementSettings {
             &mut rules.hard,
             ("percent of capacity", 2..=100),
             "Load beyond which no new meeting is placed.",
-        );
-        keys.choice(
-            "when_full",
-            &mut rules.when_full,
-            &[("reject", WhenFull::Reject), ("overflow", WhenFull::Overflow)],
-            "A new meeting when every backend it may go to is full: refuse it with error 40009, or \
-             place it on the least loaded of these.",
         );
     }
 }

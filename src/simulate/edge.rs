@@ -18,7 +18,6 @@ use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
 use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
 use crate::pins::{Keeper, Pin, Registry};
-use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
 use crate::proxy::{BlockingCalls, Choices, Edge, Manager, Pacer, People, Placement, Sessions};
@@ -142,10 +141,10 @@ impl EdgeSim {
             keeper: keeper.clone(),
             clock: Arc::new(clock.clone()),
             witness: asker.clone(),
-            reserve: Legs(4),
+            promises: PlacementSettings::default().promises,
         };
         // Of pipelines the last writes may be missing; here they all are.
-        let before = app::Left { pins: found.clone(), pipelines: Vec::new() };
+        let before = app::Left { pins: found.clone(), ..app::Left::default() };
         let edge = Edge {
             server_id: "edge".to_owned(),
             limits: limits(shape),
@@ -189,7 +188,7 @@ impl EdgeSim {
 
     /// Takes in a report; whether a process was lost by it.
     pub(super) fn report(&mut self, backend: usize, report: Report, now: Time) -> bool {
-        let loss = self.owner.apply(backend, report);
+        let loss = self.owner.apply(backend, report, now);
         let id = self.edge.fleet.snapshot().backends[backend].id.clone();
         self.store.note_losses(&id, self.owner.losses(backend));
         if self.edge.fleet.snapshot().backends[backend].health == Health::Ejected {
@@ -273,15 +272,11 @@ fn placement(
         fleet,
         keeper,
         people: People::nowhere(metrics.clone()),
-        settings: PlacementSettings {
-            reserve: Legs(4),
-            reserve_max: Legs(400),
-            rules: Rules::default(),
-            wait: PLACEMENT_WAIT,
-        },
+        settings: PlacementSettings { wait: PLACEMENT_WAIT, ..PlacementSettings::default() },
         timer: Arc::new(clock.clone()),
         metrics: metrics.clone(),
         choices: Mutex::new(Choices::seeded(seed)),
+        queue: Arc::default(),
     }
 }
 

@@ -145,6 +145,16 @@ labels! {
         Joined = "joined",
         /// A pipeline without a meeting was placed.
         Unnamed = "unnamed",
+        /// All were full, and one was placed on the least loaded.
+        Overflow = "overflow",
+        /// One was placed that had waited for room.
+        Queued = "queued",
+        /// Refused: too many wait for room.
+        QueueFull = "queue_full",
+        /// Refused: it waited too long for room.
+        QueueTimeout = "queue_timeout",
+        /// Refused: the meeting is on a backend without the labels that are required.
+        Unlabelled = "unlabelled",
         /// Refused: no backend is healthy.
         NoneHealthy = "none_healthy",
         /// Refused: no healthy backend has the labels that are demanded.

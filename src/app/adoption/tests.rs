@@ -9,12 +9,16 @@ use crate::model::{Legs, SessionId, Time};
 use crate::pins::{Claim, DiskStore, Opened, PinStore, Registry, StateDir};
 use crate::policy::access::Access;
 use crate::policy::health::Health;
+use crate::policy::promise::Promise;
 use crate::runtime::Clock;
 use crate::settings::WhenAway;
 
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(60);
+
+const PROMISES: PromiseRules =
+    PromiseRules { default: Legs(4), most: Legs(400), half_life: Duration::from_secs(86_400) };
 
 /// A state directory of one test, removed at its end.
 struct State(PathBuf);
@@ -49,7 +53,7 @@ impl Process {
     /// Starts on what the one before has left, with backends that are not yet heard from.
     fn start(state: &State) -> Self {
         let dir = StateDir::open(&state.0).unwrap();
-        let Opened { store, pins: found, pipelines, losses, writer } =
+        let Opened { store, pins: found, pipelines, losses, writer, .. } =
             DiskStore::open(dir, 1_000, WhenAway::Refuse).unwrap();
         let writer = Some(std::thread::spawn(move || writer.run()));
         let fleet = StubFleet::start_remembering((2, Legs(400)), &losses, store.clone());
@@ -71,7 +75,10 @@ impl Process {
 
     /// Makes a pipeline under `pin`, and waits until that is on disk.
     async fn create(&self, meeting: &str, pin: &Pin, pipeline: u128) {
-        let charge = Charge::new(Arc::default(), Legs(4));
+        let charge = {
+            let promise = Promise { legs: Legs(4), made: self.clock.now() };
+            Charge::new(Arc::default(), promise, PROMISES.half_life)
+        };
         self.keeper.registry.begin(&name(meeting), pin, charge);
         let (pipeline, session) = (PipelineId::from_u128(pipeline), SessionId::from_random(9));
         self.keeper.created(&name(meeting), Origin { epoch: pin.epoch, pipeline, session });
@@ -94,9 +101,10 @@ impl Process {
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
         let (clock, witness) = (Arc::new(self.clock), self.witness.clone());
-        let adoption = Adoption { fleet, keeper, clock, witness, reserve: Legs(4) };
+        let adoption = Adoption { fleet, keeper, clock, witness, promises: PROMISES };
         let pins = std::mem::take(&mut self.found);
-        let found = Left { pins, pipelines: std::mem::take(&mut self.pipelines) };
+        let pipelines = std::mem::take(&mut self.pipelines);
+        let found = Left { pins, pipelines, ..Left::default() };
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
         tokio::spawn(adoption.run(found, CancellationToken::new()))
     }
@@ -304,7 +312,7 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
         keeper: process.keeper.clone(),
         clock: Arc::new(process.clock),
         witness: process.witness.clone(),
-        reserve: Legs(4),
+        promises: PROMISES,
     };
     let view = process.fleet.handle.snapshot().backends[0].clone();
     let pins = std::mem::take(&mut process.found);

@@ -1,7 +1,7 @@
 //! The file: what it looks like, and what is done with one that cannot be used.
 //!
-//! Four tables: every pin by the name of its meeting, pipelines with their origins, losses by backend,
-//! and facts about the file.
+//! Five tables: every pin by the name of its meeting, pipelines with their origins, losses by backend,
+//! what meetings that are over were like, and facts about the file.
 //! The library is `redb`: one file, transactions, checksums.
 
 use std::cell::Cell;
@@ -18,8 +18,9 @@ use redb::{
 
 use super::writer::{Changes, Journal, JournalError};
 use super::{FILE, StateDir, StateError};
-use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId, Time};
 use crate::pins::{Origin, Pin};
+use crate::policy::history::{Memory, Past, Topic};
 
 /// Meeting -> epoch, process, backend.
 pub(super) const PINS: TableDefinition<'_, &str, (u64, u64, &str)> =
@@ -33,6 +34,12 @@ pub(super) const PIPELINES: TableDefinition<'_, u128, (u64, u128)> =
 
 /// Backend -> how often a process of it was given up for lost.
 const LOSSES: TableDefinition<'_, &str, u32> = TableDefinition::new("pinfold-losses");
+
+/// Kind of topic (0: a meeting, 1: a pattern of names) and its hash -> peak, the sum of directions, how
+/// often it was seen, and microseconds since 1970. A file of an earlier version lacks it.
+const HISTORY: TableDefinition<'_, (u8, u64), MemoryRow> = TableDefinition::new("pinfold-history");
+
+type MemoryRow = (f64, f64, f64, f64, u32, u64);
 
 /// Facts about the file, by name.
 pub(super) const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("pinfold-facts");
@@ -49,7 +56,7 @@ const LAST_EPOCH: &str = "last-epoch";
 const CACHE_BYTES: usize = 16 << 20;
 
 /// Everything in a file.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Contents {
     pub(super) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under these pins, in the order of their epochs.
@@ -58,6 +65,8 @@ pub(super) struct Contents {
     pub(super) orphans: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
     pub(super) last_epoch: u64,
+    /// What is remembered of meetings that are over.
+    pub(super) history: Vec<(Topic, Memory)>,
 }
 
 /// Why a file is not used.
@@ -171,6 +180,7 @@ fn read_contents(database: &Database) -> Result<Contents, Unfit> {
         let (backend, count) = lib(row)?;
         contents.losses.insert(backend_id(backend.value())?, count.value());
     }
+    contents.add_history(&transaction)?;
     Ok(contents)
 }
 
@@ -193,6 +203,7 @@ fn write_format(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(PINS)?;
     transaction.open_table(PIPELINES)?;
     transaction.open_table(LOSSES)?;
+    transaction.open_table(HISTORY)?;
     Ok(transaction.commit()?)
 }
 
@@ -216,6 +227,22 @@ impl Contents {
             }
         }
         self.pipelines.sort_unstable();
+        Ok(())
+    }
+
+    fn add_history(&mut self, transaction: &ReadTransaction) -> Result<(), Unfit> {
+        let table = match transaction.open_table(HISTORY) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            opened => lib(opened)?,
+        };
+        for row in lib(table.iter())? {
+            let (key, value) = lib(row)?;
+            let ((kind, hash), (peak, x, y, z, seen, at)) = (key.value(), value.value());
+            let topic = if kind == 0 { Topic::Meeting(hash) } else { Topic::Pattern(hash) };
+            let past = Past::of_parts(peak, [x, y, z], seen);
+            let past = past.ok_or_else(|| Unfit::Damaged(format!("a history of {peak} legs")))?;
+            self.history.push((topic, Memory { past, at: Time::from_micros(at) }));
+        }
         Ok(())
     }
 
@@ -264,6 +291,18 @@ fn backend_id(text: &str) -> Result<BackendId, Unfit> {
     BackendId::parse(text).map_err(|error| Unfit::Damaged(format!("a backend {error}")))
 }
 
+const fn key_of(topic: Topic) -> (u8, u64) {
+    match topic {
+        Topic::Meeting(hash) => (0, hash),
+        Topic::Pattern(hash) => (1, hash),
+    }
+}
+
+const fn value_of(memory: &Memory) -> MemoryRow {
+    let (peak, [x, y, z], seen) = memory.past.parts();
+    (peak, x, y, z, seen, memory.at.as_micros())
+}
+
 /// Writes `changes` in one transaction, which is on the disk when this returns.
 pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
@@ -291,6 +330,13 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
         let mut losses = transaction.open_table(LOSSES)?;
         for (backend, count) in &changes.losses {
             losses.insert(backend.as_str(), count)?;
+        }
+        let mut history = transaction.open_table(HISTORY)?;
+        for (topic, memory) in changes.history {
+            match memory {
+                Some(memory) => drop(history.insert(key_of(*topic), value_of(memory))?),
+                None => drop(history.remove(key_of(*topic))?),
+            }
         }
         transaction.open_table(FACTS)?.insert(LAST_EPOCH, changes.last_epoch)?;
     }

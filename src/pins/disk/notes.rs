@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{BackendId, MeetingName, PipelineId};
+use crate::policy::history::{Memory, Topic};
 
 /// Changes noted by name, of meetings and of pipelines each. Beyond that, which takes a disk that
 /// stands still, the names are dropped and the next write is of everything.
@@ -20,6 +21,9 @@ pub(super) struct Notes {
     is_whole: bool,
     losses: BTreeMap<BackendId, u32>,
     has_losses: bool,
+    /// What is remembered otherwise; `None`: no longer. Bounded like the names; what finds no room
+    /// is forgotten with the process.
+    history: BTreeMap<Topic, Option<Memory>>,
     /// Somebody waits for the write.
     pub(super) is_urgent: bool,
     /// It should not take long.
@@ -29,7 +33,7 @@ pub(super) struct Notes {
 }
 
 /// What one transaction writes.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Batch {
     /// Every claim up to this epoch is among `meetings`, or was in a batch before.
     pub(super) last_epoch: u64,
@@ -39,6 +43,8 @@ pub(super) struct Batch {
     pub(super) pipelines: Option<Vec<PipelineId>>,
     /// The losses of all backends, if they have changed.
     pub(super) losses: Option<BTreeMap<BackendId, u32>>,
+    /// What is remembered otherwise.
+    pub(super) history: BTreeMap<Topic, Option<Memory>>,
 }
 
 impl Notes {
@@ -80,6 +86,15 @@ impl Notes {
         self.last_epoch
     }
 
+    /// That is remembered otherwise. In no hurry: it is of use days later.
+    pub(super) fn on_history(&mut self, changes: Vec<(Topic, Option<Memory>)>) {
+        for (topic, memory) in changes {
+            if self.history.len() < NOTES_MAX || self.history.contains_key(&topic) {
+                self.history.insert(topic, memory);
+            }
+        }
+    }
+
     /// The file is empty: everything is to be written.
     pub(super) fn start_over(&mut self) {
         self.drop_names();
@@ -87,7 +102,8 @@ impl Notes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.meetings.is_empty() && self.pipelines.is_empty() && !self.is_whole && !self.has_losses
+        let has_names = !self.meetings.is_empty() || !self.pipelines.is_empty();
+        !has_names && self.history.is_empty() && !self.is_whole && !self.has_losses
     }
 
     /// Takes everything noted, each meeting and pipeline once and in order.
@@ -102,6 +118,7 @@ impl Notes {
             meetings: (!is_whole).then_some(meetings),
             pipelines: (!is_whole).then_some(pipelines),
             losses: has_losses.then(|| self.losses.clone()),
+            history: std::mem::take(&mut self.history),
         }
     }
 
@@ -109,6 +126,8 @@ impl Notes {
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.has_losses |= batch.losses.is_some();
         self.is_urgent = true;
+        let newer = std::mem::replace(&mut self.history, batch.history);
+        self.on_history(newer.into_iter().collect());
         let (Some(meetings), Some(pipelines)) = (batch.meetings, batch.pipelines) else {
             return self.start_over();
         };

@@ -3,6 +3,7 @@
 //! Group commit without a delay: while one transaction is written, the changes of the next one gather.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use super::{DiskStore, Progress, StateError, go_away};
 use crate::model::{BackendId, MeetingName, PipelineId};
 use crate::pins::Pin;
 use crate::pins::disk::pipelines::Made;
+use crate::policy::history::{Memory, Topic};
 
 /// How long a change that nobody waits for may wait for others. With the length of a write it bounds
 /// what a crash forgets.
@@ -36,6 +38,8 @@ pub(super) struct Changes<'a> {
     pub(super) last_epoch: u64,
     /// The losses of each backend, if they have changed.
     pub(super) losses: Vec<(BackendId, u32)>,
+    /// What is remembered otherwise, in order; `None`: no longer.
+    pub(super) history: &'a BTreeMap<Topic, Option<Memory>>,
 }
 
 /// Where changes go. The file, or in tests what stands for it.
@@ -114,6 +118,7 @@ impl Writer {
             is_whole: batch.meetings.is_none(),
             last_epoch: batch.last_epoch,
             losses: losses.collect(),
+            history: &batch.history,
         };
         let journal = &mut self.journal;
         guarded(|| journal.write(changes))

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use dashmap::Entry;
 
 use super::{Ended, Meeting, Registry};
-use crate::model::{MeetingId, MeetingName, PipelineId, Time};
+use crate::model::{Legs, MeetingId, MeetingName, PipelineId, RoughPlace, Time};
 use crate::pins::Pin;
+use crate::policy::history;
 
 /// Since when something is not in use, and whether that is noted in `expiries`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +24,10 @@ pub(super) enum Expiry {
 }
 
 impl Registry {
-    /// Ends what nobody has used for the grace. Each pin to remove must be reported by
+    /// Gives back what has gone of promises, and ends what nobody has used for the grace. Each pin to remove must be reported by
     /// [`Self::unpinned`] when that is done, and until then nobody can join its meeting.
     pub fn sweep(&self, now: Time) -> Ended {
+        self.wane(now);
         let mut ended = Ended::default();
         while let Some(expiry) = self.next_due(now) {
             match expiry {
@@ -104,7 +106,7 @@ impl Registry {
         ended.pipelines.push(pipeline);
         let held = held.remove();
         let known = meeting.get_mut();
-        known.forget(&held, &self.weights);
+        known.forget(&held, &self.weights, now);
         known.live -= 1;
         if known.live > 0 {
             return;
@@ -112,8 +114,7 @@ impl Registry {
         match id {
             MeetingId::Pipeline(_) => drop(meeting.remove()),
             MeetingId::Named(name) => {
-                known.is_ending = true;
-                ended.pins.push((name, known.pin.epoch));
+                known.end(name, ended);
             }
         }
     }
@@ -122,8 +123,20 @@ impl Registry {
         let Some(mut meeting) = self.meetings.get_mut(id) else { return };
         let is_over = self.is_over(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
         if let (true, 0, MeetingId::Named(name)) = (is_over, meeting.live, id) {
-            meeting.is_ending = true;
-            ended.pins.push((name.clone(), meeting.pin.epoch));
+            meeting.end(name.clone(), ended);
+        }
+    }
+}
+
+impl Meeting {
+    /// It is over: its pin is to be removed.
+    fn end(&mut self, name: MeetingName, ended: &mut Ended) {
+        self.is_ending = true;
+        ended.pins.push((name.clone(), self.pin.epoch));
+        let peak = self.peak();
+        if peak > Legs(0) {
+            let people = self.place.map_or([0.0; 3], RoughPlace::unit_vector);
+            ended.over.push((name, history::Ended { peak, people }));
         }
     }
 }

@@ -73,15 +73,15 @@ impl Registry {
             }
             Entry::Vacant(vacant) => {
                 let (idle, tally) = (Idle::default(), None);
-                let found =
-                    Pipeline { meeting: id, epoch, holders: 0, idle, tally, is_found: true };
+                let meeting = id.clone();
+                let found = Pipeline { meeting, epoch, holders: 0, idle, tally, is_found: true };
                 vacant.insert(found);
             }
         }
         known.live += 1;
         known.pipelines += 1;
         known.idle.since = None;
-        known.charge.get_or_insert(charge);
+        known.take(&id, charge, self);
         true
     }
 

@@ -70,7 +70,7 @@ impl Meeting {
             pin: self.pin.clone(),
             pipelines: self.pipelines,
             participants: self.participants,
-            reserve: self.charge.as_ref().map(Charge::reserve).unwrap_or_default(),
+            reserve: self.charge.as_ref().map(|charge| charge.promise().legs).unwrap_or_default(),
             measured: self.charge.as_ref().map(Charge::measured).unwrap_or_default(),
             charged: self.charge.as_ref().map(Charge::legs).unwrap_or_default(),
             place: self.place,

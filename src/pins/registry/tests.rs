@@ -7,10 +7,12 @@ use super::*;
 use crate::model::Legs;
 use crate::pins::BackendLoad;
 use crate::policy::access::Meetings;
+use crate::policy::promise::Promise;
 use crate::policy::tally::Change;
 use crate::protocol::media::{Element, ElementId, ElementKind, Media};
 
 const GRACE: Duration = Duration::from_secs(60);
+const HALF_LIFE: Duration = Duration::from_secs(600);
 const ONE: Incarnation = Incarnation(1);
 
 struct World {
@@ -36,8 +38,13 @@ impl World {
         Self { registry: Registry::new(GRACE, 100), load: Arc::default(), now: Time::ZERO }
     }
 
+    fn charge(&self) -> Charge {
+        let promise = Promise { legs: Legs(4), made: self.now };
+        Charge::new(self.load.clone(), promise, HALF_LIFE)
+    }
+
     fn begin(&self, meeting: &str) -> Begun {
-        self.registry.begin(&name(meeting), &pin(1), Charge::new(self.load.clone(), Legs(4)))
+        self.registry.begin(&name(meeting), &pin(1), self.charge())
     }
 
     fn create(&self, meeting: &str, pipeline: u128) {
@@ -47,7 +54,7 @@ impl World {
 
     fn create_unnamed(&self, pipeline: u128) {
         let home = Home { backend: backend(), incarnation: ONE };
-        let charge = Charge::new(self.load.clone(), Legs(4));
+        let charge = self.charge();
         self.registry.created_unnamed(home, charge, PipelineId::from_u128(pipeline));
     }
 
@@ -99,7 +106,7 @@ fn what_was_found_gives_way_to_a_later_pin_and_what_lives_does_not() {
     let world = World::new();
     assert!(world.registry.adopt(&name("m"), &pin(1), world.load.clone(), world.now));
     let later = |epoch| {
-        let charge = Charge::new(world.load.clone(), Legs(4));
+        let charge = world.charge();
         world.registry.begin(&name("m"), &pin(epoch), charge)
     };
     assert_eq!(later(2), Begun::Adopted);
@@ -226,7 +233,7 @@ fn webrtc(id: u8) -> Element {
 fn feed(world: &World, pipeline: u128, id: u8, sinks: u8) {
     for sink in 1..=sinks {
         let change = Change::Connected(webrtc(id), webrtc(id + sink), Media::All);
-        world.registry.change(PipelineId::from_u128(pipeline), &change);
+        world.registry.change(PipelineId::from_u128(pipeline), &change, world.now);
     }
 }
 
@@ -260,6 +267,44 @@ fn what_nobody_uses_is_counted_until_it_ends() {
     assert_eq!((world.load.legs(), world.load.measured()), (Legs(6), Legs(6)));
     world.pass(1);
     assert_eq!((world.load.legs(), world.load.measured()), (Legs(0), Legs(0)));
+}
+
+#[test]
+fn a_promise_goes_with_time_and_none_outlives_its_meeting() {
+    let mut world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    world.registry.hold(PipelineId::from_u128(2), &Access::All).unwrap();
+    for (halves, legs) in [(1, 4), (2, 2), (3, 2), (9, 0)] {
+        world.now = Time::ZERO + HALF_LIFE * halves;
+        assert!(world.registry.sweep(world.now).pins.is_empty());
+        assert_eq!(world.load.legs(), Legs(legs), "after {halves} half-lives");
+    }
+    assert!(world.registry.waning.lock().unwrap().is_empty());
+    world.create("n", 3);
+    world.registry.released(PipelineId::from_u128(3), world.now);
+    world.now = world.now + Duration::from_secs(1);
+    world.create("n", 4);
+    world.registry.sweep(world.now);
+    assert_eq!(world.registry.waning.lock().unwrap().len(), 1, "of the charge that is in force");
+    assert_eq!(world.load.legs(), Legs(4));
+}
+
+#[test]
+fn a_meeting_that_is_over_tells_the_most_it_has_cost() {
+    let world = World::new();
+    world.create("m", 1);
+    feed(&world, 1, 1, 5);
+    world.registry.released(PipelineId::from_u128(1), world.now);
+    world.create("m", 2);
+    feed(&world, 2, 1, 2);
+    world.create("unseen", 3);
+    world.registry.unhold(PipelineId::from_u128(2), world.now);
+    world.registry.unhold(PipelineId::from_u128(3), world.now);
+    let ended = world.registry.sweep(world.now + GRACE);
+    assert_eq!(ended.pins.len(), 2);
+    let people = [0.0; 3];
+    assert_eq!(ended.over, [(name("m"), history::Ended { peak: Legs(6), people })]);
 }
 
 #[derive(Clone, Debug)]
@@ -356,7 +401,7 @@ fn apply(world: &mut World, held: &mut Held, step: &Step) {
                 2 => Change::Disconnected(a, b, Media::All),
                 _ => Change::Connected(a, b, Media::All),
             };
-            world.registry.change(pipeline(p), &change);
+            world.registry.change(pipeline(p), &change, world.now);
         }
         Step::Lost => {
             world.registry.drop_backend(&backend(), ONE);
@@ -390,5 +435,6 @@ proptest! {
         prop_assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
         prop_assert_eq!((world.load.measured(), world.load.counts()), (Legs(0), Counts::default()));
         prop_assert!(world.registry.expiries.lock().unwrap().is_empty());
+        prop_assert!(world.registry.waning.lock().unwrap().is_empty());
     }
 }

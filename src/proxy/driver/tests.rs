@@ -66,6 +66,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),
         choices: Mutex::new(crate::proxy::Choices::seeded(0)),
+        queue: Arc::default(),
     };
     Arc::new(Edge {
         server_id: "edge".to_owned(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::measure::{Gauge, Measures};
 use super::trace::CITIES;
 use super::{Case, EDGES, SAMPLE_SECONDS};
-use crate::model::{BackendId, Draws, Legs, Time};
+use crate::model::{BackendId, Draws, Labels, Legs, Time};
 use crate::policy::choose::{
-    Candidate, Chooser, Labels, Outcome, Profile, Request, Rules, Standing, Strategy, key_of,
+    Candidate, Chooser, Outcome, Profile, Request, Rules, Standing, Strategy, key_of,
 };
 use crate::policy::history::{Ended, History, HistoryBounds};
 use crate::policy::load::{Load, Measured, Outlook, Sample, Sampled};

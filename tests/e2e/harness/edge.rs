@@ -140,6 +140,17 @@ impl Edge {
         Self { url: url.unwrap(), admin: admin.unwrap(), process, dir }
     }
 
+    /// The same for backends with more keys of their config each, once all are eligible.
+    pub(crate) async fn start_among(backends: &[(&KmsSim, &str)], more: &str) -> Self {
+        // The keys follow the URL; what closes it is a comment then.
+        let url = |(one, keys): &(&KmsSim, &str)| format!("{}\"\n{keys}\n# \"", one.url);
+        let urls: Vec<String> = backends.iter().map(url).collect();
+        let named = backends.iter().zip(&urls).map(|((one, _), url)| (&*one.id, url.as_str()));
+        let edge = Self::start_unready(&named.collect::<Vec<_>>(), more, TempDir::create()).await;
+        edge.becomes_ready().await;
+        edge
+    }
+
     /// Kills it without a warning.
     pub(crate) async fn kill(&mut self) {
         self.process.signal("KILL");

@@ -7,8 +7,11 @@ use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use super::*;
+use crate::model::{Legs, Time};
+use crate::pins::Chronicle;
 use crate::pins::disk::file::{Contents, read, write};
 use crate::pins::disk::writer::{Changes, Journal, JournalError};
+use crate::policy::history::{Ended, HistoryBounds, Memory, Topic};
 
 /// What was done to a file, in order.
 #[derive(Clone, Debug)]
@@ -105,6 +108,8 @@ enum Op {
     Create(u8, u8),
     Gone(u8),
     Lose,
+    /// A meeting of that number is over, and had so many legs.
+    Over(u8, u8),
     Commit,
 }
 
@@ -115,6 +120,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => (0..12u8, 0..12u8).prop_map(|(meeting, pipeline)| Op::Create(meeting, pipeline)),
         2 => (0..12u8).prop_map(Op::Gone),
         1 => Just(Op::Lose),
+        2 => (0..12u8, 1..99u8).prop_map(|(meeting, legs)| Op::Over(meeting, legs)),
         3 => Just(Op::Commit),
     ];
     prop::collection::vec(op, 1..60)
@@ -129,6 +135,8 @@ struct Run {
     file: Recorded,
     store: Arc<DiskStore>,
     writer: Writer,
+    chronicle: Chronicle,
+    remembered: BTreeMap<Topic, Memory>,
     /// What was in the file after each commit, with the length of the record by then.
     commits: Vec<(usize, Contents)>,
 }
@@ -140,7 +148,9 @@ impl Run {
         let store = DiskStore::knowing(&contents, PINS_MAX, WhenAway::Refuse);
         let writer = Writer::new(store.clone(), Box::new(OnRecorded(database)));
         let commits = vec![(file.len(), contents)];
-        Self { file, store, writer, commits }
+        let bounds = HistoryBounds { meetings_max: 5, ..HistoryBounds::default() };
+        let chronicle = Chronicle::new(bounds, Duration::from_secs(9));
+        Self { file, store, writer, chronicle, remembered: BTreeMap::new(), commits }
     }
 
     fn apply(&mut self, op: &Op, losses: &mut u32) {
@@ -164,6 +174,18 @@ impl Run {
             Op::Lose => {
                 *losses += 1;
                 drop(self.store.record_losses(&backend("a"), *losses));
+            }
+            Op::Over(number, legs) => {
+                let meeting = MeetingName::parse(&meeting(number)).unwrap();
+                let was = Ended { peak: Legs((*legs).into()), people: [0.0; 3] };
+                let changes = self.chronicle.on_over(&meeting, &was, Time::ZERO);
+                for (topic, memory) in &changes {
+                    match memory {
+                        Some(memory) => drop(self.remembered.insert(*topic, *memory)),
+                        None => drop(self.remembered.remove(topic)),
+                    }
+                }
+                self.store.note_history(changes);
             }
             Op::Commit => {
                 assert!(self.writer.write_noted());
@@ -194,6 +216,7 @@ impl Run {
             orphans: orphans.into_iter().map(|origin| origin.pipeline).collect(),
             losses: if losses == 0 { BTreeMap::new() } else { [(backend("a"), losses)].into() },
             last_epoch: self.store.progress.borrow().settled,
+            history: self.remembered.clone().into_iter().collect(),
         }
     }
 

@@ -6,12 +6,12 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::fleet::stub::StubFleet;
+use crate::fleet::stub::{StubFleet, backend};
 use crate::model::Incarnation;
 use crate::pins::{MemoryStore, PinStore, Registry};
-use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::runtime::Clock;
+use crate::settings::BackendSettings;
 
 /// How long a meeting that nobody uses lives on.
 pub(super) const GRACE: Duration = Duration::from_secs(60);
@@ -92,13 +92,48 @@ pub(super) struct World {
     pub(super) fleet: StubFleet,
     pub(super) store: Arc<FarStore>,
     pub(super) placement: Arc<Placement>,
+    timer: Ahead,
+}
+
+/// A clock that can be put ahead. Clones share it.
+#[derive(Clone, Debug)]
+struct Ahead {
+    clock: Clock,
+    by: Arc<Mutex<Duration>>,
+}
+
+impl Default for Ahead {
+    fn default() -> Self {
+        Self { clock: Clock::start(), by: Arc::default() }
+    }
+}
+
+impl Timer for Ahead {
+    fn now(&self) -> Time {
+        self.clock.now() + *self.by.lock().unwrap()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep(duration)
+    }
 }
 
 impl World {
     /// `count` equal backends, all healthy; `kms-{i}` is process `i`.
     pub(super) async fn seeded(count: usize, seed: u64) -> Self {
-        let fleet = StubFleet::start(count, Legs(400));
-        for index in 0..count {
+        let backends: Vec<_> = (0..count).map(|index| backend(index, Legs(400))).collect();
+        let settings = PlacementSettings { wait: WAIT, ..PlacementSettings::default() };
+        Self::of(&backends, settings, seed).await
+    }
+
+    /// Those backends, all healthy.
+    pub(super) async fn of(
+        backends: &[BackendSettings],
+        settings: PlacementSettings,
+        seed: u64,
+    ) -> Self {
+        let fleet = StubFleet::start_of(backends);
+        for index in 0..backends.len() {
             fleet.answer(index, index as u64, Health::Healthy).await;
         }
         let store = Arc::new(FarStore {
@@ -107,21 +142,23 @@ impl World {
             rival: Mutex::default(),
             draws: Mutex::new(Draws::seeded(seed)),
         });
+        let timer = Ahead::default();
         let placement = Placement {
             fleet: fleet.handle.clone(),
             keeper: Arc::new(Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 1_000)))),
             people: People::nowhere(Metrics::new()),
-            settings: PlacementSettings {
-                reserve: RESERVE,
-                reserve_max: Legs(400),
-                rules: Rules::default(),
-                wait: WAIT,
-            },
-            timer: Arc::new(Clock::start()),
+            settings,
+            timer: Arc::new(timer.clone()),
             metrics: Metrics::new(),
             choices: Mutex::new(Choices::seeded(seed)),
+            queue: Arc::default(),
         };
-        Self { fleet, store, placement: Arc::new(placement) }
+        Self { fleet, store, placement: Arc::new(placement), timer }
+    }
+
+    /// Lets time pass for placement; what is reported afterwards is as old as that.
+    pub(super) fn pass(&self, time: Duration) {
+        *self.timer.by.lock().unwrap() += time;
     }
 
     /// Places a pipeline of `meeting`.
