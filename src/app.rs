@@ -18,7 +18,7 @@ use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
-    BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer, Placement,
+    BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener, Manager, Pacer, Placement,
     Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
@@ -30,6 +30,9 @@ use views::EdgeViews;
 
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
+
+/// Number of the config that a process starts with.
+const FIRST_CONFIG: u64 = 1;
 
 /// Why the edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +122,8 @@ impl App {
             reserve: settings.placement.reserve,
         };
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
-        let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
+        let placement = placement(settings, (clock, metrics.clone()), handle.clone(), keeper);
+        let views = EdgeViews { clock, placement: placement.clone() };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -136,7 +140,7 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge(settings, clock, (keeper, asker, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (placement, asker, metrics)));
         app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
@@ -145,16 +149,8 @@ impl App {
         &self,
         settings: &Settings,
         clock: Clock,
-        (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
+        (placement, asker, metrics): (Arc<Placement>, Asker, Metrics),
     ) -> Edge {
-        let placement = Placement {
-            fleet: self.fleet.clone(),
-            keeper,
-            settings: settings.placement.clone(),
-            timer: Arc::new(clock),
-            metrics: metrics.clone(),
-            choices: Mutex::new(Choices::seeded(random::seed())),
-        };
         let timer = Arc::new(clock);
         let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));
         Edge {
@@ -224,6 +220,22 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+fn placement(
+    settings: &Settings,
+    (clock, metrics): (Clock, Metrics),
+    fleet: FleetHandle,
+    keeper: Arc<Keeper>,
+) -> Arc<Placement> {
+    let settings = settings.placement.clone();
+    let decisions = DecisionLog::new(settings.decisions_max);
+    let choices = Mutex::new(Choices::seeded(random::seed()));
+    let timer = Arc::new(clock);
+    let config = FIRST_CONFIG;
+    let placement =
+        Placement { fleet, keeper, settings, config, decisions, timer, metrics, choices };
+    Arc::new(placement)
 }
 
 /// The keeper of the pins, and what a process before has left.

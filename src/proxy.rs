@@ -6,6 +6,7 @@ mod ack_delay;
 mod bell;
 mod blocking;
 mod buffers;
+mod decisions;
 mod dial;
 mod driver;
 mod echo;
@@ -29,6 +30,7 @@ mod turns;
 mod visit;
 
 pub use blocking::BlockingCalls;
+pub use decisions::DecisionLog;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;

@@ -4,6 +4,8 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+mod why;
+
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -19,12 +21,17 @@ use crate::policy::access::Access;
 use crate::policy::choose::{
     Candidate, Chooser, Labels, NoBackend, Outcome, Request, Standing, key_of,
 };
+use crate::policy::decisions::Cause;
 use crate::policy::pin::{Verdict, judge};
+use crate::policy::promise::Source;
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
 use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
+
+use super::decisions::DecisionLog;
+use why::{Asked, Made};
 
 /// How long a meeting's backend that could not be reached may take to be found out.
 const AVOID_PAUSE: Duration = Duration::from_millis(200);
@@ -40,6 +47,10 @@ pub struct Placement {
     pub keeper: Arc<Keeper>,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
+    /// Counts the configs that `settings` and the fleet's profiles are from; 1 at the start.
+    pub config: u64,
+    /// What was chosen, and why.
+    pub decisions: DecisionLog,
     /// The clock, and what waits.
     pub timer: Arc<dyn Timer>,
     /// Where choices are counted.
@@ -64,13 +75,15 @@ impl Choices {
     }
 }
 
-/// Where a place may be.
+/// Where a place may be, and for whom.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Where {
     /// Only there, because a transaction touches something there.
     pub(super) on: Option<BackendId>,
     /// Not there, if there is another: it could not be reached a moment ago.
     pub(super) avoid: Option<BackendId>,
+    /// Whose pipeline it is for, as far as anybody wants to know.
+    pub(super) session: Option<SessionId>,
 }
 
 /// A place that was found.
@@ -79,6 +92,15 @@ pub(super) struct Placed {
     pub(super) backend: BackendId,
     /// Kept until the pipeline is made; `None` if none will be.
     pub(super) claim: Option<Claimed>,
+}
+
+/// A backend that was chosen, and charged.
+struct Chosen {
+    backend: Arc<BackendView>,
+    home: Home,
+    charge: Charge,
+    /// Id of the decision; `None` if it is not kept.
+    decision: Option<u64>,
 }
 
 /// Resolves when a new pipeline's pin outlives this process, or may not.
@@ -175,11 +197,12 @@ impl Placement {
     /// Finds the place of a new pipeline.
     pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
         let started = self.timer.now();
-        let reserve = self.reserve(hints.participants);
+        let (reserve, source) = self.reserve(hints.participants);
+        let asked = Asked::new(at.session, source);
         let found = match &hints.meeting {
-            None => self.place_unnamed(reserve, &at),
+            None => self.place_unnamed(reserve, &at, asked),
             Some(meeting) => {
-                let found = self.place_named(meeting, reserve, &at);
+                let found = self.place_named(meeting, reserve, &at, asked);
                 self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
             }
         };
@@ -246,15 +269,15 @@ impl Placement {
 
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
-        let at = Where { on: None, avoid: avoid.cloned() };
-        let backend = self.choose(None, Legs(0), &at)?.0.id.clone();
+        let at = Where { avoid: avoid.cloned(), ..Where::default() };
+        let backend = self.choose(None, Legs(0), &at, None)?.home.backend;
         Ok(Placed { backend, claim: None })
     }
 
     /// Legs to reserve for a meeting of that many people: n x n, within the settings' bound.
-    fn reserve(&self, participants: Option<u32>) -> Legs {
-        participants.map_or(self.settings.reserve, |count| {
-            Legs::of_meeting(count).min(self.settings.reserve_max)
+    fn reserve(&self, participants: Option<u32>) -> (Legs, Source) {
+        participants.map_or((self.settings.reserve, Source::Default), |count| {
+            (Legs::of_meeting(count).min(self.settings.reserve_max), Source::Hint)
         })
     }
 
@@ -262,9 +285,12 @@ impl Placement {
         &self,
         reserve: Legs,
         at: &Where,
+        asked: Asked,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(None, reserve, at)?;
+        let Chosen { backend, home, charge, decision } =
+            self.choose(None, reserve, at, Some(asked))?;
+        self.pinned(decision, 0);
         let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
         Ok((placed, ChoiceReason::Unnamed))
@@ -275,11 +301,12 @@ impl Placement {
         meeting: &MeetingName,
         reserve: Legs,
         at: &Where,
+        mut asked: Asked,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let mut avoid = at.avoid.as_ref();
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
-                if let Some(placed) = self.claim(meeting, reserve, at).await? {
+                if let Some(placed) = self.claim(meeting, reserve, at, asked).await? {
                     return Ok((placed, ChoiceReason::New));
                 }
                 continue;
@@ -308,6 +335,7 @@ impl Placement {
                 }
                 Verdict::Replace => {
                     self.keeper.pins.unpin(meeting, pin.epoch).await?;
+                    asked.cause = Cause::Replaced;
                 }
             }
         }
@@ -327,9 +355,11 @@ impl Placement {
         meeting: &MeetingName,
         reserve: Legs,
         at: &Where,
+        asked: Asked,
     ) -> Result<Option<Placed>, PlaceError> {
         let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let (backend, home, charge) = self.choose(Some(meeting), reserve, at)?;
+        let Chosen { backend, home, charge, decision } =
+            self.choose(Some(meeting), reserve, at, Some(asked))?;
         let doubt = self.keeper.doubt(meeting);
         match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
             Claim::Held(_) => {
@@ -337,6 +367,7 @@ impl Placement {
                 Ok(None)
             }
             Claim::Made(pin) => {
+                self.pinned(decision, pin.epoch);
                 let begun = self.begin(meeting, &pin, &backend, charge).await?;
                 // Only then does the registry know of the pin, and ends it one day.
                 if begun.is_some() {
@@ -394,14 +425,18 @@ impl Placement {
         Claimed { keeper, timer: self.timer.clone(), lost, what: Some(what) }
     }
 
-    /// Chooses a backend for `meeting` and charges it with `reserve`, in one step.
+    /// Chooses a backend for `meeting` and charges it with `reserve`, in one step. The decision is kept
+    /// if it was `asked` for by somebody.
     fn choose(
         &self,
         meeting: Option<&MeetingName>,
         reserve: Legs,
         at: &Where,
-    ) -> Result<(Arc<BackendView>, Home, Charge), PlaceError> {
+        asked: Option<Asked>,
+    ) -> Result<Chosen, PlaceError> {
+        let started = self.timer.now();
         let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
+        let mut seen = Vec::with_capacity(snapshot.backends.len());
         let mut choices = self.choices.lock().expect("nothing panics while holding it");
         let Choices { chooser, turn, draws } = &mut *choices;
         *turn = turn.wrapping_add(1);
@@ -409,20 +444,44 @@ impl Placement {
         let demands = Labels::default();
         let request = Request { key, place: None, reserve, demands, turn: *turn };
         let mut choose = |avoid: Option<&BackendId>| {
-            let candidates = snapshot.backends.iter().map(|backend| at.candidate(backend, avoid));
-            match chooser.choose(&request, &self.settings.rules, candidates) {
-                Outcome::Placed { chosen, .. } | Outcome::Overflowed(chosen) => Ok(chosen),
-                Outcome::Refused(why) => Err(why),
-                // No setting asks for it yet; nobody waits here.
-                Outcome::Queued => Err(NoBackend::AllFull),
-            }
+            seen.clear();
+            seen.extend(snapshot.backends.iter().map(|backend| at.candidate(backend, avoid)));
+            chooser.choose(&request, &self.settings.rules, seen.iter().copied())
         };
-        let chosen = choose(at.avoid.as_ref()).or_else(|_| choose(None))?;
-        let backend = snapshot.backends[chosen].clone();
-        let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
-        let home = Home { backend: backend.id.clone(), incarnation };
-        let charge = Charge::new(backend.load.clone(), reserve);
-        Ok((backend, home, charge))
+        let mut outcome = choose(at.avoid.as_ref());
+        if at.avoid.is_some() && chosen(outcome).is_err() {
+            outcome = choose(None);
+        }
+        let charged = chosen(outcome).and_then(|index| {
+            let backend = snapshot.backends[index].clone();
+            let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
+            let charge = Charge::new(backend.load.clone(), reserve);
+            Ok((Home { backend: backend.id.clone(), incarnation }, backend, charge))
+        });
+        drop(choices);
+        let took = self.timer.now().since(started);
+        let decision = asked.map(|asked| {
+            let made = Made { at: started, took, request, outcome, seen };
+            self.keep(meeting, asked, &snapshot, made)
+        });
+        let (home, backend, charge) = charged?;
+        Ok(Chosen { backend, home, charge, decision })
+    }
+
+    fn pinned(&self, decision: Option<u64>, epoch: u64) {
+        if let Some(decision) = decision {
+            self.decisions.pinned(decision, epoch);
+        }
+    }
+}
+
+/// Index of the backend that was chosen.
+fn chosen(outcome: Outcome) -> Result<usize, NoBackend> {
+    match outcome {
+        Outcome::Placed { chosen, .. } | Outcome::Overflowed(chosen) => Ok(chosen),
+        Outcome::Refused(why) => Err(why),
+        // No setting asks for it yet; nobody waits here.
+        Outcome::Queued => Err(NoBackend::AllFull),
     }
 }
 

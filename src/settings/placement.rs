@@ -102,12 +102,15 @@ pub struct PlacementSettings {
     pub rules: Rules,
     /// Time a frame may wait for a place.
     pub wait: Duration,
+    /// Decisions kept for whoever asks why, at most.
+    pub decisions_max: usize,
 }
 
 impl Section for PlacementSettings {
     fn example() -> Self {
         let (reserve, reserve_max) = (Legs(4), Legs(400));
-        Self { reserve, reserve_max, rules: Rules::default(), wait: Duration::from_secs(10) }
+        let (wait, decisions_max) = (Duration::from_secs(10), 10_000);
+        Self { reserve, reserve_max, rules: Rules::default(), wait, decisions_max }
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
@@ -130,6 +133,14 @@ impl Section for PlacementSettings {
             &mut self.wait,
             ("ms", 0..=60_000),
             "Time a frame may wait for its meeting to be placed. Then it is answered with an error.",
+        );
+        keys.integer(
+            "decisions_max",
+            &mut self.decisions_max,
+            ("decisions", 0..=1_000_000),
+            "Decisions kept for `pinfold why`, with all that they depended on: about 500 bytes each \
+             and 56 for each backend. All together remember 1,048,576 backends (60 MB); beyond \
+             either bound the oldest go. 0 keeps none.",
         );
     }
 }

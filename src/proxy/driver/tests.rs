@@ -16,7 +16,7 @@ use crate::policy::access::Isolation;
 use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{BlockingCalls, Manager, Placement};
+use crate::proxy::{BlockingCalls, DecisionLog, Manager, Placement};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
@@ -62,6 +62,8 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         fleet: fleet.handle.clone(),
         keeper: Arc::new(Keeper::new(Arc::new(MemoryStore::new(10)), registry)),
         settings: settings.placement,
+        config: 1,
+        decisions: DecisionLog::new(0),
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),
         choices: Mutex::new(crate::proxy::Choices::seeded(0)),
@@ -74,7 +76,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         fleet: fleet.handle.clone(),
         blocking: BlockingCalls::new(4),
         pacer: None,
-        placement,
+        placement: Arc::new(placement),
         asker: None,
         hold: Duration::ZERO,
         manager: Manager::new(0),

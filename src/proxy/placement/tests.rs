@@ -171,7 +171,7 @@ async fn settle(world: &World) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_meeting_does_not_follow_a_transaction_to_another_backend() {
     let world = World::seeded(2, 0).await;
-    let on = |index| Where { on: Some(id(index)), avoid: None };
+    let on = |index| Where { on: Some(id(index)), ..Where::default() };
     for index in [0, 1] {
         let placed = world.place_at(&format!("new-{index}"), on(index)).await.unwrap();
         assert_eq!(placed.backend, id(index), "a new one goes where it is wanted");
