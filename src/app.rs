@@ -18,8 +18,8 @@ use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::model::{Draws, SessionId};
 use crate::pins::{DiskStore, Keeper, MemoryStore, PinStore, Registry, StateDir, StateError};
 use crate::proxy::{
-    BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener, Manager, Pacer, Placement,
-    Sessions,
+    BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener, Manager, Pacer,
+    Placement, Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, ShutdownSettings, StoreKind};

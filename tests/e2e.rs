@@ -24,3 +24,4 @@ mod restart;
 mod resume;
 mod shutdown;
 mod tls;
+mod why;

@@ -132,9 +132,8 @@ async fn meetings<V: Views>(admin: &Admin<V>, query: &str) -> Answer {
 
 async fn meeting<V: Views>(admin: &Admin<V>, encoded: &str) -> Answer {
     let id = query::decode("the meeting", encoded);
-    let parse = |text: String| {
-        MeetingId::parse(&text).map_err(|reason| format!("the meeting {reason}"))
-    };
+    let parse =
+        |text: String| MeetingId::parse(&text).map_err(|reason| format!("the meeting {reason}"));
     let id = match id.and_then(parse) {
         Ok(id) => id,
         Err(reason) => return error(StatusCode::BAD_REQUEST, &reason),

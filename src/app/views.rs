@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::admin::{
-    BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views,
-};
+use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
 use crate::fleet::BackendView;
 use crate::model::{MeetingId, MeetingName, Usage};
 use crate::pins::{MeetingView, Registry};
@@ -49,7 +47,13 @@ impl EdgeViews {
 
 impl Views for EdgeViews {
     fn backends(&self) -> Vec<BackendRow> {
-        self.placement.fleet.snapshot().backends.iter().map(|backend| backend_row(backend)).collect()
+        self.placement
+            .fleet
+            .snapshot()
+            .backends
+            .iter()
+            .map(|backend| backend_row(backend))
+            .collect()
     }
 
     async fn meetings(

@@ -18,7 +18,7 @@ use super::load::Load;
 use super::promise::Source;
 use crate::model::{MeetingName, SessionId, Time};
 
-/// Backends that all kept decisions together remember the load of, 56 bytes each: 10,000 decisions
+/// Backends that all kept decisions together remember the load of, 40 bytes each: 10,000 decisions
 /// among 100 backends, or 1,000 among 1,000. Beyond it the oldest decisions go. Decisions one after
 /// the other that saw the very same share what they saw.
 pub const SEEN_MAX: usize = 1 << 20;
@@ -29,7 +29,8 @@ pub const SEEN_MAX: usize = 1 << 20;
 pub enum Cause {
     /// The meeting had no pin.
     New,
-    /// The backend that it was pinned to has lost it.
+    /// It had the pin of a process that has lost it. One whose pin was removed before it came back is
+    /// new.
     Replaced,
 }
 
@@ -219,7 +220,8 @@ impl Decisions {
         let last = self.kept.back().map(|entry| &entry.kept);
         let is_same = |kept: &&Kept| {
             let both = kept.profiles.iter().zip(profiles.clone());
-            kept.profiles.len() == profiles.len() && both.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
+            kept.profiles.len() == profiles.len()
+                && both.into_iter().all(|(a, b)| Arc::ptr_eq(a, b))
         };
         let same_profiles = last.filter(is_same).map(|kept| kept.profiles.clone());
         let same_seen = last.filter(|kept| *kept.seen == *seen).map(|kept| kept.seen.clone());

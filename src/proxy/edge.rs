@@ -201,11 +201,7 @@ impl Edge {
     ///
     /// # Errors
     /// What the client is to be told.
-    pub(super) async fn place(
-        &self,
-        wish: Wish,
-        session: SessionId,
-    ) -> Result<Placed, Failure> {
+    pub(super) async fn place(&self, wish: Wish, session: SessionId) -> Result<Placed, Failure> {
         let placed = match wish {
             Wish::Anywhere { avoid } => self.placement.anywhere(avoid.as_ref()),
             Wish::Pipeline { hints, on, avoid } => {

@@ -139,7 +139,7 @@ impl Section for PlacementSettings {
             &mut self.decisions_max,
             ("decisions", 0..=1_000_000),
             "Decisions kept for `pinfold why`, with all that they depended on: about 500 bytes each \
-             and 56 for each backend. All together remember 1,048,576 backends (60 MB); beyond \
+             and 40 for each backend. All together remember 1,048,576 backends (42 MB); beyond \
              either bound the oldest go. 0 keeps none.",
         );
     }

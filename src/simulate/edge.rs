@@ -21,7 +21,9 @@ use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::choose::Rules;
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
-use crate::proxy::{BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, Placement, Sessions};
+use crate::proxy::{
+    BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, Placement, Sessions,
+};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};

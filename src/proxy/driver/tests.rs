@@ -279,7 +279,8 @@ async fn a_pipeline_that_is_taken_back_is_told_as_the_error_of_its_call_whatever
     let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
     let registry = Arc::clone(&edge.placement.keeper.registry);
     let store = Arc::new(NeverSettled(MemoryStore::new(10)));
-    edge.placement.keeper = Arc::new(Keeper::new(store, registry));
+    let placement = Arc::get_mut(&mut edge.placement).unwrap();
+    placement.keeper = Arc::new(Keeper::new(store, registry));
     let mut driver = driver(&Arc::new(edge), 1);
     let rules = Rules { isolation: Isolation::Meeting, ..Rules::default() };
     let mut wires = Both::default();

@@ -1,5 +1,6 @@
 //! What placing promises when many ask at once, when the store fails, and when asking is given up.
 
+mod why;
 mod world;
 
 use std::sync::atomic::Ordering;

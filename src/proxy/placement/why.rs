@@ -48,18 +48,8 @@ impl Placement {
         let Made { at, took, request, outcome, seen } = made;
         let Asked { session, source, cause } = asked;
         let (meeting, config, rules) = (meeting.cloned(), self.config, self.settings.rules);
-        let choice = Choice {
-            at,
-            took,
-            meeting,
-            session,
-            cause,
-            source,
-            config,
-            request,
-            rules,
-            outcome,
-        };
+        let choice =
+            Choice { at, took, meeting, session, cause, source, config, request, rules, outcome };
         let seen = seen.iter().map(|seen| Seen { standing: seen.standing, load: seen.load });
         self.decisions.keep(choice, fleet, seen.collect())
     }
