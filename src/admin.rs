@@ -6,12 +6,14 @@
 
 mod api;
 pub mod client;
+mod decisions;
 pub(crate) mod guard;
 pub(crate) mod http;
 mod readiness;
 mod server;
 mod views;
 
+pub use self::decisions::{DecisionRow, DecisionRows};
 pub use self::readiness::{NotReady, Readiness};
 pub use self::server::{Admin, serve};
 pub use self::views::{

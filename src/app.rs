@@ -21,8 +21,8 @@ use crate::pins::{
     Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
 };
 use crate::proxy::{
-    Arrivals, BlockingCalls, Choices, Connection, Edge, ListenError, Listener, Manager, Pacer,
-    People, Placement, Sessions,
+    Arrivals, BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener,
+    Manager, Pacer, People, Placement, Sessions,
 };
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{
@@ -35,6 +35,9 @@ use views::EdgeViews;
 
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
+
+/// Number of the config that a process starts with.
+const FIRST_CONFIG: u64 = 1;
 
 /// Why the edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -120,15 +123,14 @@ impl App {
             AskerBounds::of(settings),
             &inner,
         );
-        let adoption = Adoption {
-            fleet: handle.clone(),
-            keeper: keeper.clone(),
-            clock: Arc::new(clock),
-            witness: asker.clone(),
-            promises: settings.placement.promises,
-        };
+        let (fleet, witness) = (handle.clone(), asker.clone());
+        let (clock_of, promises) = (Arc::new(clock), settings.placement.promises);
+        let adoption =
+            Adoption { fleet, keeper: keeper.clone(), clock: clock_of, witness, promises };
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
-        let views = EdgeViews { fleet: handle.clone(), registry: keeper.registry.clone() };
+        let placement =
+            placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
+        let views = EdgeViews { clock, placement: placement.clone() };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -145,28 +147,17 @@ impl App {
             clients: Tasks::new(),
             inner,
         };
-        let edge = Arc::new(app.edge((settings, people), clock, (keeper, asker, metrics)));
+        let edge = Arc::new(app.edge(settings, clock, (placement, asker, metrics)));
         app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
 
     fn edge(
         &self,
-        (settings, people): (&Settings, People),
+        settings: &Settings,
         clock: Clock,
-        (keeper, asker, metrics): (Arc<Keeper>, Asker, Metrics),
+        (placement, asker, metrics): (Arc<Placement>, Asker, Metrics),
     ) -> Edge {
-        let outlook = settings.placement.outlook_for(settings.probe.sample);
-        let placement = Placement {
-            fleet: self.fleet.clone(),
-            keeper,
-            people,
-            settings: PlacementSettings { outlook, ..settings.placement.clone() },
-            timer: Arc::new(clock),
-            metrics: metrics.clone(),
-            choices: Mutex::new(Choices::seeded(random::seed())),
-            queue: Arc::default(),
-        };
         let timer = Arc::new(clock);
         let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));
         Edge {
@@ -249,6 +240,28 @@ fn start_people(
         tasks.spawn("geoip", renewal.run(interval, tasks.stop_token()));
     }
     Ok(People { atlas, arrivals: Arc::new(Arrivals::default()) })
+}
+
+fn placement(
+    settings: &Settings,
+    (clock, metrics): (Clock, Metrics),
+    fleet: FleetHandle,
+    (keeper, people): (Arc<Keeper>, People),
+) -> Arc<Placement> {
+    let outlook = settings.placement.outlook_for(settings.probe.sample);
+    let settings = PlacementSettings { outlook, ..settings.placement.clone() };
+    Arc::new(Placement {
+        fleet,
+        keeper,
+        people,
+        config: FIRST_CONFIG,
+        decisions: DecisionLog::new(settings.decisions_max),
+        settings,
+        timer: Arc::new(clock),
+        metrics,
+        choices: Mutex::new(Choices::seeded(random::seed())),
+        queue: Arc::default(),
+    })
 }
 
 /// The keeper of the pins, and what a process before has left.

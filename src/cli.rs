@@ -2,13 +2,17 @@
 
 mod bench;
 mod check;
+mod choose;
 mod demo;
 mod echo;
+mod explain;
 mod kms_sim;
 mod serve;
 mod simulate;
 mod status;
 pub mod table;
+mod when;
+mod why;
 
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -43,6 +47,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
+    /// Tell why a meeting is where it is
+    Why(why::WhyArgs),
+    /// Tell where a meeting would go, by the state of a running edge or one that was saved
+    Choose(choose::ChooseArgs),
     // Hidden: for whoever tests the framing, not for operators.
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -65,6 +73,8 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Why(args) => why::run(&args),
+        Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Completions { shell } => print(completions(shell)),

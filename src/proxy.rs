@@ -7,6 +7,7 @@ mod arrivals;
 mod bell;
 mod blocking;
 mod buffers;
+mod decisions;
 mod dial;
 mod driver;
 mod echo;
@@ -33,6 +34,7 @@ mod visit;
 
 pub use arrivals::Arrivals;
 pub use blocking::BlockingCalls;
+pub use decisions::DecisionLog;
 pub(crate) use driver::{Driver, LinkEvent, Wires};
 pub use echo::{EchoRoute, dial_and_echo};
 pub use edge::Edge;

@@ -86,3 +86,26 @@ fn a_simulated_run_can_be_looked_at() {
     let empty = pinfold(&["simulate", "session", "--seeds", "5..5"]);
     assert_eq!(empty.status.code(), Some(2));
 }
+
+/// A saved state, whose decision is told the same by every version.
+const STATE: &str = include_str!("golden/decision/state.json");
+
+#[test]
+fn a_saved_state_is_decided_again() {
+    let state = file("state.json", STATE);
+    let path = state.to_str().unwrap();
+    let chosen = pinfold(&["choose", "--state", path]);
+    assert!(chosen.status.success(), "{}", text(&chosen.stderr));
+    assert_eq!(text(&chosen.stdout), include_str!("golden/decision/choose.txt"));
+    let elsewhere = pinfold(&["choose", "--state", path, "--from", "52.5,13.4", "--meeting", "x"]);
+    assert!(text(&elsewhere.stdout).starts_with("backend   kms-berlin\nmeeting   x\n"));
+    let full = pinfold(&["choose", "--state", path, "--reserve-legs", "500"]);
+    assert!(text(&full.stdout).starts_with("backend   none: all are full\n"));
+    let labelled = pinfold(&["choose", "--state", path, "--require", "tier=gold"]);
+    assert!(text(&labelled.stdout).starts_with("backend   none: none that takes new meetings has"));
+    let none = pinfold(&["choose", "--state", "/nowhere"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none.stderr).starts_with("pinfold: no state in /nowhere: "));
+    let unplaced = pinfold(&["choose", "--state", path, "--from", "127.0.0.1"]);
+    assert!(text(&unplaced.stderr).contains("knows no place of 127.0.0.1; give degrees instead"));
+}

@@ -26,3 +26,4 @@ mod restart;
 mod resume;
 mod shutdown;
 mod tls;
+mod why;

@@ -1,9 +1,11 @@
 //! Requests to answers.
 
+mod decisions;
+mod query;
+
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
-use percent_encoding::percent_decode_str;
 
 use crate::model::MeetingId;
 use crate::telemetry::METRICS_CONTENT_TYPE;
@@ -19,7 +21,15 @@ const PAGE_LEN: usize = 100;
 /// Meetings on a page at most; asking for more is an error.
 const PAGE_MAX_LEN: usize = 1_000;
 
+/// Decisions in an answer unless the request says otherwise.
+const DECISIONS_LEN: usize = 20;
+
+/// Decisions in an answer at most; asking for more is an error. Each is worked out for the answer.
+const DECISIONS_MAX_LEN: usize = 200;
+
 const MEETINGS_PATH: &str = "/api/v1/meetings";
+
+const DECISIONS_PATH: &str = "/api/v1/decisions";
 
 /// Answers `request`; never fails, an error is an answer.
 pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Request<B>) -> Answer {
@@ -50,6 +60,10 @@ pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Reques
         Route::Backends => json(StatusCode::OK, &BackendRows { backends: admin.views.backends() }),
         Route::Meetings => meetings(admin, request.uri().query().unwrap_or_default()).await,
         Route::Meeting(id) => meeting(admin, id).await,
+        Route::Decisions => decisions::list(admin, request.uri().query().unwrap_or_default()),
+        Route::Decision(id) => decisions::row(admin, id),
+        Route::DecisionState(id) => decisions::state(admin, id),
+        Route::State => json(StatusCode::OK, &admin.views.scene()),
     }
 }
 
@@ -63,6 +77,13 @@ enum Route<'a> {
     Meetings,
     /// One meeting; its id as it stands in the path.
     Meeting(&'a str),
+    Decisions,
+    /// One decision; its id as it stands in the path.
+    Decision(&'a str),
+    /// What it depended on.
+    DecisionState(&'a str),
+    /// What one would depend on now.
+    State,
 }
 
 impl<'a> Route<'a> {
@@ -73,10 +94,22 @@ impl<'a> Route<'a> {
             "/metrics" => Some(Self::Metrics),
             "/api/v1/backends" => Some(Self::Backends),
             MEETINGS_PATH => Some(Self::Meetings),
-            _ => {
-                let id = path.strip_prefix(MEETINGS_PATH)?.strip_prefix('/')?;
-                (!id.is_empty() && !id.contains('/')).then_some(Self::Meeting(id))
-            }
+            DECISIONS_PATH => Some(Self::Decisions),
+            "/api/v1/state" => Some(Self::State),
+            _ => Self::of_one(path),
+        }
+    }
+
+    fn of_one(path: &'a str) -> Option<Self> {
+        let is_id = |id: &&str| !id.is_empty() && !id.contains('/');
+        let below = |start| path.strip_prefix(start)?.strip_prefix('/');
+        if let Some(id) = below(MEETINGS_PATH).filter(is_id) {
+            return Some(Self::Meeting(id));
+        }
+        let rest = below(DECISIONS_PATH)?;
+        match rest.strip_suffix("/state") {
+            Some(id) => Some(id).filter(is_id).map(Self::DecisionState),
+            None => Some(rest).filter(is_id).map(Self::Decision),
         }
     }
 }
@@ -98,11 +131,10 @@ async fn meetings<V: Views>(admin: &Admin<V>, query: &str) -> Answer {
 }
 
 async fn meeting<V: Views>(admin: &Admin<V>, encoded: &str) -> Answer {
-    let id = match percent_decode_str(encoded).decode_utf8() {
-        Ok(text) => MeetingId::parse(&text).map_err(|reason| format!("the meeting {reason}")),
-        Err(_) => Err("the meeting is not UTF-8".to_owned()),
-    };
-    let id = match id {
+    let id = query::decode("the meeting", encoded);
+    let parse =
+        |text: String| MeetingId::parse(&text).map_err(|reason| format!("the meeting {reason}"));
+    let id = match id.and_then(parse) {
         Ok(id) => id,
         Err(reason) => return error(StatusCode::BAD_REQUEST, &reason),
     };
@@ -124,18 +156,10 @@ impl Page {
     /// Reads `after=TEXT&limit=NUMBER`, both optional, percent-encoded once.
     fn parse(query: &str) -> Result<Self, String> {
         let mut page = Self { after: None, limit: PAGE_LEN };
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| format!("{name} is not UTF-8"))?;
+        for (name, value) in query::pairs(query) {
             match name {
-                "after" => page.after = Some(value.into_owned()),
-                "limit" => {
-                    let limit =
-                        value.parse().ok().filter(|limit| (1..=PAGE_MAX_LEN).contains(limit));
-                    page.limit =
-                        limit.ok_or_else(|| format!("limit must be from 1 to {PAGE_MAX_LEN}"))?;
-                }
+                "after" => page.after = Some(query::decode(name, value)?),
+                "limit" => page.limit = query::limit(value, PAGE_MAX_LEN)?,
                 _ => return Err(format!("unknown parameter {name:?}: expected after or limit")),
             }
         }
@@ -159,6 +183,13 @@ mod tests {
     fn a_path_names_a_route_or_nothing() {
         assert_eq!(Route::of("/api/v1/meetings"), Some(Route::Meetings));
         assert_eq!(Route::of("/api/v1/meetings/a%2Fb"), Some(Route::Meeting("a%2Fb")));
+        let of = |path| Route::of(path).unwrap();
+        assert_eq!(of("/api/v1/decisions"), Route::Decisions);
+        assert_eq!(of("/api/v1/decisions/7"), Route::Decision("7"));
+        assert_eq!(of("/api/v1/decisions/7/state"), Route::DecisionState("7"));
+        for path in ["/api/v1/decisions/", "/api/v1/decisions//state", "/api/v1/decisions/7/x"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
         for path in ["/", "/healthz/", "/api/v1/meetings/", "/api/v1/meetings/a/b", "/api/v2/x"] {
             assert_eq!(Route::of(path), None, "{path}");
         }

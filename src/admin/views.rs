@@ -5,7 +5,10 @@ use std::future::Future;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::MeetingId;
+use crate::model::{MeetingId, MeetingName, RoughPlace};
+use crate::policy::choose::Scene;
+
+use super::decisions::DecisionRow;
 
 /// Where the rows come from.
 pub trait Views: Send + Sync + 'static {
@@ -30,6 +33,18 @@ pub trait Views: Send + Sync + 'static {
         &self,
         id: &MeetingId,
     ) -> impl Future<Output = Result<Option<MeetingRow>, Unavailable>> + Send;
+
+    /// Up to `limit` decisions, newest first: those about `meeting`, or all.
+    fn decisions(&self, meeting: Option<&MeetingName>, limit: usize) -> Vec<DecisionRow>;
+
+    /// That decision; `None` if it was never made, or has gone.
+    fn decision(&self, id: u64) -> Option<DecisionRow>;
+
+    /// All that this decision depended on; `None` as above.
+    fn scene_of(&self, decision: u64) -> Option<Scene>;
+
+    /// All that a decision would depend on now, about a meeting of which nothing is known.
+    fn scene(&self) -> Scene;
 }
 
 /// Rows cannot be had now; told to the caller with status 503. Carries the reason.
@@ -115,6 +130,12 @@ pub struct PlaceRow {
     pub latitude: f64,
     /// Degrees east.
     pub longitude: f64,
+}
+
+impl From<RoughPlace> for PlaceRow {
+    fn from(place: RoughPlace) -> Self {
+        Self { latitude: place.latitude(), longitude: place.longitude() }
+    }
 }
 
 /// What a meeting, or all of a backend, consists of.

@@ -191,7 +191,7 @@ impl<W: Witness> Adoption<W> {
         backend: &BackendView,
     ) -> bool {
         let (chronicle, now) = (&self.keeper.chronicle, self.clock.now());
-        let promise = chronicle.promise(&self.promises, None, Some(meeting), now);
+        let (promise, _) = chronicle.promise(&self.promises, None, Some(meeting), now);
         let charge = Charge::new(backend.load.clone(), promise, self.promises.half_life);
         self.keeper.adopt_pipeline((meeting, pin.epoch), pipeline, charge)
     }

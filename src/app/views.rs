@@ -1,23 +1,59 @@
-//! Rows for the admin API, from fleet and registry.
+//! Rows for the admin API, from fleet, registry and decisions.
 
 use std::sync::Arc;
 
-use crate::admin::{BackendRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
-use crate::fleet::{BackendView, FleetHandle};
-use crate::model::{MeetingId, Usage};
+use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
+use crate::fleet::BackendView;
+use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
 use crate::pins::{MeetingView, Registry};
+use crate::policy::choose::Scene;
+use crate::policy::decisions::Kept;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
+use crate::proxy::Placement;
+use crate::runtime::Clock;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct EdgeViews {
-    pub(super) fleet: FleetHandle,
-    pub(super) registry: Arc<Registry>,
+    pub(super) clock: Clock,
+    pub(super) placement: Arc<Placement>,
+}
+
+impl EdgeViews {
+    fn registry(&self) -> &Registry {
+        &self.placement.keeper.registry
+    }
+
+    fn decision_row(&self, kept: &Kept) -> DecisionRow {
+        let choice = &kept.choice;
+        let age = self.clock.now().since(choice.at);
+        let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let place = choice.request.place;
+        DecisionRow {
+            id: kept.id,
+            at_ms: Clock::unix_millis().saturating_sub(age_ms),
+            took_us: u64::try_from(choice.took.as_micros()).unwrap_or(u64::MAX),
+            meeting: choice.meeting.as_ref().map(ToString::to_string),
+            session: choice.session.map(|session| session.start().to_owned()),
+            cause: choice.cause,
+            epoch: kept.epoch,
+            reserve_from: choice.source,
+            place: place.map(|place| RoughPlace::from(place).into()),
+            demands: choice.request.demands.clone(),
+            decision: kept.explain(),
+        }
+    }
 }
 
 impl Views for EdgeViews {
     fn backends(&self) -> Vec<BackendRow> {
-        self.fleet.snapshot().backends.iter().map(|backend| backend_row(backend)).collect()
+        self.placement
+            .fleet
+            .snapshot()
+            .backends
+            .iter()
+            .map(|backend| backend_row(backend))
+            .collect()
     }
 
     async fn meetings(
@@ -25,11 +61,28 @@ impl Views for EdgeViews {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<MeetingRow>, Unavailable> {
-        Ok(self.registry.meetings(after, limit).iter().map(meeting_row).collect())
+        Ok(self.registry().meetings(after, limit).iter().map(meeting_row).collect())
     }
 
     async fn meeting(&self, id: &MeetingId) -> Result<Option<MeetingRow>, Unavailable> {
-        Ok(self.registry.meeting(id).as_ref().map(meeting_row))
+        Ok(self.registry().meeting(id).as_ref().map(meeting_row))
+    }
+
+    fn decisions(&self, meeting: Option<&MeetingName>, limit: usize) -> Vec<DecisionRow> {
+        let kept = self.placement.decisions.last(meeting, limit);
+        kept.iter().map(|kept| self.decision_row(kept)).collect()
+    }
+
+    fn decision(&self, id: u64) -> Option<DecisionRow> {
+        self.placement.decisions.decision(id).map(|kept| self.decision_row(&kept))
+    }
+
+    fn scene_of(&self, decision: u64) -> Option<Scene> {
+        self.placement.decisions.decision(decision).map(|kept| kept.scene())
+    }
+
+    fn scene(&self) -> Scene {
+        self.placement.scene()
     }
 }
 
@@ -67,9 +120,7 @@ fn meeting_row(meeting: &MeetingView) -> MeetingRow {
         reserve_legs: meeting.reserve.0,
         measured_legs: meeting.measured.0,
         load_legs: meeting.charged.0,
-        place: meeting
-            .place
-            .map(|place| PlaceRow { latitude: place.latitude(), longitude: place.longitude() }),
+        place: meeting.place.map(PlaceRow::from),
         media: media_row(&meeting.counts),
     }
 }

@@ -26,7 +26,7 @@ pub fn of_backends(rows: &[BackendRow]) -> String {
 
 /// Writes `lines` so that cells of a column stand below each other, the first `words` columns left
 /// and the others right.
-fn aligned<const N: usize>(lines: &[[String; N]], words: usize) -> String {
+pub(super) fn aligned<const N: usize>(lines: &[[String; N]], words: usize) -> String {
     let mut widths = [0; N];
     for line in lines {
         for (width, cell) in widths.iter_mut().zip(line) {

@@ -224,6 +224,12 @@ impl SessionId {
         parse_uuid(&self.0).expect("it is written as a UUID")
     }
 
+    /// Its first 8 digits: enough to tell sessions apart, and too few to get into one.
+    #[must_use]
+    pub fn start(&self) -> &str {
+        &self.as_str()[..8]
+    }
+
     /// The id as it stands in messages.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -240,7 +246,7 @@ impl fmt::Display for SessionId {
 /// A session id lets whoever holds it into the session, so it is never shown whole.
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({}…)", &self.as_str()[..8])
+        write!(f, "SessionId({}…)", self.start())
     }
 }
 

@@ -10,7 +10,7 @@ use geoip::Place;
 
 use crate::model::{MeetingName, Time};
 use crate::policy::history::{Ended, History, HistoryBounds, Memory, Topic};
-use crate::policy::promise::{Mix, Promise, PromiseRules};
+use crate::policy::promise::{Mix, Promise, PromiseRules, Source};
 
 /// The history of this edge's meetings.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ impl Chronicle {
         self.lock().restore(remembered)
     }
 
-    /// What a meeting that begins `now` is promised: as `hint` says, else as it or those named alike
-    /// were.
+    /// What a meeting that begins `now` is promised, and where that is from: as `hint` says, else as it
+    /// or those named alike were.
     #[must_use]
     pub fn promise(
         &self,
@@ -49,9 +49,9 @@ impl Chronicle {
         hint: Option<Mix>,
         meeting: Option<&MeetingName>,
         now: Time,
-    ) -> Promise {
-        let (legs, _) = rules.reserve(hint, meeting, &self.lock(), self.on_calendar(now));
-        Promise { legs, made: now }
+    ) -> (Promise, Source) {
+        let (legs, source) = rules.reserve(hint, meeting, &self.lock(), self.on_calendar(now));
+        (Promise { legs, made: now }, source)
     }
 
     /// Where the people of that meeting were before; `None` if that is not known.

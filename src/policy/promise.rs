@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::history::{History, Past};
 use super::load::half_life;
 use crate::model::{Legs, MeetingName, Time};
@@ -44,7 +46,8 @@ impl Mix {
 }
 
 /// Where a promise comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Its caller said how large the meeting will be.
     Hint,

@@ -541,8 +541,8 @@ impl Driver {
     }
 
     fn place(&mut self, ticket: Ticket, wish: Wish) {
-        let edge = Arc::clone(&self.edge);
-        self.search(async move { Found::Placed(ticket, edge.place(wish).await) });
+        let (edge, session) = (Arc::clone(&self.edge), *self.session.id());
+        self.search(async move { Found::Placed(ticket, edge.place(wish, session).await) });
     }
 
     /// Finds out where a pipeline lives: this process knows, or the fleet is asked. One that the

@@ -45,7 +45,7 @@ pub struct Edge {
     /// Gives costly calls their turns; `None`: all go at once.
     pub pacer: Option<Arc<Pacer>>,
     /// Places new pipelines.
-    pub placement: Placement,
+    pub placement: Arc<Placement>,
     /// Asks the backends for what this process does not know; `None`: nobody can be asked.
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
@@ -197,15 +197,16 @@ impl Edge {
         Finding::NotSure(RETRY_AFTER_MS)
     }
 
-    /// Finds a place for what a session wishes.
+    /// Finds a place for what `session` wishes.
     ///
     /// # Errors
     /// What the client is to be told.
-    pub(super) async fn place(&self, wish: Wish) -> Result<Placed, Failure> {
+    pub(super) async fn place(&self, wish: Wish, session: SessionId) -> Result<Placed, Failure> {
         let placed = match wish {
             Wish::Anywhere { avoid } => self.placement.anywhere(avoid.as_ref()),
             Wish::Pipeline { hints, on, avoid } => {
-                self.placement.place(hints, Where { on, avoid }).await
+                let at = Where { on, avoid, session: Some(session) };
+                self.placement.place(hints, at).await
             }
         };
         placed.map_err(PlaceError::into_failure)

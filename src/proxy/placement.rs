@@ -4,8 +4,10 @@
 //! the same step, and claimed. Whoever loses the claim goes where the winner is. What is taken is
 //! given back when its guard is dropped, so a client that leaves in the middle leaks nothing.
 
+mod choice;
 mod error;
 mod queue;
+mod why;
 
 use std::fmt;
 use std::pin::pin;
@@ -17,25 +19,27 @@ use geoip::Place;
 use tokio_util::sync::CancellationToken;
 
 use super::people::People;
-use crate::fleet::{BackendView, FleetHandle, FleetSnapshot};
+use crate::fleet::{BackendView, FleetHandle};
 use crate::model::{
-    BackendId, Draws, Labels, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, SessionId, Time,
+    BackendId, Labels, Legs, MeetingId, MeetingName, PipelineId, RoughPlace, SessionId, Time,
 };
 use crate::pins::{Begun, Charge, Claim, Home, Keeper, Origin, Pin, PinError, Room};
 use crate::policy::access::Access;
-use crate::policy::choose::{
-    Candidate, Chooser, NoBackend, Outcome, Request, Standing, WhenFull, key_of,
-};
-use crate::policy::load::Outlook;
+use crate::policy::decisions::Cause;
 use crate::policy::pin::{Verdict, judge};
-use crate::policy::promise::{Mix, Promise};
+use crate::policy::promise::{Mix, Promise, Source};
 use crate::protocol::request::{Hints, Said};
 use crate::runtime::Timer;
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
+use super::decisions::DecisionLog;
+pub use choice::Choices;
+pub(super) use choice::Where;
+use choice::{Chosen, Wanted};
 pub(super) use error::PlaceError;
 pub use queue::Queue;
+use why::Asked;
 
 /// How long a meeting's backend that could not be reached may take to be found out.
 const AVOID_PAUSE: Duration = Duration::from_millis(200);
@@ -53,6 +57,10 @@ pub struct Placement {
     pub people: People,
     /// How a new meeting gets its backend.
     pub settings: PlacementSettings,
+    /// Counts the configs that `settings` and the fleet's profiles are from; 1 at the start.
+    pub config: u64,
+    /// What was chosen, and why.
+    pub decisions: DecisionLog,
     /// The clock, and what waits.
     pub timer: Arc<dyn Timer>,
     /// Where choices are counted.
@@ -61,52 +69,6 @@ pub struct Placement {
     pub choices: Mutex<Choices>,
     /// Who waits for room.
     pub queue: Arc<Queue>,
-}
-
-/// What makes choices: its memory, the turn, and draws for meetings without a name.
-#[derive(Debug)]
-pub struct Choices {
-    chooser: Chooser,
-    turn: u64,
-    draws: Draws,
-}
-
-impl Choices {
-    /// None made yet; `seed` decides the draws of meetings without a name.
-    #[must_use]
-    pub fn seeded(seed: u64) -> Self {
-        Self { chooser: Chooser::default(), turn: 0, draws: Draws::seeded(seed) }
-    }
-}
-
-/// Where a place may be.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Where {
-    /// Only there, because a transaction touches something there.
-    pub(super) on: Option<BackendId>,
-    /// Not there, if there is another: it could not be reached a moment ago.
-    pub(super) avoid: Option<BackendId>,
-}
-
-/// What a place is wanted for.
-#[derive(Debug)]
-struct Wanted {
-    meeting: Option<MeetingName>,
-    /// Where its people are.
-    place: Option<Place>,
-    /// Labels that its backend must have.
-    require: Labels,
-    promise: Promise,
-    /// Its number in the queue, if it waits for room.
-    number: Option<u64>,
-}
-
-/// A backend that was chosen, and what is taken there.
-struct Chosen {
-    backend: Arc<BackendView>,
-    home: Home,
-    charge: Charge,
-    is_overflow: bool,
 }
 
 /// A place that was found.
@@ -177,7 +139,7 @@ impl Placement {
     /// Finds the place of a new pipeline.
     pub(super) async fn place(&self, hints: Hints, at: Where) -> Result<Placed, PlaceError> {
         let started = self.timer.now();
-        let wanted = self.wanted(hints, started);
+        let wanted = self.wanted(hints, started, at.session);
         let found = match self.find(&wanted, &at).await {
             Err(PlaceError::NoRoomYet) => self.place_in_turn(wanted, &at).await,
             found => found,
@@ -226,7 +188,7 @@ impl Placement {
         if view.incarnation != Some(home.incarnation) || view.lost.is_cancelled() {
             return false;
         }
-        let promise = self.promise(None, meeting.as_ref(), self.timer.now());
+        let (promise, _) = self.promise(None, meeting.as_ref(), self.timer.now());
         let charge = || self.charge(view, promise);
         // Kept until the meeting is entered; one that is here already needs none.
         let room = self.keeper.registry.room();
@@ -256,19 +218,20 @@ impl Placement {
 
     /// Any backend that takes pins, for a call that any can answer.
     pub(super) fn anywhere(&self, avoid: Option<&BackendId>) -> Result<Placed, PlaceError> {
-        let at = Where { on: None, avoid: avoid.cloned() };
+        let at = Where { avoid: avoid.cloned(), ..Where::default() };
         let promise = Promise { legs: Legs(0), made: self.timer.now() };
         let (require, number) = (Labels::default(), None);
-        let wanted = Wanted { meeting: None, place: None, require, promise, number };
-        let backend = self.choose(&wanted, &at)?.backend.id.clone();
+        let wanted = Wanted { meeting: None, place: None, require, promise, number, asked: None };
+        let backend = self.choose(&wanted, &at, None)?.home.backend;
         Ok(Placed { backend, claim: None })
     }
 
-    fn wanted(&self, hints: Hints, now: Time) -> Wanted {
+    fn wanted(&self, hints: Hints, now: Time, session: Option<SessionId>) -> Wanted {
         let place = self.place_of(&hints, now);
         let Hints { meeting, participants, require, .. } = hints;
-        let promise = self.promise(participants, meeting.as_ref(), now);
-        Wanted { meeting, place, require, promise, number: None }
+        let (promise, source) = self.promise(participants, meeting.as_ref(), now);
+        let asked = Some(Asked::new(session, source));
+        Wanted { meeting, place, require, promise, number: None, asked }
     }
 
     /// Where the people of a new meeting are: as its creator says in degrees, else where they were
@@ -281,13 +244,14 @@ impl Placement {
         }
     }
 
-    /// What a new meeting is promised: `n` people who are announced all publish and all watch.
+    /// What a new meeting is promised, and where that is from: `n` people who are announced all
+    /// publish and all watch.
     fn promise(
         &self,
         participants: Option<u32>,
         meeting: Option<&MeetingName>,
         now: Time,
-    ) -> Promise {
+    ) -> (Promise, Source) {
         let hint = participants.map(Mix::all_publish);
         self.keeper.chronicle.promise(&self.settings.promises, hint, meeting, now)
     }
@@ -302,7 +266,9 @@ impl Placement {
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let Chosen { backend, home, charge, is_overflow } = self.choose(wanted, at)?;
+        let Chosen { backend, home, charge, is_overflow, decision } =
+            self.choose(wanted, at, wanted.asked)?;
+        self.pinned(decision, 0);
         let place = show(None, &backend.id, wanted.place);
         let claim = self.claimed(&backend, Taken::Unnamed { home, charge, room, place });
         let placed = Placed { backend: backend.id.clone(), claim: Some(claim) };
@@ -317,9 +283,10 @@ impl Placement {
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let mut avoid = at.avoid.as_ref();
+        let mut asked = wanted.asked;
         loop {
             let Some(pin) = self.lookup(meeting).await? else {
-                if let Some(placed) = self.claim(meeting, wanted, at).await? {
+                if let Some(placed) = self.claim(meeting, wanted, at, asked).await? {
                     return Ok(placed);
                 }
                 continue;
@@ -352,6 +319,7 @@ impl Placement {
                 }
                 Verdict::Replace => {
                     self.keeper.pins.unpin(meeting, pin.epoch).await?;
+                    asked = asked.map(|asked| Asked { cause: Cause::Replaced, ..asked });
                 }
             }
         }
@@ -371,9 +339,11 @@ impl Placement {
         meeting: &MeetingName,
         wanted: &Wanted,
         at: &Where,
+        asked: Option<Asked>,
     ) -> Result<Option<(Placed, ChoiceReason)>, PlaceError> {
         let _room = self.keeper.registry.room().ok_or(PinError::Full)?;
-        let Chosen { backend, home, charge, is_overflow } = self.choose(wanted, at)?;
+        let Chosen { backend, home, charge, is_overflow, decision } =
+            self.choose(wanted, at, asked)?;
         let reason = if is_overflow { ChoiceReason::Overflow } else { ChoiceReason::New };
         let doubt = self.keeper.doubt(meeting);
         match self.keeper.pins.claim(meeting, &home.backend, home.incarnation).await? {
@@ -382,6 +352,7 @@ impl Placement {
                 Ok(None)
             }
             Claim::Made(pin) => {
+                self.pinned(decision, pin.epoch);
                 let begun = self.begin(meeting, &pin, &backend, charge).await?;
                 // Only then does the registry know of the pin, and ends it one day.
                 if begun.is_some() {
@@ -440,66 +411,6 @@ impl Placement {
     fn claimed(&self, backend: &BackendView, what: Taken) -> Claimed {
         let (keeper, lost) = (self.keeper.clone(), backend.lost.clone());
         Claimed { keeper, timer: self.timer.clone(), lost, what: Some(what) }
-    }
-
-    /// Chooses a backend and charges it with what is promised, in one step.
-    fn choose(&self, wanted: &Wanted, at: &Where) -> Result<Chosen, PlaceError> {
-        let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
-        let now = self.timer.now();
-        let mut choices = self.choices.lock().expect("nothing panics while holding it");
-        let queues = self.settings.rules.when_full == WhenFull::Queue && at.on.is_none();
-        if queues && self.queue.is_ahead_of(wanted.number, &wanted.require) {
-            return Err(PlaceError::NoRoomYet);
-        }
-        let Choices { chooser, turn, draws } = &mut *choices;
-        *turn = turn.wrapping_add(1);
-        let request = Request {
-            key: wanted.meeting.as_ref().map_or_else(|| draws.next(), |name| key_of(name.as_str())),
-            place: wanted.place,
-            reserve: wanted.promise.legs,
-            demands: wanted.require.clone(),
-            turn: *turn,
-        };
-        let outlook = &self.settings.outlook;
-        let mut choose = |avoid: Option<&BackendId>| {
-            let candidates = snapshot.backends.iter();
-            let candidates = candidates.map(|view| at.candidate(view, avoid, (outlook, now)));
-            match chooser.choose(&request, &self.settings.rules, candidates) {
-                Outcome::Placed { chosen, .. } => Ok((chosen, false)),
-                Outcome::Overflowed(chosen) => Ok((chosen, true)),
-                Outcome::Refused(why) => Err(why.into()),
-                Outcome::Queued if queues => Err(PlaceError::NoRoomYet),
-                // A transaction that touches one backend cannot wait for another.
-                Outcome::Queued => Err(NoBackend::AllFull.into()),
-            }
-        };
-        let (chosen, is_overflow) = choose(at.avoid.as_ref()).or_else(|_| choose(None))?;
-        let backend = snapshot.backends[chosen].clone();
-        let incarnation = backend.incarnation.ok_or(NoBackend::NoneHealthy)?;
-        let home = Home { backend: backend.id.clone(), incarnation };
-        let charge = self.charge(&backend, wanted.promise);
-        Ok(Chosen { backend, home, charge, is_overflow })
-    }
-}
-
-impl Wanted {
-    fn may_be_on(&self, backend: &BackendView) -> bool {
-        backend.profile.labels.satisfy(&self.require)
-    }
-}
-
-impl Where {
-    fn candidate<'a>(
-        &self,
-        backend: &'a BackendView,
-        avoid: Option<&BackendId>,
-        (outlook, now): (&Outlook, Time),
-    ) -> Candidate<'a> {
-        let candidate = backend.candidate(outlook, now);
-        let is_elsewhere = self.on.as_ref().is_some_and(|on| *on != backend.id);
-        let is_passed_over = is_elsewhere || avoid == Some(&backend.id);
-        let standing = if is_passed_over { Standing::PassedOver } else { candidate.standing };
-        Candidate { standing, ..candidate }
     }
 }
 

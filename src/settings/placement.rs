@@ -112,6 +112,8 @@ pub struct PlacementSettings {
     pub history_max: usize,
     /// Time a frame may wait for a place.
     pub wait: Duration,
+    /// Decisions kept for whoever asks why, at most.
+    pub decisions_max: usize,
 }
 
 /// What bounds the queue of those who wait for room.
@@ -133,6 +135,7 @@ impl Default for PlacementSettings {
             queue: QueueBounds { max: 1_000, wait: Duration::from_secs(10) },
             history_max: HistoryBounds::default().meetings_max,
             wait: Duration::from_secs(10),
+            decisions_max: 10_000,
         }
     }
 }
@@ -153,6 +156,14 @@ impl Section for PlacementSettings {
             ("ms", 0..=60_000),
             "Time a frame may wait for its meeting to be placed. Then it is answered with an error. \
              Waiting for room, with when_full = \"queue\", does not count.",
+        );
+        keys.integer(
+            "decisions_max",
+            &mut self.decisions_max,
+            ("decisions", 0..=1_000_000),
+            "Decisions kept for `pinfold why`, with all that they depended on: about 500 bytes each \
+             and 40 for each backend. All together remember 1,048,576 backends (42 MB); beyond \
+             either bound the oldest go. 0 keeps none.",
         );
     }
 }

@@ -20,7 +20,9 @@ use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, 
 use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
-use crate::proxy::{BlockingCalls, Choices, Edge, Manager, Pacer, People, Placement, Sessions};
+use crate::proxy::{
+    BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, People, Placement, Sessions,
+};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
@@ -151,7 +153,7 @@ impl EdgeSim {
             clock: Clock::start(),
             pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
             fleet: handle.clone(),
-            placement: placement((handle, keeper.clone()), clock, &metrics, draws.next()),
+            placement: Arc::new(placement((handle, keeper.clone()), clock, &metrics, draws.next())),
             metrics,
             blocking: BlockingCalls::new(usize::MAX),
             asker: Some(asker),
@@ -262,6 +264,9 @@ pub(super) fn secret(draws: &mut Draws) -> u128 {
     u128::from(draws.next()) << 64 | u128::from(draws.next())
 }
 
+/// Decisions that an edge keeps.
+const DECISIONS_MAX: usize = 100;
+
 fn placement(
     (fleet, keeper): (FleetHandle, Arc<Keeper>),
     clock: &VirtualClock,
@@ -273,6 +278,8 @@ fn placement(
         keeper,
         people: People::nowhere(metrics.clone()),
         settings: PlacementSettings { wait: PLACEMENT_WAIT, ..PlacementSettings::default() },
+        config: 1,
+        decisions: DecisionLog::new(DECISIONS_MAX),
         timer: Arc::new(clock.clone()),
         metrics: metrics.clone(),
         choices: Mutex::new(Choices::seeded(seed)),

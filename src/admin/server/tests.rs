@@ -13,8 +13,15 @@ use tokio::time;
 use super::*;
 use crate::admin::client::{FetchError, fetch_json};
 use crate::admin::http::{CONNECTIONS_MAX, HEAD_MAX_BYTES};
-use crate::admin::{BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, Unavailable};
-use crate::model::MeetingId;
+use crate::admin::{
+    BackendRow, BackendRows, DecisionRow, DecisionRows, MediaRow, MeetingRow, MeetingRows,
+    PlaceRow, Unavailable,
+};
+use crate::model::{BackendId, Labels, Legs, MeetingId, MeetingName};
+use crate::policy::choose::{Profile, Request, Rules, Scene, Stand, Standing};
+use crate::policy::decisions::Cause;
+use crate::policy::load::Load;
+use crate::policy::promise::Source;
 
 /// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -101,6 +108,52 @@ impl Views for FixedViews {
         }
         let all = self.meetings(None, 3).await?;
         Ok(all.into_iter().find(|row| row.id == id.to_string()))
+    }
+
+    fn decisions(&self, meeting: Option<&MeetingName>, limit: usize) -> Vec<DecisionRow> {
+        let all = [decision(2, "standup"), decision(1, "a/b")].into_iter();
+        let is_meant = |row: &DecisionRow| {
+            meeting.is_none_or(|meeting| row.meeting.as_deref() == Some(meeting.as_str()))
+        };
+        all.filter(is_meant).take(limit).collect()
+    }
+
+    fn decision(&self, id: u64) -> Option<DecisionRow> {
+        self.decisions(None, 2).into_iter().find(|row| row.id == id)
+    }
+
+    fn scene_of(&self, decision: u64) -> Option<Scene> {
+        (decision == 2).then(|| scene(4))
+    }
+
+    fn scene(&self) -> Scene {
+        scene(7)
+    }
+}
+
+/// One backend, before which a meeting of so many legs stands.
+fn scene(reserve: u32) -> Scene {
+    let profile = Profile::new(BackendId::parse("kms-a").unwrap());
+    let load = Load::of_legs(Legs(0), Legs(400));
+    let (key, demands) = (u64::MAX, Labels::default());
+    let request = Request { key, place: None, reserve: Legs(reserve), demands, turn: 1 };
+    let backends = vec![Stand { profile, standing: Standing::Open, load }];
+    Scene { config: 1, request, rules: Rules::default(), backends }
+}
+
+fn decision(id: u64, meeting: &str) -> DecisionRow {
+    DecisionRow {
+        id,
+        at_ms: 1_700_000_000_123,
+        took_us: 12,
+        meeting: Some(meeting.to_owned()),
+        session: None,
+        cause: Cause::New,
+        epoch: Some(5),
+        reserve_from: Source::Default,
+        place: Some(PlaceRow { latitude: 48.9, longitude: 2.4 }),
+        demands: Labels::default(),
+        decision: scene(4).decide(),
     }
 }
 
@@ -211,6 +264,30 @@ async fn a_meeting_is_found_by_its_id_decoded_once() {
     }
     let error = running.fetch::<MeetingRow>("/api/v1/meetings/none").await.unwrap_err();
     assert_eq!(error.to_string(), "refused with status 404: no such meeting");
+}
+
+#[tokio::test]
+async fn decisions_are_listed_and_their_state_is_told() {
+    let running = Running::start().await;
+    let listed = async |query: &str| {
+        let rows: DecisionRows = running.fetch(&format!("/api/v1/decisions{query}")).await.unwrap();
+        rows.decisions
+    };
+    assert_eq!(listed("").await, [decision(2, "standup"), decision(1, "a/b")]);
+    assert_eq!(listed("?limit=1").await, [decision(2, "standup")]);
+    assert_eq!(listed("?meeting=a%2Fb").await, [decision(1, "a/b")]);
+    assert_eq!(listed("?meeting=nobody").await, []);
+    let one: DecisionRow = running.fetch("/api/v1/decisions/1").await.unwrap();
+    assert_eq!(one, decision(1, "a/b"));
+    let raw: Value = running.fetch("/api/v1/decisions/1").await.unwrap();
+    assert_eq!((&raw["chosen"], &raw["reserve_from"]), (&json!("kms-a"), &json!("default")));
+    assert_eq!(raw["place"], json!({"latitude": 48.9, "longitude": 2.4}));
+    let saved: Scene = running.fetch("/api/v1/decisions/2/state").await.unwrap();
+    assert_eq!(saved, scene(4));
+    assert_eq!(running.fetch::<Scene>("/api/v1/state").await.unwrap(), scene(7));
+    for (path, status) in [("?limit=201", 400), ("/x", 400), ("/3", 404), ("/1/state", 404)] {
+        assert_refused(&running.get(&format!("/api/v1/decisions{path}")).await, status);
+    }
 }
 
 #[tokio::test]

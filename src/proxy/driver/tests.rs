@@ -16,7 +16,7 @@ use crate::policy::access::Isolation;
 use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{BlockingCalls, Manager, People, Placement};
+use crate::proxy::{BlockingCalls, DecisionLog, Manager, People, Placement};
 use crate::runtime::{Clock, Timer};
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
@@ -63,6 +63,8 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         keeper: Arc::new(Keeper::new(Arc::new(MemoryStore::new(10)), registry)),
         people: People::nowhere(metrics.clone()),
         settings: settings.placement,
+        config: 1,
+        decisions: DecisionLog::new(0),
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),
         choices: Mutex::new(crate::proxy::Choices::seeded(0)),
@@ -76,7 +78,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         fleet: fleet.handle.clone(),
         blocking: BlockingCalls::new(4),
         pacer: None,
-        placement,
+        placement: Arc::new(placement),
         asker: None,
         hold: Duration::ZERO,
         manager: Manager::new(0),
@@ -279,7 +281,8 @@ async fn a_pipeline_that_is_taken_back_is_told_as_the_error_of_its_call_whatever
     let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
     let registry = Arc::clone(&edge.placement.keeper.registry);
     let store = Arc::new(NeverSettled(MemoryStore::new(10)));
-    edge.placement.keeper = Arc::new(Keeper::new(store, registry));
+    let placement = Arc::get_mut(&mut edge.placement).unwrap();
+    placement.keeper = Arc::new(Keeper::new(store, registry));
     let mut driver = driver(&Arc::new(edge), 1);
     let rules = Rules { isolation: Isolation::Meeting, ..Rules::default() };
     let mut wires = Both::default();

@@ -1,6 +1,7 @@
 //! What placing promises when many ask at once, when the store fails, and when asking is given up.
 
 mod room;
+mod why;
 mod world;
 
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use super::*;
 use crate::fleet::stub::id;
 use crate::model::Incarnation;
 use crate::pins::PinStore;
+use crate::policy::choose::{NoBackend, WhenFull};
 use crate::policy::health::Health;
 use world::{RESERVE, WAIT, World, YIELDS_MAX, hints, name};
 
@@ -172,7 +174,7 @@ async fn settle(world: &World) -> usize {
 #[tokio::test(start_paused = true)]
 async fn a_meeting_does_not_follow_a_transaction_to_another_backend() {
     let world = World::seeded(2, 0).await;
-    let on = |index| Where { on: Some(id(index)), avoid: None };
+    let on = |index| Where { on: Some(id(index)), ..Where::default() };
     for index in [0, 1] {
         let placed = world.place_at(&format!("new-{index}"), on(index)).await.unwrap();
         assert_eq!(placed.backend, id(index), "a new one goes where it is wanted");

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::*;
 use crate::fleet::stub::{StubFleet, backend};
-use crate::model::Incarnation;
+use crate::model::{Draws, Incarnation};
 use crate::pins::{MemoryStore, PinStore, Registry};
 use crate::policy::health::Health;
 use crate::runtime::Clock;
@@ -148,6 +148,8 @@ impl World {
             keeper: Arc::new(Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 1_000)))),
             people: People::nowhere(Metrics::new()),
             settings,
+            config: 1,
+            decisions: DecisionLog::new(100),
             timer: Arc::new(timer.clone()),
             metrics: Metrics::new(),
             choices: Mutex::new(Choices::seeded(seed)),
