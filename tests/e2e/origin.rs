@@ -3,6 +3,7 @@
 //! What it thought is the `place` of a meeting. Everybody comes from 127.0.0.1.
 
 mod databases;
+mod regions;
 
 use pinfold::load::{CallError, Client, ConnectError, Events};
 use rcgen::{CertifiedKey, generate_simple_self_signed};

@@ -25,7 +25,8 @@ fn replace(dir: &TempDir, content: &[u8]) {
     std::fs::rename(dir.path().join("new.mmdb"), dir.path().join("own.mmdb")).unwrap();
 }
 
-/// Makes meetings from that network until one is seen at `expected`.
+/// Makes meetings from that network until one is seen at `expected`. The reserve is small, because
+/// there may be many.
 async fn becomes(edge: &Edge, name: &str, expected: f64) {
     let from = [("x-forwarded-for", "203.0.113.7")];
     let number = std::sync::atomic::AtomicU32::new(0);
@@ -47,7 +48,7 @@ async fn a_database_is_replaced_while_the_edge_runs_and_a_bad_file_changes_nothi
     replace(&dir, &database(11.0));
     let more = format!(
         "{TRUSTED}forwarded = \"x-forwarded-for\"\n[geoip]\ndatabases = [\"own.mmdb\"]\n\
-         reload_seconds = 1\n[log]\nfilter = \"info,pinfold::proxy::placement=debug\"\n"
+         reload_seconds = 1\n[placement]\nreserve_legs = 1\n[log]\nfilter = \"info,pinfold::proxy::placement=debug\"\n"
     );
     let sims = KmsSim::start_all(["a"]).await;
     let edge = Edge::start_with(&sims, &more, dir).await;
