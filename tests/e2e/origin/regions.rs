@@ -43,6 +43,10 @@ async fn a_meeting_that_comes_back_begins_where_its_people_were() {
     let here = join(&edge, "", (b"", &AMSTERDAM)).await;
     let pipeline = create(&here, json!({"meeting": "weekly"})).await.unwrap();
     assert_eq!(edge.backend_of("weekly").await, "eu");
+    // What cost nothing is not remembered.
+    let source = here.create_endpoint(&pipeline).await.unwrap();
+    let sink = here.create_endpoint(&pipeline).await.unwrap();
+    here.invoke(&source, "connect", json!({"sink": sink})).await.unwrap();
     here.call("release", json!({"object": pipeline})).await.unwrap();
     drop(here);
     let is_over = || async { edge.meetings().await.is_empty().then_some(()) };
