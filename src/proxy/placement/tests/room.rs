@@ -176,7 +176,7 @@ async fn a_busy_machine_is_avoided_and_samplers_that_all_stop_make_all_dear_and_
     let now = world.placement.timer.now();
     for backend in &snapshot.backends {
         let load = backend.candidate(&world.placement.settings.outlook, now).load;
-        assert!(load.feared > 0.9 && load.measured < 0.21, "{load:?}");
+        assert!(load.feared > 0.8 && load.measured < 0.21, "{load:?}");
     }
 }
 
