@@ -406,8 +406,13 @@ mod tests {
         fn agrees_with_serde_json(
             text in r#"[\[\]{}":,\\ua0-9eE.+\- tfn\x00-\x1fé]{0,24}"#,
             wrapped in any::<bool>(),
+            // Strings of any length meet all the ways in which they are scanned.
+            before in 0usize..70,
+            after in 0usize..70,
         ) {
-            let text = if wrapped { format!(r#"{{"a":"{text}"}}"#) } else { text };
+            let (before, after) = ("x".repeat(before), "y".repeat(after));
+            let wrap = |text| format!(r#"{{"a":"{before}{text}{after}"}}"#);
+            let text = if wrapped { wrap(text) } else { text };
             let theirs = serde_json::from_str::<serde_json::Value>(&text).is_ok();
             let mut reader = Reader::new(&text, 128);
             let ours = reader.value().and_then(|_| reader.end()).is_ok();

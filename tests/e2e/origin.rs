@@ -6,18 +6,15 @@ mod databases;
 mod regions;
 
 use pinfold::load::{CallError, Client, ConnectError, Events};
-use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use crate::e2e::harness::{Edge, KmsSim, TempDir, wait_for, within_bound};
+use crate::e2e::tls::{certify, trusting};
 
 /// Loopback is a trusted proxy; the listener is at 0° 0°.
 const TRUSTED: &str = "place = { latitude = 0, longitude = 0 }\ntrusted_proxies = [\"127.0.0.0/8\", \"10.0.0.0/8\"]\n";
@@ -125,23 +122,11 @@ async fn a_connection_without_a_proxy_header_is_closed_where_each_must_have_one(
 /// A header that comes in pieces, and TLS right behind it.
 #[tokio::test]
 async fn a_proxy_header_stands_before_tls() {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = TempDir::create();
-    dir.write("cert.pem", &cert.pem());
-    dir.write("key.pem", &signing_key.serialize_pem());
+    let certificate = certify(&dir);
     let tls = "tls = { cert = \"cert.pem\", key = \"key.pem\" }\nproxy_protocol = \"required\"";
     let sims = KmsSim::start_all(["a"]).await;
     let edge = Edge::start_with(&sims, &format!("{TRUSTED}{tls}\n{NETWORKS}"), dir).await;
-    let mut roots = RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-
     let mut stream = TcpStream::connect(edge.addr()).await.unwrap();
     stream.set_nodelay(true).unwrap();
     for piece in ["P", "ROXY TCP4 203.0.113.7 10.", "0.0.1 1 2\r", "\n"] {
@@ -149,7 +134,7 @@ async fn a_proxy_header_stands_before_tls() {
         tokio::task::yield_now().await;
     }
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let stream = trusting(certificate).connect(name, stream).await.unwrap();
     let url = edge.url.replacen("wss://", "ws://", 1);
     let (client, _events) = Client::on_stream(url, stream).await.unwrap();
     create(&client, json!({"meeting": "standup"})).await.unwrap();

@@ -13,24 +13,26 @@ use crate::e2e::harness::{Edge, KmsSim, TempDir, within_bound};
 
 /// An edge that speaks TLS, and the certificate to trust.
 async fn edge_with_tls(sims: &[KmsSim]) -> (Edge, CertificateDer<'static>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let dir = TempDir::create();
-    dir.write("cert.pem", &cert.pem());
-    dir.write("key.pem", &signing_key.serialize_pem());
+    let certificate = certify(&dir);
     // Relative paths start at the directory of the configuration file.
     let more = "tls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
     let edge = Edge::start_with(sims, more, dir).await;
     assert!(edge.url.starts_with("wss://"), "{}", edge.url);
-    (edge, cert.der().clone())
+    (edge, certificate)
 }
 
-/// A client over TLS that trusts `certificate` and nothing else.
-async fn connect(
-    edge: &Edge,
-    certificate: CertificateDer<'static>,
-    name: &'static str,
-) -> Result<(Client, Events), ConnectError> {
+/// Puts a certificate of `localhost` and its key into `dir`.
+pub(super) fn certify(dir: &TempDir) -> CertificateDer<'static> {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    dir.write("cert.pem", &cert.pem());
+    dir.write("key.pem", &signing_key.serialize_pem());
+    cert.der().clone()
+}
+
+/// Trusts `certificate` and nothing else.
+pub(super) fn trusting(certificate: CertificateDer<'static>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -39,9 +41,18 @@ async fn connect(
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// A client over TLS that trusts `certificate` and nothing else.
+async fn connect(
+    edge: &Edge,
+    certificate: CertificateDer<'static>,
+    name: &'static str,
+) -> Result<(Client, Events), ConnectError> {
     let stream = TcpStream::connect(edge.addr()).await.unwrap();
     let name = ServerName::try_from(name).unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let stream = trusting(certificate).connect(name, stream).await?;
     // The URL only names host and path in the handshake; TLS is below already.
     Client::on_stream(&edge.url.replacen("wss://", "ws://", 1), stream).await
 }

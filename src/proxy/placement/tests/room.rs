@@ -189,7 +189,7 @@ async fn a_backend_that_is_back_gets_few_meetings_at_first() {
     world.lose_backend().await;
     world.fleet.answer(1, 1, Health::Trial).await;
     world.fleet.answer(1, 1, Health::Healthy).await;
-    // As loaded as the other; it has a tenth of its capacity for now.
+    // As loaded as the other, but it counts as having a tenth of its capacity until the ramp is over.
     for index in [0, 1] {
         world.fleet.tell(index, 10.0).await;
     }
