@@ -5,8 +5,11 @@
 mod agent;
 mod asker;
 mod control;
+mod deep;
 mod events;
+mod own;
 mod probe;
+mod pulse;
 mod samples;
 mod snapshot;
 #[cfg(test)]
@@ -19,6 +22,7 @@ pub use asker::{Asker, AskerBounds, Payer, Quota};
 pub use control::ServerFacts;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;
+pub use pulse::Pulse;
 pub use samples::{Dimensions, Samples};
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime, SharedUsage};
 pub(crate) use table::Report;

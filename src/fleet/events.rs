@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
+use super::own::OwnPipelines;
 use crate::protocol::event::ObjectEvent;
 
 /// Events that a listener may be behind.
@@ -37,6 +38,7 @@ pub(super) struct Hub {
     listeners: watch::Sender<usize>,
     /// By index of the backend.
     bringing: watch::Sender<Vec<Bringing>>,
+    own: OwnPipelines,
 }
 
 impl Hub {
@@ -45,6 +47,7 @@ impl Hub {
             events: broadcast::Sender::new(EVENTS_MAX),
             listeners: watch::Sender::new(0),
             bringing: watch::Sender::new(vec![Bringing::Nothing; backends]),
+            own: OwnPipelines::default(),
         }
     }
 
@@ -52,6 +55,11 @@ impl Hub {
     pub(super) fn publish(&self, event: ObjectEvent) {
         // Fails only when nobody listens.
         let _ = self.events.send(Arc::new(event));
+    }
+
+    /// Pipelines of deep probes, which are nobody's business.
+    pub(super) const fn own(&self) -> &OwnPipelines {
+        &self.own
     }
 
     /// Notes what the control connection to the backend of that index does. To be called *before*

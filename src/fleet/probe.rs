@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CPU_INTERVAL, Control};
+use super::deep::DeepProber;
 use super::table::Report;
 use super::task::FleetHandle;
 use crate::model::Draws;
@@ -33,18 +34,33 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) async fn run(mut self, metrics: Metrics, stop: CancellationToken) {
+        let deep = DeepProber {
+            index: self.index,
+            url: self.url.clone(),
+            settings: self.settings.clone(),
+            clock: self.clock,
+            draws: Draws::seeded(self.draws.next()),
+            handle: self.handle.clone(),
+        };
+        tokio::select! {
+            () = self.run_pings(&metrics, stop) => {}
+            () = deep.run(&metrics) => {}
+        }
+    }
+
+    async fn run_pings(&mut self, metrics: &Metrics, stop: CancellationToken) {
         let mut control = None;
         while !stop.is_cancelled() {
             let Some(probed) = stop.run_until_cancelled(self.probe(&mut control)).await else {
                 return;
             };
-            let mut pause = self.tell(probed, &mut control, &metrics).await;
+            let mut pause = self.tell(probed, &mut control, metrics).await;
             match stop.run_until_cancelled(self.sample(&mut control)).await {
                 None => return,
                 Some(Ok(None)) => {}
                 Some(Ok(Some(report))) => self.handle.report(self.index, report).await,
                 Some(Err(failure)) => {
-                    pause = self.tell(Err(failure), &mut control, &metrics).await;
+                    pause = self.tell(Err(failure), &mut control, metrics).await;
                 }
             }
             stop.run_until_cancelled(self.wait(pause, &mut control)).await;
@@ -158,11 +174,20 @@ pub(crate) fn pause_after(
         | Report::Answered { .. }
         | Report::Sampled { .. }
         | Report::Told(_)
-        | Report::LinkFailed(_) => {
-            let jitter = f64::from(settings.jitter_percent) / 100.0;
-            settings.interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
-        }
+        | Report::Deep(..)
+        | Report::DialFailed(_)
+        | Report::Unanswered(_) => jittered(settings.interval, settings, draws),
     }
+}
+
+/// A pause of about `interval`, drawn anew each time.
+pub(super) fn jittered(
+    interval: Duration,
+    settings: &ProbeSettings,
+    draws: &mut Draws,
+) -> Duration {
+    let jitter = f64::from(settings.jitter_percent) / 100.0;
+    interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
 }
 
 fn outcome(report: &Report) -> ProbeOutcome {
@@ -170,7 +195,9 @@ fn outcome(report: &Report) -> ProbeOutcome {
         Report::Answered { .. }
         | Report::Sampled { .. }
         | Report::Told(_)
-        | Report::LinkFailed(_) => ProbeOutcome::Ok,
+        | Report::Deep(..)
+        | Report::DialFailed(_)
+        | Report::Unanswered(_) => ProbeOutcome::Ok,
         Report::Failed(ProbeFailure::Timeout) => ProbeOutcome::Timeout,
         Report::Failed(
             ProbeFailure::Refused

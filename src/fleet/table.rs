@@ -12,7 +12,10 @@ use super::snapshot::{BackendView, FleetSnapshot};
 use super::task::Loss;
 use crate::model::{BackendId, Incarnation, MachineUsage, Time, Usage};
 use crate::pins::BackendLoad;
-use crate::policy::health::{Change, Health, HealthMachine, Probe, ProbeFailure, Thresholds};
+use crate::policy::health::{
+    CallClass, Cause, Change, Deep, Evidence, Health, HealthMachine, HealthRules, ProbeFailure,
+    may_keep_out,
+};
 use crate::protocol::server_info::{FleetInfo, merge_infos};
 use crate::settings::BackendSettings;
 
@@ -27,9 +30,27 @@ pub(crate) enum Report {
     Told(MachineUsage),
     /// It failed.
     Failed(ProbeFailure),
-    /// A client's link to that process failed.
-    LinkFailed(Option<Incarnation>),
+    /// That process was asked to make a pipeline, and this became of it.
+    Deep(Incarnation, Deep),
+    /// A client's link to that process could not be opened.
+    DialFailed(Option<Incarnation>),
+    /// A client's call was not answered in time by that process.
+    Unanswered(Option<Incarnation>),
 }
+
+/// What a report has changed.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// What was lost, with the token of that process.
+    pub(super) loss: Option<(Loss, CancellationToken)>,
+    /// Why its backend was ejected, or lost what it had, just now.
+    pub(super) ejected: Option<Cause>,
+    /// Whether there is news worth a snapshot.
+    pub(super) is_news: bool,
+}
+
+/// The label by which backends are of one region; those without one are of one, too.
+const REGION: &str = "region";
 
 /// All backends with their health.
 #[derive(Debug)]
@@ -48,9 +69,9 @@ struct Row {
 }
 
 impl FleetTable {
-    pub(super) fn new(backends: &[BackendSettings], thresholds: Thresholds) -> Self {
+    pub(super) fn new(backends: &[BackendSettings], rules: HealthRules) -> Self {
         let row = |settings: &BackendSettings| {
-            let health = HealthMachine::new(thresholds, 0);
+            let health = HealthMachine::new(rules, 0);
             let view = BackendView {
                 id: settings.id.clone(),
                 url: settings.url.clone(),
@@ -61,7 +82,11 @@ impl FleetTable {
                 server_id: None,
                 version: None,
                 last_probe: Arc::default(),
+                last_deep: Arc::default(),
                 last_failure: None,
+                out: None,
+                spared: None,
+                pulse: Arc::default(),
                 load: Arc::new(BackendLoad::default()),
                 usage: Arc::default(),
                 samples: Arc::new(samples(settings)),
@@ -83,7 +108,7 @@ impl FleetTable {
     pub(super) fn remember(&mut self, losses: &BTreeMap<BackendId, u32>) {
         for row in &mut self.rows {
             if let Some(count) = losses.get(&row.view.id) {
-                row.health = HealthMachine::new(row.health.thresholds(), *count);
+                row.health = HealthMachine::new(*row.health.rules(), *count);
             }
         }
     }
@@ -106,17 +131,12 @@ impl FleetTable {
         &self.missing_modules
     }
 
-    /// Takes in a report on the backend with that index, which came at `now`. Says what was lost, with the token of that
-    /// process, and whether there is news worth a snapshot.
-    pub(super) fn apply(
-        &mut self,
-        index: usize,
-        report: Report,
-        now: Time,
-    ) -> (Option<(Loss, CancellationToken)>, bool) {
+    /// Takes in a report on the backend with that index, which came at `now`.
+    pub(super) fn apply(&mut self, index: usize, report: Report, now: Time) -> Applied {
+        let may_keep_out = self.may_keep_out(index);
         let row = &mut self.rows[index];
         let failure = row.view.last_failure;
-        let change = row.apply(report, now);
+        let change = row.apply(report, now, may_keep_out);
         let loss = change.lost.map(|incarnation| {
             let token = std::mem::take(&mut row.view.lost);
             (Loss { backend: row.view.id.clone(), incarnation }, token)
@@ -127,7 +147,16 @@ impl FleetTable {
             self.generation += 1;
             self.merge_infos();
         }
-        (loss, is_news)
+        Applied { loss, ejected: change.ejected, is_news }
+    }
+
+    /// Whether the backend with that index may be kept out although it answers.
+    fn may_keep_out(&self, index: usize) -> bool {
+        let region = self.rows[index].region();
+        let is_near = |(_, row): &(usize, &Row)| row.region() == region;
+        let region = || self.rows.iter().enumerate().filter(is_near);
+        let others_open = region().filter(|(other, row)| *other != index && row.view.takes_pins());
+        may_keep_out(others_open.count(), region().count())
     }
 
     /// Makes one answer of what the servers say of themselves, those that are not given up.
@@ -156,6 +185,7 @@ impl Row {
     fn follow_health(&mut self, now: Time) {
         let Self { view, health, .. } = self;
         let before = std::mem::replace(&mut view.health, health.health());
+        (view.out, view.spared) = (health.out(), health.spared());
         let is_other = view.incarnation != health.incarnation();
         if is_other {
             view.incarnation = health.incarnation();
@@ -174,7 +204,11 @@ impl Row {
         }
     }
 
-    fn apply(&mut self, report: Report, now: Time) -> Change {
+    fn region(&self) -> Option<&str> {
+        self.view.profile.labels.value(REGION)
+    }
+
+    fn apply(&mut self, report: Report, now: Time, may_keep_out: bool) -> Change {
         match report {
             Report::Answered { incarnation, facts, took } => {
                 self.view.last_probe.set(took);
@@ -184,12 +218,13 @@ impl Row {
                     self.view.version = facts.version;
                     self.info = Some(facts.info);
                 }
-                self.health.on_probe(Probe::Answered(incarnation))
+                let felt = self.take_pulse(now, may_keep_out);
+                let answered = Evidence::Answered(incarnation);
+                felt.and(self.health.on(&answered, now, may_keep_out))
             }
             Report::Sampled { incarnation, usage } => {
                 // What was there before the news of a loss says nothing about what is there now.
-                let process = incarnation.after_losses(self.health.losses());
-                if self.view.incarnation == Some(process) {
+                if self.view.incarnation == Some(self.as_counted(incarnation)) {
                     self.view.usage.set(usage);
                     self.view.samples.on_server(usage.cpu_percent, usage.memory_kb, now);
                 }
@@ -201,33 +236,61 @@ impl Row {
             }
             Report::Failed(failure) => {
                 self.view.last_failure = Some(failure);
-                self.health.on_probe(Probe::Failed(failure))
+                self.health.on(&Evidence::Failed(failure), now, may_keep_out)
             }
             // News of a process that is gone already says nothing about this one.
-            Report::LinkFailed(process) if process != self.health.incarnation() => {
+            Report::Deep(process, _) if Some(self.as_counted(process)) != self.view.incarnation => {
                 Change::default()
             }
-            Report::LinkFailed(_) => self.health.on_link_failure(),
+            Report::Deep(_, deep) => {
+                if let Deep::Passed(took) = deep {
+                    self.view.last_deep.set(took);
+                }
+                self.health.on(&Evidence::Deep(deep), now, may_keep_out)
+            }
+            Report::DialFailed(process) | Report::Unanswered(process)
+                if process != self.view.incarnation =>
+            {
+                Change::default()
+            }
+            Report::DialFailed(_) => self.health.on(&Evidence::DialFailed, now, may_keep_out),
+            Report::Unanswered(_) => self.health.on(&Evidence::Unanswered, now, may_keep_out),
         }
+    }
+
+    /// The process that a server names so, told from those that were lost.
+    fn as_counted(&self, process: Incarnation) -> Incarnation {
+        process.after_losses(self.health.losses())
+    }
+
+    /// Takes in what clients have met since the last probe.
+    fn take_pulse(&mut self, now: Time, may_keep_out: bool) -> Change {
+        let felt = self.view.pulse.take();
+        let mut change = Change::default();
+        if felt.refusals > 0 {
+            change = self.health.on(&Evidence::Refused(felt.refusals), now, may_keep_out);
+        }
+        for (class, heard) in CallClass::ALL.into_iter().zip(felt.heard) {
+            let heard = Evidence::Heard(class, heard);
+            change = change.and(self.health.on(&heard, now, may_keep_out));
+        }
+        self.view.pulse.set_limits(CallClass::ALL.map(|class| self.health.limit(class)));
+        change
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
     use crate::model::Legs;
-    use crate::settings::BackendUrl;
+    use crate::settings::{BackendUrl, ProbeSettings};
 
     fn table() -> FleetTable {
         let backend = |id: &str| {
             let url = BackendUrl::parse(&format!("ws://{id}:8888/kurento")).unwrap();
             BackendSettings::new(BackendId::parse(id).unwrap(), url, Legs(10))
         };
-        let nz = |n| NonZeroU32::new(n).unwrap();
-        let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };
-        FleetTable::new(&[backend("a"), backend("b")], thresholds)
+        FleetTable::new(&[backend("a"), backend("b")], ProbeSettings::default().rules())
     }
 
     /// Takes in what comes as soon as the edge has started.
@@ -236,7 +299,8 @@ mod tests {
         index: usize,
         report: Report,
     ) -> (Option<(Loss, CancellationToken)>, bool) {
-        table.apply(index, report, Time::ZERO)
+        let applied = table.apply(index, report, Time::ZERO);
+        (applied.loss, applied.is_news)
     }
 
     fn answered(process: u64) -> Report {
@@ -301,7 +365,7 @@ mod tests {
         let mut table = table();
         let shown = table.snapshot();
         apply(&mut table, 0, answered(1));
-        (0..3).for_each(|_| drop(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout))));
+        (0..3).for_each(|_| drop(apply(&mut table, 0, Report::Failed(ProbeFailure::Refused))));
         (0..2).for_each(|_| drop(apply(&mut table, 0, answered(1))));
         let usage = Usage { cpu_percent: Some(50.0), ..Usage::default() };
         apply(&mut table, 0, Report::Sampled { incarnation: Incarnation(1), usage });
@@ -315,7 +379,7 @@ mod tests {
         let admitted = |table: &FleetTable, index: usize| {
             table.snapshot().backends[index].admitted.map(|at| at.as_micros() / 1_000_000)
         };
-        let failed = || Report::Failed(ProbeFailure::Timeout);
+        let failed = || Report::Failed(ProbeFailure::Refused);
         for (index, second, report, expected) in [
             (0, 1, answered(1), None),
             (0, 20, failed(), None),
@@ -352,9 +416,9 @@ mod tests {
     fn a_failed_link_makes_its_own_process_suspect() {
         let mut table = table();
         apply(&mut table, 0, answered(1));
-        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(9))));
+        apply(&mut table, 0, Report::DialFailed(Some(Incarnation(9))));
         assert_eq!(table.snapshot().backends[0].health, Health::Healthy);
-        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(1))));
+        apply(&mut table, 0, Report::DialFailed(Some(Incarnation(1))));
         assert_eq!(table.snapshot().backends[0].health, Health::Suspect);
     }
 
@@ -372,7 +436,7 @@ mod tests {
             );
             assert_eq!(shown.last(), Some(took));
         }
-        apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout));
+        apply(&mut table, 0, Report::Failed(ProbeFailure::Refused));
         assert_eq!(shown.last(), Some(Duration::ZERO), "that of the last one answered");
         assert_eq!(table.snapshot().backends[1].last_probe.last(), None);
     }
@@ -382,6 +446,6 @@ mod tests {
         let mut table = table();
         assert!(apply(&mut table, 0, answered(1)).1);
         assert!(!apply(&mut table, 0, answered(1)).1);
-        assert!(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout)).1);
+        assert!(apply(&mut table, 0, Report::Failed(ProbeFailure::Refused)).1);
     }
 }

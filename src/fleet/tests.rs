@@ -35,6 +35,8 @@ fn quick() -> ProbeSettings {
         sample: Duration::from_secs(10),
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
+        deep: Duration::ZERO,
+        ..ProbeSettings::default()
     }
 }
 

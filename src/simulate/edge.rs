@@ -72,7 +72,7 @@ pub(super) struct EdgeSim {
     /// Pins that the process before has left.
     pub(super) found: Vec<(MeetingName, Pin)>,
     /// Backends that this process has given up once, even if it has never heard from them.
-    pub(super) ejected: BTreeSet<usize>,
+    pub(super) given_up: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -174,7 +174,7 @@ impl EdgeSim {
             run: 0,
             up_since: Some(clock.now()),
             found,
-            ejected: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,
@@ -193,8 +193,9 @@ impl EdgeSim {
         let loss = self.owner.apply(backend, report, now);
         let id = self.edge.fleet.snapshot().backends[backend].id.clone();
         self.store.note_losses(&id, self.owner.losses(backend));
-        if self.edge.fleet.snapshot().backends[backend].health == Health::Ejected {
-            self.ejected.insert(backend);
+        let view = &self.edge.fleet.snapshot().backends[backend];
+        if view.health == Health::Ejected && view.incarnation.is_none() {
+            self.given_up.insert(backend);
         }
         let Some(loss) = loss else { return false };
         self.lost.insert((backend, loss.incarnation.0), now);

@@ -153,13 +153,12 @@ impl SlowStore {
         if self.lock().away_until > self.clock.now() { Err(PinError::Away) } else { Ok(()) }
     }
 
-    /// A pin is made only on a process that the fleet calls healthy at that moment, or suspect: then for
-    /// a pipeline that is there already.
+    /// A pin is made only on a process that the fleet has not given up. Whether it takes new meetings is
+    /// checked where one is chosen: one that does not may be pinned for a pipeline that is there already.
     fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
         let fleet = self.fleet.snapshot();
         let is_eligible = |view: &Arc<BackendView>| {
-            let may_be_there = view.takes_pins() || view.health == Health::Suspect;
-            may_be_there && view.incarnation == Some(incarnation)
+            view.health != Health::Unknown && view.incarnation == Some(incarnation)
         };
         if !fleet.backend(backend).is_some_and(is_eligible) {
             let complaint = format!("{meeting} is pinned to {backend}, which takes no pins");
