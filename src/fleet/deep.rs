@@ -16,9 +16,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
 
 use super::control::dial;
 use super::probe::jittered;
@@ -41,9 +43,10 @@ const NOT_ENOUGH_RESOURCES: i32 = 40009;
 /// Probes one backend deeply for ever.
 #[derive(Debug)]
 pub(super) struct DeepProber {
-    pub(super) index: usize,
+    pub(super) number: usize,
     pub(super) url: BackendUrl,
-    pub(super) settings: ProbeSettings,
+    /// As they are now.
+    pub(super) settings: watch::Receiver<ProbeSettings>,
     pub(super) clock: Clock,
     pub(super) draws: Draws,
     pub(super) handle: FleetHandle,
@@ -70,61 +73,80 @@ struct Refusal {
 }
 
 impl DeepProber {
-    pub(super) async fn run(mut self, metrics: &Metrics) {
-        if self.settings.deep.is_zero() {
-            return std::future::pending().await;
-        }
+    pub(super) async fn run(mut self, metrics: Metrics, stop: CancellationToken) {
+        let forever = async {
+            loop {
+                self.wait().await;
+                if let Some(process) = self.process() {
+                    self.probe(process, &metrics).await;
+                }
+            }
+        };
+        let _ended: Option<()> = stop.run_until_cancelled(forever).await;
+    }
+
+    /// Waits until the next is due: soon if the backend is on trial, and must pass one. Other settings
+    /// begin the wait anew.
+    async fn wait(&mut self) {
         loop {
-            self.wait().await;
-            if let Some(process) = self.process() {
-                self.probe(process, metrics).await;
+            let settings = self.settings.borrow_and_update().clone();
+            let pause = jittered(settings.deep, &settings, &mut self.draws);
+            let due = async {
+                match settings.deep.is_zero() {
+                    true => std::future::pending().await,
+                    false => tokio::time::sleep(pause).await,
+                }
+            };
+            let wanted = self.wanted(settings.interval);
+            let mut changes = self.settings.clone();
+            tokio::select! {
+                () = due => return,
+                () = wanted, if !settings.deep.is_zero() => return,
+                changed = changes.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await; // the fleet has ended
+                },
             }
         }
     }
 
-    /// Waits until the next is due: soon if the backend is on trial, and must pass one.
-    async fn wait(&mut self) {
-        let pause = jittered(self.settings.deep, &self.settings, &mut self.draws);
+    /// Waits until the backend is on trial, `pause` from now or later.
+    async fn wanted(&self, pause: Duration) {
+        tokio::time::sleep(pause).await;
         let mut fleet = self.handle.watch();
-        let is_wanted = |view: &BackendView| {
-            view.health == Health::Trial && view.out.is_some_and(|(cause, _)| !cause.is_loss())
+        let is_wanted = |view: &Arc<BackendView>| {
+            let is_tried = view.out.is_some_and(|(cause, _)| !cause.is_loss());
+            view.number == self.number && view.health == Health::Trial && is_tried
         };
-        let wanted = async {
-            tokio::time::sleep(self.settings.interval.min(pause)).await;
-            let is_seen = |fleet: &Arc<FleetSnapshot>| is_wanted(&fleet.backends[self.index]);
-            let has_ended = fleet.wait_for(is_seen).await.is_err();
-            if has_ended {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = wanted => {}
+        let is_seen = |fleet: &Arc<FleetSnapshot>| fleet.backends.iter().any(is_wanted);
+        let has_ended = fleet.wait_for(is_seen).await.is_err();
+        if has_ended {
+            std::future::pending::<()>().await;
         }
     }
 
     /// The process to be probed; `None` while nobody answers, of whom a ping tells enough.
     fn process(&self) -> Option<Incarnation> {
         let fleet = self.handle.snapshot();
-        let view = &fleet.backends[self.index];
+        let view = fleet.backends.iter().find(|view| view.number == self.number)?;
         view.incarnation.filter(|_| view.last_failure.is_none())
     }
 
     /// Probes once, and sees it to its end.
     async fn probe(&self, process: Incarnation, metrics: &Metrics) {
         let mut attempt = pin!(self.attempt());
-        self.handle.hub().own().begin(self.index);
+        self.handle.hub().own().begin(self.number);
+        let limit = self.settings.borrow().timeout;
         let started = self.clock.now();
         loop {
             // Each time that it is still not answered is another failure.
-            let ended = timeout(self.settings.timeout, &mut attempt).await;
+            let ended = timeout(limit, &mut attempt).await;
             let is_late = ended.is_err();
             let deep = ended.unwrap_or(Deep::Failed);
             if is_late {
                 self.know(None);
             }
             metrics.on_deep_probe(outcome(deep));
-            self.handle.report(self.index, Report::Deep(process, deep)).await;
+            self.handle.report(self.number, Report::Deep(process, deep)).await;
             if !is_late || self.clock.now().since(started) > LATE_MAX {
                 return;
             }
@@ -167,7 +189,16 @@ impl DeepProber {
     /// The pipeline that is made now is this one, or is not known in time.
     fn know(&self, made: Option<PipelineId>) {
         let hub = self.handle.hub();
-        for event in hub.own().end(self.index, made) {
+        for event in hub.own().end(self.number, made) {
+            hub.publish(event);
+        }
+    }
+}
+
+impl Drop for DeepProber {
+    fn drop(&mut self) {
+        let hub = self.handle.hub();
+        for event in hub.own().forget(self.number) {
             hub.publish(event);
         }
     }

@@ -63,6 +63,11 @@ impl OwnPipelines {
         if held.len() < HELD_MAX { Vec::new() } else { probed.held.take().unwrap_or_default() }
     }
 
+    /// That backend has gone. Returns the events that clients are still told.
+    pub(super) fn forget(&self, backend: usize) -> Vec<ObjectEvent> {
+        self.lock().remove(&backend).and_then(|probed| probed.held).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Probed>> {
         self.0.lock().expect("nothing panics while holding it")
     }

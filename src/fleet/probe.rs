@@ -9,10 +9,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CPU_INTERVAL, Control};
-use super::deep::DeepProber;
 use super::table::Report;
 use super::task::FleetHandle;
 use crate::model::Draws;
@@ -27,6 +27,8 @@ pub(super) struct Prober {
     pub(super) index: usize,
     pub(super) url: BackendUrl,
     pub(super) settings: ProbeSettings,
+    /// Where other settings come from.
+    pub(super) changes: watch::Receiver<ProbeSettings>,
     pub(super) clock: Clock,
     pub(super) draws: Draws,
     pub(super) handle: FleetHandle,
@@ -34,33 +36,19 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) async fn run(mut self, metrics: Metrics, stop: CancellationToken) {
-        let deep = DeepProber {
-            index: self.index,
-            url: self.url.clone(),
-            settings: self.settings.clone(),
-            clock: self.clock,
-            draws: Draws::seeded(self.draws.next()),
-            handle: self.handle.clone(),
-        };
-        tokio::select! {
-            () = self.run_pings(&metrics, stop) => {}
-            () = deep.run(&metrics) => {}
-        }
-    }
-
-    async fn run_pings(&mut self, metrics: &Metrics, stop: CancellationToken) {
         let mut control = None;
         while !stop.is_cancelled() {
+            self.settings.clone_from(&self.changes.borrow());
             let Some(probed) = stop.run_until_cancelled(self.probe(&mut control)).await else {
                 return;
             };
-            let mut pause = self.tell(probed, &mut control, metrics).await;
+            let mut pause = self.tell(probed, &mut control, &metrics).await;
             match stop.run_until_cancelled(self.sample(&mut control)).await {
                 None => return,
                 Some(Ok(None)) => {}
                 Some(Ok(Some(report))) => self.handle.report(self.index, report).await,
                 Some(Err(failure)) => {
-                    pause = self.tell(Err(failure), &mut control, metrics).await;
+                    pause = self.tell(Err(failure), &mut control, &metrics).await;
                 }
             }
             stop.run_until_cancelled(self.wait(pause, &mut control)).await;
