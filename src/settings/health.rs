@@ -29,6 +29,12 @@ pub struct HealthSettings {
     pub slow: SlowRules,
 }
 
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self::example()
+    }
+}
+
 impl Section for HealthSettings {
     fn example() -> Self {
         Self {
