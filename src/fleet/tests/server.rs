@@ -120,7 +120,7 @@ async fn serve(stream: TcpStream, (mut mood, mut craft): Moods, seen: Arc<Seen>)
                     let _ = craft.wait_for(|craft| *craft != Craft::Hangs).await;
                 }
                 let (answer, asked) = answer(process, &text, *craft.borrow());
-                for event in events_of(&asked) {
+                if let Some(event) = events_of(&asked) {
                     let _ = seen.events.send(event);
                 }
                 seen.asked.lock().unwrap().push(asked);
