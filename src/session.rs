@@ -39,7 +39,7 @@ use crate::protocol::error::Failure;
 use crate::protocol::request::{Hints, Method, Opening};
 use calls::{Call, CallId, Calls, Learn};
 use held::{Budget, HeldBytes};
-pub use io::{Bounds, Input, LinkFailure, LinkNo, Output, Remains, Sizes, Ticket, Wish};
+pub use io::{Bounds, Input, LinkFailure, LinkNo, Output, Remains, Sizes, Ticket, Tried, Wish};
 use loss::Retry;
 use manager::Manager;
 pub use manager::{ManagerCall, ManagerScope, Subscriptions};

@@ -11,6 +11,7 @@ mod declare;
 mod error;
 mod field;
 mod geoip;
+mod health;
 mod limits;
 mod listener;
 mod nearest;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, ReportUrl};
 pub use self::error::{Place, SettingsError};
 pub use self::geoip::{GeoipSettings, OverrideSettings};
+pub use self::health::HealthSettings;
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::origin::{Forwarded, OriginSettings, ProxyProtocol};
@@ -157,6 +159,11 @@ impl Section for Settings {
         keys.section("admin", "The admin API: health, metrics, state.", &mut self.admin);
         keys.list("backends", "The Kurento Media Servers.", &mut self.backends);
         keys.section("probe", "How the health of backends is found out.", &mut self.probe);
+        keys.section(
+            "health",
+            "What probes and the calls of clients add up to.",
+            &mut self.probe.health,
+        );
         keys.section(
             "pins",
             "Where it is kept which backend a meeting is on, and how long.",

@@ -10,6 +10,7 @@ mod bench;
 mod calls;
 mod demo;
 pub(crate) mod harness;
+mod health;
 mod hostile;
 mod isolation;
 mod kurento_client;

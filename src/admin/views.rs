@@ -93,8 +93,16 @@ pub struct BackendRow {
     pub memory_kb: Option<u64>,
     /// Time that the last answered probe took, in milliseconds. `null` until one was.
     pub last_probe_ms: Option<f64>,
+    /// Time that it took to make a pipeline in the last deep probe passed, in milliseconds. `null` until
+    /// one was.
+    pub last_deep_ms: Option<f64>,
     /// Why the last probe failed; `null` if it was answered.
     pub last_failure: Option<String>,
+    /// Why it gets no new meetings until it is readmitted: `errors`, `silent`, `restarted`, `dial`,
+    /// `unanswered`, `full`, `deep` or `slow`; `null` if it is not out.
+    pub out_cause: Option<String>,
+    /// Why it would be out, if that left enough others in its region: one of the same words, or `null`.
+    pub spared_cause: Option<String>,
 }
 
 /// One pinned meeting as operators see it.

@@ -57,6 +57,7 @@ impl Upkeep {
             let (measured, counts) = (backend.load.measured(), backend.load.counts());
             self.metrics.set_backend_media(&backend.id, measured, &counts);
             self.metrics.set_backend_usage(&backend.id, backend.usage.last());
+            self.metrics.set_backend_deep(&backend.id, backend.last_deep.last());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Rows for the admin API, from fleet, registry and decisions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
 use crate::fleet::BackendView;
@@ -86,6 +87,10 @@ impl Views for EdgeViews {
     }
 }
 
+fn millis(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1_000.0
+}
+
 fn backend_row(backend: &BackendView) -> BackendRow {
     let Usage { cpu_count, cpu_percent, memory_kb } = backend.usage.last();
     BackendRow {
@@ -106,8 +111,11 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         cpu_count,
         cpu_percent,
         memory_kb,
-        last_probe_ms: backend.last_probe.last().map(|took| took.as_micros() as f64 / 1_000.0),
+        last_probe_ms: backend.last_probe.last().map(millis),
+        last_deep_ms: backend.last_deep.last().map(millis),
         last_failure: backend.last_failure.map(|failure| failure.to_string()),
+        out_cause: backend.out.map(|(cause, _)| cause.as_str().to_owned()),
+        spared_cause: backend.spared.map(|cause| cause.as_str().to_owned()),
     }
 }
 

@@ -74,7 +74,10 @@ mod tests {
             cpu_percent: None,
             memory_kb: None,
             last_probe_ms: None,
+            last_deep_ms: None,
             last_failure: None,
+            out_cause: None,
+            spared_cause: None,
         }
     }
 

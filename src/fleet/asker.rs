@@ -74,7 +74,7 @@ enum Said {
 enum Stands {
     /// It can be asked.
     Here(Arc<BackendView>),
-    /// It was not heard from yet, or is about to be readmitted: the next probes tell.
+    /// It was not heard from yet: the next probes tell.
     Open,
     /// It was given up.
     Lost,
@@ -296,10 +296,12 @@ impl Asker {
     fn stands(&self, id: &BackendId) -> Stands {
         let fleet = self.0.handle.snapshot();
         let Some(view) = fleet.backend(id) else { return Stands::Lost };
-        match view.health {
-            Health::Healthy | Health::Suspect => Stands::Here(view.clone()),
-            Health::Unknown | Health::Trial => Stands::Open,
-            Health::Ejected => Stands::Lost,
+        match (view.health, view.incarnation) {
+            (Health::Healthy | Health::Suspect, _) => Stands::Here(view.clone()),
+            // Nobody gets new meetings there; what is there can be asked for.
+            (Health::Ejected | Health::Trial, Some(_)) => Stands::Here(view.clone()),
+            (Health::Unknown, _) | (Health::Trial, None) => Stands::Open,
+            (Health::Ejected, None) => Stands::Lost,
         }
     }
 }

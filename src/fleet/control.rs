@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
@@ -234,8 +235,10 @@ impl Control {
     }
 
     fn publish(&self, text: &str) {
-        if let Some(event) = ObjectEvent::parse(text) {
-            self.hub.0.publish(event);
+        let Some(event) = ObjectEvent::parse(text) else { return };
+        let (hub, index) = &self.hub;
+        for event in hub.own().pass(*index, event) {
+            hub.publish(event);
         }
     }
 
@@ -279,7 +282,14 @@ impl Control {
         loop {
             let message = self.socket.next().await.ok_or(ProbeFailure::Cut)?;
             let message = message.map_err(|error| failure_of(&error))?;
-            let Message::Text(text) = message else { continue };
+            let text = match message {
+                Message::Text(text) => text,
+                // After 101 on a wrong path. Source: Kurento protocol notes, section 1.
+                Message::Close(Some(frame)) if frame.code == CloseCode::Protocol => {
+                    return Err(ProbeFailure::Handshake);
+                }
+                _ => continue,
+            };
             let answer: Answer<'_> = read(&text)?;
             if answer.id == Some(&id) {
                 return Ok(answer.result.map(|result| result.get().to_owned()));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
+use super::own::OwnPipelines;
 use crate::protocol::event::ObjectEvent;
 
 /// Events that a listener may be behind.
@@ -38,6 +39,7 @@ pub(super) struct Hub {
     listeners: watch::Sender<usize>,
     /// By number of the backend; one that has never noted anything brings nothing.
     bringing: watch::Sender<BTreeMap<usize, Bringing>>,
+    own: OwnPipelines,
 }
 
 impl Hub {
@@ -46,6 +48,7 @@ impl Hub {
             events: broadcast::Sender::new(EVENTS_MAX),
             listeners: watch::Sender::new(0),
             bringing: watch::Sender::default(),
+            own: OwnPipelines::default(),
         }
     }
 
@@ -53,6 +56,11 @@ impl Hub {
     pub(super) fn publish(&self, event: ObjectEvent) {
         // Fails only when nobody listens.
         let _ = self.events.send(Arc::new(event));
+    }
+
+    /// Pipelines of deep probes, which are nobody's business.
+    pub(super) const fn own(&self) -> &OwnPipelines {
+        &self.own
     }
 
     /// Notes what the control connection to the backend of that number does. To be called *before*

@@ -162,11 +162,20 @@ pub(crate) fn pause_after(
         | Report::Answered { .. }
         | Report::Sampled { .. }
         | Report::Told(_)
-        | Report::LinkFailed(_) => {
-            let jitter = f64::from(settings.jitter_percent) / 100.0;
-            settings.interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
-        }
+        | Report::Deep(..)
+        | Report::DialFailed(_)
+        | Report::Unanswered(_) => jittered(settings.interval, settings, draws),
     }
+}
+
+/// A pause of about `interval`, drawn anew each time.
+pub(super) fn jittered(
+    interval: Duration,
+    settings: &ProbeSettings,
+    draws: &mut Draws,
+) -> Duration {
+    let jitter = f64::from(settings.jitter_percent) / 100.0;
+    interval.mul_f64(1.0 + jitter * (2.0 * draws.fraction() - 1.0))
 }
 
 fn outcome(report: &Report) -> ProbeOutcome {
@@ -174,7 +183,9 @@ fn outcome(report: &Report) -> ProbeOutcome {
         Report::Answered { .. }
         | Report::Sampled { .. }
         | Report::Told(_)
-        | Report::LinkFailed(_) => ProbeOutcome::Ok,
+        | Report::Deep(..)
+        | Report::DialFailed(_)
+        | Report::Unanswered(_) => ProbeOutcome::Ok,
         Report::Failed(ProbeFailure::Timeout) => ProbeOutcome::Timeout,
         Report::Failed(
             ProbeFailure::Refused

@@ -8,12 +8,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asked;
+use super::pulse::Pulse;
 use super::samples::{Dimensions, Samples};
 use super::stay::Stay;
 use crate::model::{BackendId, Incarnation, Legs, Time, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::choose::{Candidate, Profile, Standing};
-use crate::policy::health::{Health, ProbeFailure};
+use crate::policy::health::{Cause, Health, ProbeFailure};
 use crate::policy::load::{Load, Measured, Outlook};
 use crate::settings::BackendUrl;
 
@@ -46,7 +47,7 @@ pub struct BackendView {
     pub stay: Stay,
     /// How it is doing.
     pub health: Health,
-    /// Its process; `None` before it was heard from and after it was ejected.
+    /// Its process; `None` before it was heard from, and after it was lost until another is.
     pub incarnation: Option<Incarnation>,
     /// The `serverId` that its process told.
     pub server_id: Option<Arc<str>>,
@@ -54,8 +55,16 @@ pub struct BackendView {
     pub version: Option<Arc<str>>,
     /// Time that the last answered probe took: shared by all snapshots.
     pub last_probe: Arc<ProbeTime>,
+    /// Time that it took to make a pipeline in the last deep probe passed: shared by all snapshots.
+    pub last_deep: Arc<ProbeTime>,
     /// Why the last probe failed; `None` if it was answered.
     pub last_failure: Option<ProbeFailure>,
+    /// Why it is out, and until when at least; `None` if it is not.
+    pub out: Option<(Cause, Time)>,
+    /// Why it would be out, if that left enough others in its region.
+    pub spared: Option<Cause>,
+    /// What clients meet there: shared by all snapshots.
+    pub pulse: Arc<Pulse>,
     /// What it carries now: shared by all snapshots.
     pub load: Arc<BackendLoad>,
     /// What it last measured of itself: shared by all snapshots.

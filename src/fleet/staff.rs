@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::AgentPoll;
 use super::asker::line;
+use super::deep::DeepProber;
 use super::probe::Prober;
 use super::table::Recruit;
 use super::task::FleetHandle;
@@ -47,6 +48,15 @@ impl Staff {
             draws: Draws::seeded(self.draws.next()),
             handle: self.handle.clone(),
         };
+        let deep = DeepProber {
+            number,
+            url: settings.url.clone(),
+            settings: self.probe.clone(),
+            clock: self.clock,
+            draws: Draws::seeded(self.draws.next()),
+            handle: self.handle.clone(),
+        };
+        self.spawn("deep", &all, deep.run(self.metrics.clone(), all.clone()));
         self.spawn("probe", &all, prober.run(self.metrics.clone(), all.clone()));
         self.spawn("line", &all, line::run(settings.url.clone(), asked, all.clone()));
         let agent = self.ask_agent(number, &settings, &all);

@@ -67,7 +67,7 @@ impl StubFleet {
 
     /// A probe of `kms-{index}` is not answered; returns when that is seen as `health`.
     pub(crate) async fn fail(&self, index: usize, health: Health) {
-        self.handle.report(index, Report::Failed(ProbeFailure::Timeout)).await;
+        self.handle.report(index, Report::Failed(ProbeFailure::Refused)).await;
         self.wait_for(index, health).await;
     }
 
@@ -110,6 +110,7 @@ fn fleet_of(backends: &[BackendSettings]) -> Fleet {
         sample: Duration::from_secs(10),
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
+        ..ProbeSettings::default()
     };
     Fleet::new(backends, &probe, Clock::start(), 0)
 }

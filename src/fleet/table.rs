@@ -16,7 +16,10 @@ use super::task::Loss;
 use super::wanted::configured_drain;
 use crate::model::{BackendId, Incarnation, MachineUsage, Time, Usage};
 use crate::pins::BackendLoad;
-use crate::policy::health::{Change, Health, HealthMachine, Probe, ProbeFailure, Thresholds};
+use crate::policy::health::{
+    CallClass, Cause, Change, Deep, Evidence, Health, HealthMachine, HealthRules, ProbeFailure,
+    may_keep_out,
+};
 use crate::protocol::server_info::{FleetInfo, merge_infos};
 use crate::settings::BackendSettings;
 
@@ -31,9 +34,27 @@ pub(crate) enum Report {
     Told(MachineUsage),
     /// It failed.
     Failed(ProbeFailure),
-    /// A client's link to that process failed.
-    LinkFailed(Option<Incarnation>),
+    /// That process was asked to make a pipeline, and this became of it.
+    Deep(Incarnation, Deep),
+    /// A client's link to that process could not be opened.
+    DialFailed(Option<Incarnation>),
+    /// A client's call was not answered in time by that process.
+    Unanswered(Option<Incarnation>),
 }
+
+/// What a report has changed.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    /// What was lost, with the token of that process.
+    pub(super) loss: Option<(Loss, CancellationToken)>,
+    /// Why its backend was ejected, or lost what it had, just now.
+    pub(super) ejected: Option<Cause>,
+    /// Whether there is news worth a snapshot.
+    pub(super) is_news: bool,
+}
+
+/// The label by which backends are of one region; those without one are of one, too.
+const REGION: &str = "region";
 
 /// All backends with their health.
 #[derive(Debug)]
@@ -48,7 +69,7 @@ pub(super) struct FleetTable {
     pub(super) retired: BTreeSet<BackendId>,
     /// How often backends that are not here were lost.
     pub(super) losses: BTreeMap<BackendId, u32>,
-    thresholds: Thresholds,
+    rules: HealthRules,
     generation: u64,
     server_info: Option<Arc<str>>,
     missing_modules: Vec<&'static str>,
@@ -75,14 +96,14 @@ pub(crate) struct Recruit {
 
 impl FleetTable {
     /// A fleet without backends.
-    pub(super) fn new(thresholds: Thresholds) -> Self {
+    pub(super) fn new(rules: HealthRules) -> Self {
         Self {
             rows: BTreeMap::new(),
             next: 0,
             wanted: Vec::new(),
             retired: BTreeSet::new(),
             losses: BTreeMap::new(),
-            thresholds,
+            rules,
             generation: 0,
             server_info: None,
             missing_modules: Vec::new(),
@@ -95,7 +116,7 @@ impl FleetTable {
         self.next += 1;
         let losses = self.losses.remove(&settings.id).unwrap_or_default();
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-        let row = Row::new((number, settings.clone()), (self.thresholds, losses), questions, now);
+        let row = Row::new((number, settings.clone()), (self.rules, losses), questions, now);
         self.rows.insert(number, row);
         Recruit { number, settings, asked }
     }
@@ -105,16 +126,16 @@ impl FleetTable {
         self.losses.clone_from(losses);
         for row in self.rows.values_mut() {
             if let Some(count) = self.losses.remove(&row.view.id) {
-                row.health = HealthMachine::new(row.health.thresholds(), count);
+                row.health = HealthMachine::new(*row.health.rules(), count);
             }
         }
     }
 
-    /// Judges probes so from now on.
-    pub(super) fn set_thresholds(&mut self, thresholds: Thresholds) {
-        self.thresholds = thresholds;
+    /// Evidence adds up so from now on.
+    pub(super) fn set_rules(&mut self, rules: HealthRules) {
+        self.rules = rules;
         for row in self.rows.values_mut() {
-            row.health.set_thresholds(thresholds);
+            row.health.set_rules(rules);
         }
     }
 
@@ -141,18 +162,13 @@ impl FleetTable {
         &self.missing_modules
     }
 
-    /// Takes in a report on the backend with that number, which came at `now`. Says what was lost, with the token of that
-    /// process, and whether there is news worth a snapshot.
-    pub(super) fn apply(
-        &mut self,
-        number: usize,
-        report: Report,
-        now: Time,
-    ) -> (Option<(Loss, CancellationToken)>, bool) {
+    /// Takes in a report on the backend with that number, which came at `now`.
+    pub(super) fn apply(&mut self, number: usize, report: Report, now: Time) -> Applied {
+        let may_keep_out = self.may_keep_out(number);
         // One that has gone meanwhile is of no interest.
-        let Some(row) = self.rows.get_mut(&number) else { return (None, false) };
+        let Some(row) = self.rows.get_mut(&number) else { return Applied::default() };
         let failure = row.view.last_failure;
-        let change = row.apply(report, now);
+        let change = row.apply(report, now, may_keep_out);
         let loss = change.lost.map(|incarnation| {
             let token = std::mem::take(&mut row.view.lost);
             (Loss { backend: row.view.id.clone(), incarnation }, token)
@@ -162,7 +178,18 @@ impl FleetTable {
         if is_news {
             self.on_news();
         }
-        (loss, is_news)
+        Applied { loss, ejected: change.ejected, is_news }
+    }
+
+    /// Whether the backend with that number may be kept out although it answers. Those that are to go
+    /// anyway are no part of its region.
+    fn may_keep_out(&self, number: usize) -> bool {
+        let Some(row) = self.rows.get(&number) else { return false };
+        let is_near =
+            |other: &&Row| other.view.stay == Stay::Open && other.region() == row.region();
+        let region = || self.rows.values().filter(is_near);
+        let is_open = |other: &&Row| other.view.number != number && other.view.takes_pins();
+        may_keep_out(region().filter(is_open).count(), region().count())
     }
 
     /// There is something to be published.
@@ -195,11 +222,11 @@ pub(super) fn samples(settings: &BackendSettings) -> Samples {
 impl Row {
     fn new(
         (number, settings): (usize, BackendSettings),
-        (thresholds, losses): (Thresholds, u32),
+        (rules, losses): (HealthRules, u32),
         questions: mpsc::Sender<Asked>,
         now: Time,
     ) -> Self {
-        let health = HealthMachine::new(thresholds, losses);
+        let health = HealthMachine::new(rules, losses);
         let drain = configured_drain(&settings, now);
         let view = BackendView {
             number,
@@ -213,7 +240,11 @@ impl Row {
             server_id: None,
             version: None,
             last_probe: Arc::default(),
+            last_deep: Arc::default(),
             last_failure: None,
+            out: None,
+            spared: None,
+            pulse: Arc::default(),
             load: Arc::new(BackendLoad::default()),
             usage: Arc::default(),
             samples: Arc::new(samples(&settings)),
@@ -230,6 +261,7 @@ impl Row {
     fn follow_health(&mut self, now: Time) {
         let Self { view, health, .. } = self;
         let before = std::mem::replace(&mut view.health, health.health());
+        (view.out, view.spared) = (health.out(), health.spared());
         let is_other = view.incarnation != health.incarnation();
         if is_other {
             view.incarnation = health.incarnation();
@@ -248,7 +280,11 @@ impl Row {
         }
     }
 
-    fn apply(&mut self, report: Report, now: Time) -> Change {
+    fn region(&self) -> Option<&str> {
+        self.view.profile.labels.value(REGION)
+    }
+
+    fn apply(&mut self, report: Report, now: Time, may_keep_out: bool) -> Change {
         match report {
             Report::Answered { incarnation, facts, took } => {
                 self.view.last_probe.set(took);
@@ -258,12 +294,13 @@ impl Row {
                     self.view.version = facts.version;
                     self.info = Some(facts.info);
                 }
-                self.health.on_probe(Probe::Answered(incarnation))
+                let felt = self.take_pulse(now, may_keep_out);
+                let answered = Evidence::Answered(incarnation);
+                felt.and(self.health.on(&answered, now, may_keep_out))
             }
             Report::Sampled { incarnation, usage } => {
                 // What was there before the news of a loss says nothing about what is there now.
-                let process = incarnation.after_losses(self.health.losses());
-                if self.view.incarnation == Some(process) {
+                if self.view.incarnation == Some(self.as_counted(incarnation)) {
                     self.view.usage.set(usage);
                     self.view.samples.on_server(usage.cpu_percent, usage.memory_kb, now);
                 }
@@ -275,33 +312,59 @@ impl Row {
             }
             Report::Failed(failure) => {
                 self.view.last_failure = Some(failure);
-                self.health.on_probe(Probe::Failed(failure))
+                self.health.on(&Evidence::Failed(failure), now, may_keep_out)
             }
             // News of a process that is gone already says nothing about this one.
-            Report::LinkFailed(process) if process != self.health.incarnation() => {
+            Report::Deep(process, _) if Some(process) != self.view.incarnation => Change::default(),
+            Report::Deep(_, deep) => {
+                if let Deep::Passed(took) = deep {
+                    self.view.last_deep.set(took);
+                }
+                self.health.on(&Evidence::Deep(deep), now, may_keep_out)
+            }
+            Report::DialFailed(process) | Report::Unanswered(process)
+                if process != self.view.incarnation =>
+            {
                 Change::default()
             }
-            Report::LinkFailed(_) => self.health.on_link_failure(),
+            Report::DialFailed(_) => self.health.on(&Evidence::DialFailed, now, may_keep_out),
+            Report::Unanswered(_) => self.health.on(&Evidence::Unanswered, now, may_keep_out),
         }
+    }
+
+    /// The process that a server names so, told from those that were lost.
+    fn as_counted(&self, process: Incarnation) -> Incarnation {
+        process.after_losses(self.health.losses())
+    }
+
+    /// Takes in what clients have met since the last probe.
+    fn take_pulse(&mut self, now: Time, may_keep_out: bool) -> Change {
+        let felt = self.view.pulse.take();
+        let mut change = Change::default();
+        if felt.refusals > 0 {
+            change = self.health.on(&Evidence::Refused(felt.refusals), now, may_keep_out);
+        }
+        for (class, heard) in CallClass::ALL.into_iter().zip(felt.heard) {
+            let heard = Evidence::Heard(class, heard);
+            change = change.and(self.health.on(&heard, now, may_keep_out));
+        }
+        self.view.pulse.set_limits(CallClass::ALL.map(|class| self.health.limit(class)));
+        change
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
     use crate::model::Legs;
-    use crate::settings::BackendUrl;
+    use crate::settings::{BackendUrl, ProbeSettings};
 
     fn table() -> FleetTable {
         let backend = |id: &str| {
             let url = BackendUrl::parse(&format!("ws://{id}:8888/kurento")).unwrap();
             BackendSettings::new(BackendId::parse(id).unwrap(), url, Legs(10))
         };
-        let nz = |n| NonZeroU32::new(n).unwrap();
-        let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };
-        let mut table = FleetTable::new(thresholds);
+        let mut table = FleetTable::new(ProbeSettings::default().rules());
         table.want(vec![backend("a"), backend("b")], Time::ZERO);
         table
     }
@@ -312,7 +375,8 @@ mod tests {
         index: usize,
         report: Report,
     ) -> (Option<(Loss, CancellationToken)>, bool) {
-        table.apply(index, report, Time::ZERO)
+        let applied = table.apply(index, report, Time::ZERO);
+        (applied.loss, applied.is_news)
     }
 
     fn answered(process: u64) -> Report {
@@ -377,7 +441,7 @@ mod tests {
         let mut table = table();
         let shown = table.snapshot();
         apply(&mut table, 0, answered(1));
-        (0..3).for_each(|_| drop(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout))));
+        (0..3).for_each(|_| drop(apply(&mut table, 0, Report::Failed(ProbeFailure::Refused))));
         (0..2).for_each(|_| drop(apply(&mut table, 0, answered(1))));
         let usage = Usage { cpu_percent: Some(50.0), ..Usage::default() };
         apply(&mut table, 0, Report::Sampled { incarnation: Incarnation(1), usage });
@@ -391,7 +455,7 @@ mod tests {
         let admitted = |table: &FleetTable, index: usize| {
             table.snapshot().backends[index].admitted.map(|at| at.as_micros() / 1_000_000)
         };
-        let failed = || Report::Failed(ProbeFailure::Timeout);
+        let failed = || Report::Failed(ProbeFailure::Refused);
         for (index, second, report, expected) in [
             (0, 1, answered(1), None),
             (0, 20, failed(), None),
@@ -428,9 +492,9 @@ mod tests {
     fn a_failed_link_makes_its_own_process_suspect() {
         let mut table = table();
         apply(&mut table, 0, answered(1));
-        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(9))));
+        apply(&mut table, 0, Report::DialFailed(Some(Incarnation(9))));
         assert_eq!(table.snapshot().backends[0].health, Health::Healthy);
-        apply(&mut table, 0, Report::LinkFailed(Some(Incarnation(1))));
+        apply(&mut table, 0, Report::DialFailed(Some(Incarnation(1))));
         assert_eq!(table.snapshot().backends[0].health, Health::Suspect);
     }
 
@@ -448,7 +512,7 @@ mod tests {
             );
             assert_eq!(shown.last(), Some(took));
         }
-        apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout));
+        apply(&mut table, 0, Report::Failed(ProbeFailure::Refused));
         assert_eq!(shown.last(), Some(Duration::ZERO), "that of the last one answered");
         assert_eq!(table.snapshot().backends[1].last_probe.last(), None);
     }
@@ -458,6 +522,6 @@ mod tests {
         let mut table = table();
         assert!(apply(&mut table, 0, answered(1)).1);
         assert!(!apply(&mut table, 0, answered(1)).1);
-        assert!(apply(&mut table, 0, Report::Failed(ProbeFailure::Timeout)).1);
+        assert!(apply(&mut table, 0, Report::Failed(ProbeFailure::Refused)).1);
     }
 }

@@ -14,12 +14,13 @@ use super::events::{Hub, ObjectEvents};
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::staff::Staff;
 use super::stay::{AfterDrain, DrainError};
-use super::table::{FleetTable, Recruit, Report};
+use super::table::{Applied, FleetTable, Recruit, Report};
 use super::wanted::{FleetChange, Moves};
 use crate::model::{BackendId, Draws, Incarnation, Time};
 use crate::pins::PinStore;
-use crate::policy::health::{Health, Thresholds};
+use crate::policy::health::Health;
 use crate::runtime::{Clock, Tasks};
+use crate::session::Tried;
 use crate::settings::{BackendSettings, ProbeSettings};
 use crate::telemetry::{HealthLabel, Metrics};
 
@@ -92,7 +93,7 @@ impl Fleet {
         clock: Clock,
         seed: u64,
     ) -> Self {
-        let mut table = FleetTable::new(thresholds(probe));
+        let mut table = FleetTable::new(probe.rules());
         let recruits = table.want(backends.to_vec(), Time::ZERO).recruits;
         let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
@@ -183,10 +184,6 @@ impl Fleet {
     }
 }
 
-fn thresholds(probe: &ProbeSettings) -> Thresholds {
-    Thresholds { eject_after: probe.eject_after, readmit_after: probe.readmit_after }
-}
-
 /// The one writer of the backend table.
 pub(crate) struct FleetOwner {
     table: FleetTable,
@@ -214,8 +211,7 @@ pub(crate) struct Turnover {
 struct Taken {
     number: usize,
     before: Health,
-    loss: Option<(Loss, CancellationToken)>,
-    is_news: bool,
+    applied: Applied,
 }
 
 impl FleetOwner {
@@ -274,7 +270,7 @@ impl FleetOwner {
                 let _ = answer.send(self.want(backends, now).change);
             }
             Order::Probe(settings, answer) => {
-                self.table.set_thresholds(thresholds(&settings));
+                self.table.set_rules(settings.rules());
                 self.probe.send_replace(settings);
                 let _ = answer.send(());
             }
@@ -373,8 +369,8 @@ impl FleetOwner {
     /// `None` if that backend has gone meanwhile.
     fn take_in(&mut self, number: usize, report: Report, now: Time) -> Option<Taken> {
         let before = self.table.view(number)?.health;
-        let (loss, is_news) = self.table.apply(number, report, now);
-        Some(Taken { number, before, loss, is_news })
+        let applied = self.table.apply(number, report, now);
+        Some(Taken { number, before, applied })
     }
 
     /// Notes a loss before anybody acts on it. A ledger that fails or stands still does not keep a
@@ -396,12 +392,16 @@ impl FleetOwner {
     }
 
     fn publish(&self, taken: Taken) -> Option<Loss> {
-        let Taken { number, before, loss, is_news } = taken;
+        let Taken { number, before, applied: Applied { loss, ejected, is_news } } = taken;
+        if let Some(cause) = ejected {
+            self.metrics.on_ejection(cause);
+        }
         if !is_news {
             return None;
         }
         if let Some(view) = self.table.view(number) {
             self.tell(before, view);
+            self.tell_spared(view);
         }
         // First the news, so that nobody chooses the lost backend for what its loss sets free.
         self.publish_fleet();
@@ -419,11 +419,30 @@ impl FleetOwner {
             return;
         }
         let (health, before) = (health.as_str(), before.as_str());
+        let cause = backend.out.map(|(cause, _)| cause.as_str());
         match (backend.health, backend.last_failure) {
             (Health::Suspect | Health::Ejected, Some(failure)) => {
-                tracing::warn!(backend = %id, health, before, %failure, "backend is in trouble");
+                tracing::warn!(backend = %id, health, before, %failure, cause, "backend is in trouble");
+            }
+            (Health::Ejected, None) => {
+                tracing::warn!(backend = %id, health, before, cause, "backend gets no new meetings");
             }
             _ => tracing::info!(backend = %id, health, before, "backend has changed"),
+        }
+    }
+
+    /// Says once that a backend would be out, if others were not.
+    fn tell_spared(&self, backend: &BackendView) {
+        let published = self.published.borrow();
+        let before = published.backend(&backend.id).and_then(|before| before.spared);
+        match (before, backend.spared) {
+            (None, Some(cause)) => tracing::error!(
+                backend = %backend.id, cause = cause.as_str(),
+                "it would be ejected, and gets new meetings all the same, because half of its region \
+                 is out; operator: look at what the region has in common: network, load, this edge"
+            ),
+            (Some(_), None) => tracing::info!(backend = %backend.id, "its alarm is over"),
+            (None, None) | (Some(_), Some(_)) => {}
         }
     }
 
@@ -447,6 +466,7 @@ impl FleetOwner {
             let count = snapshot.backends.iter().filter(|b| b.health == health).count();
             self.metrics.set_backends(label, count);
         }
+        self.metrics.set_spared(snapshot.backends.iter().filter(|b| b.spared.is_some()).count());
     }
 }
 
@@ -480,9 +500,13 @@ impl FleetHandle {
     /// A link to this process of `backend` could not be opened: it takes no new meetings until a
     /// probe, which is made soon, is answered.
     pub fn report_dial_failure(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
+        self.report_trouble(backend, Report::DialFailed(incarnation));
+    }
+
+    fn report_trouble(&self, backend: &BackendId, report: Report) {
         if let Some(view) = self.snapshot().backend(backend) {
             // Full: the probes have more to tell than this.
-            let _ = self.reports.try_send((view.number, Report::LinkFailed(incarnation)));
+            let _ = self.reports.try_send((view.number, report));
             view.kick.notify_one();
         }
     }
@@ -490,7 +514,19 @@ impl FleetHandle {
     /// This process of `backend` has left calls of a client unanswered for too long: it takes no new
     /// meetings until a probe, which is made soon, is answered.
     pub fn report_timeout(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
-        self.report_dial_failure(backend, incarnation);
+        self.report_trouble(backend, Report::Unanswered(incarnation));
+    }
+
+    /// How a call ended that makes something on `backend`, in the process that the view shows.
+    pub fn report_tried(&self, backend: &BackendView, tried: Tried) {
+        match tried {
+            Tried::Made(class, took) => backend.pulse.on_made(class, took),
+            Tried::Refused => {
+                if backend.pulse.on_refused() {
+                    self.report_cut(&backend.id);
+                }
+            }
+        }
     }
 
     /// An open link to `backend` broke: it is probed soon. That says less than a failure to open one,

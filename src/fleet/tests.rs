@@ -1,6 +1,7 @@
 //! Probes over real sockets, and what becomes of the backend. Intervals are short, and every test
 //! waits for what it wants to see.
 
+mod deep;
 mod manager;
 mod server;
 mod turnover;
@@ -15,9 +16,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::model::{BackendId, Incarnation, Legs, Time};
-use crate::policy::health::{Health, ProbeFailure};
+use crate::policy::health::{Cause, Health, ProbeFailure};
 use crate::runtime::{Clock, Tasks};
-use crate::settings::{BackendSettings, BackendUrl, ProbeSettings};
+use crate::settings::{BackendSettings, BackendUrl, HealthSettings, ProbeSettings};
 use crate::telemetry::Metrics;
 use server::{Mood, Server};
 
@@ -36,6 +37,8 @@ fn quick() -> ProbeSettings {
         sample: Duration::from_secs(10),
         eject_after: NonZeroU32::new(3).unwrap(),
         readmit_after: NonZeroU32::new(2).unwrap(),
+        deep: Duration::ZERO,
+        ..ProbeSettings::default()
     }
 }
 
@@ -74,9 +77,14 @@ impl Watched {
         assert!(view.lost.is_cancelled(), "whoever waits for the loss has been told before");
     }
 
-    fn probes(&self, outcome: &str, count: u32) -> bool {
-        let line = format!("pinfold_probes_total{{outcome=\"{outcome}\"}} {count}");
-        self.metrics.encode().lines().any(|found| found == line)
+    /// The value of that metric.
+    fn count(&self, name: &str) -> u32 {
+        let text = self.metrics.encode();
+        let value = |line: &str| {
+            let value = line.strip_prefix("pinfold_")?.strip_prefix(name)?;
+            value.trim().parse().ok()
+        };
+        text.lines().find_map(value).unwrap_or_else(|| panic!("no {name}"))
     }
 }
 
@@ -123,7 +131,7 @@ async fn three_failures_eject_and_two_answers_readmit() {
     assert!(!suspect.takes_pins() && !before.lost.is_cancelled(), "its meetings stay");
     assert_eq!(suspect.last_failure, Some(ProbeFailure::Cut));
     let ejected = watched.until(Health::Ejected).await;
-    assert!(watched.probes("refused", 3), "{}", watched.metrics.encode());
+    assert_eq!(watched.count("probes_total{outcome=\"refused\"}"), 3);
     assert_eq!((ejected.takes_pins(), ejected.incarnation), (false, None));
     watched.until_lost(&before).await;
 
@@ -153,18 +161,33 @@ async fn a_restart_loses_what_the_old_process_held_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_frozen_backend_becomes_suspect_and_is_then_ejected() {
+async fn a_frozen_backend_is_suspect_until_it_answers_or_was_silent_for_too_long() {
     let server = Server::start(Mood::Answers("one")).await;
-    let probe = ProbeSettings { timeout: Duration::from_millis(200), ..quick() };
+    let timeout = Duration::from_millis(200);
+    let health = HealthSettings { give_up: Duration::ZERO, ..HealthSettings::default() };
+    let probe = ProbeSettings { timeout, health, ..quick() };
     let mut watched = Watched::start(&server.url, &probe);
     let before = watched.until(Health::Healthy).await;
     server.turn(Mood::Frozen);
     let suspect = watched.until(Health::Suspect).await;
     assert_eq!(suspect.last_failure, Some(ProbeFailure::Timeout));
     assert_eq!(suspect.incarnation, before.incarnation, "it may be alive");
+    until("many timeouts", || watched.count("probes_total{outcome=\"timeout\"}") > 4).await;
+    assert_eq!(watched.until(Health::Suspect).await.incarnation, before.incarnation);
+    server.turn(Mood::Answers("one"));
+    let after = watched.until(Health::Healthy).await;
+    assert_eq!(after.incarnation, before.incarnation, "nothing is lost");
+
+    server.turn(Mood::Frozen);
+    watched.until(Health::Suspect).await;
+    let give_up = Duration::from_millis(1);
+    let health = HealthSettings { give_up, ..HealthSettings::default() };
+    watched.fleet.set_probe(ProbeSettings { health, ..probe }).await;
     let ejected = watched.until(Health::Ejected).await;
     assert_eq!(ejected.last_failure, Some(ProbeFailure::Timeout));
+    assert_eq!(ejected.out.map(|(cause, _)| cause), Some(Cause::Silent));
     watched.until_lost(&before).await;
+    assert_eq!(watched.count("ejections_total{cause=\"silent\"}"), 1);
 }
 
 #[tokio::test]

@@ -91,6 +91,12 @@ impl Labels {
         demanded.0.iter().all(|(key, value)| self.0.get(key) == Some(value))
     }
 
+    /// The value of that key.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

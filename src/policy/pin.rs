@@ -20,9 +20,10 @@ pub enum Verdict {
 pub fn judge(pinned: Incarnation, backend: Option<(Health, Option<Incarnation>)>) -> Verdict {
     match backend {
         Some((_, Some(now))) if now != pinned => Verdict::Replace,
-        Some((Health::Healthy, _)) => Verdict::Use,
+        // Ejected, it gets no new meetings, and keeps those it has.
+        Some((Health::Healthy, _) | (Health::Ejected | Health::Trial, Some(_))) => Verdict::Use,
         Some((Health::Unknown | Health::Suspect, _)) => Verdict::Wait,
-        None | Some((Health::Ejected | Health::Trial, _)) => Verdict::Replace,
+        None | Some((Health::Ejected | Health::Trial, None)) => Verdict::Replace,
     }
 }
 
@@ -40,7 +41,11 @@ mod tests {
             (Some((Health::Suspect, Some(two))), Verdict::Replace),
             (Some((Health::Unknown, None)), Verdict::Wait),
             (Some((Health::Ejected, None)), Verdict::Replace),
-            (Some((Health::Trial, Some(one))), Verdict::Replace),
+            (Some((Health::Ejected, Some(one))), Verdict::Use),
+            (Some((Health::Ejected, Some(two))), Verdict::Replace),
+            (Some((Health::Trial, Some(one))), Verdict::Use),
+            (Some((Health::Trial, Some(two))), Verdict::Replace),
+            (Some((Health::Trial, None)), Verdict::Replace),
             (None, Verdict::Replace),
         ] {
             assert_eq!(judge(one, backend), verdict, "{backend:?}");

@@ -46,6 +46,8 @@ pub struct Reply<'a> {
     pub names_session: bool,
     /// Raw `result.value`.
     pub value: Option<&'a str>,
+    /// `error.code`.
+    pub error: Option<i32>,
     is_event: bool,
 }
 
@@ -61,6 +63,9 @@ pub fn parse_reply(text: &str) -> Reply<'_> {
             if reader.peek() == Some(b'{') {
                 return read_result(reader, &mut reply);
             }
+        }
+        if key.is("error") && reader.peek() == Some(b'{') {
+            return read_error(reader, &mut reply);
         }
         let value = reader.value()?;
         if key.is("id") {
@@ -83,6 +88,16 @@ fn read_result<'a>(reader: &mut Reader<'a>, reply: &mut Reply<'a>) -> Result<(),
             reply.value = Some(value);
         }
         reply.names_session |= key.is("sessionId");
+        Ok(())
+    })
+}
+
+fn read_error<'a>(reader: &mut Reader<'a>, reply: &mut Reply<'a>) -> Result<(), JsonError> {
+    reader.object(|key, reader| {
+        let value = reader.value()?;
+        if key.is("code") {
+            reply.error = value.parse().ok();
+        }
         Ok(())
     })
 }

@@ -27,7 +27,7 @@ use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
 use crate::protocol::reply::parse_reply;
 use crate::protocol::request::{Hints, Method};
-use crate::session::{Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket};
+use crate::session::{Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Tried};
 
 type Search = BoxFuture<'static, Found>;
 
@@ -60,6 +60,9 @@ pub(crate) trait Wires {
 
     /// Tells the fleet that the backend of an open link has left calls unanswered for too long.
     fn report_timeout(&mut self, link: LinkNo);
+
+    /// Tells the fleet how a call over a link ended that makes something.
+    fn report_tried(&mut self, link: LinkNo, tried: Tried);
 }
 
 /// What happened to a link.
@@ -457,6 +460,7 @@ impl Wires for Gone {
     }
 
     fn report_timeout(&mut self, _link: LinkNo) {}
+    fn report_tried(&mut self, _link: LinkNo, _tried: Tried) {}
 }
 
 #[cfg(test)]

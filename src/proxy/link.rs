@@ -16,7 +16,7 @@ use super::socket::Socket;
 use crate::fleet::BackendView;
 use crate::model::{BackendId, Time};
 use crate::pins::LinkCount;
-use crate::session::LinkFailure;
+use crate::session::{LinkFailure, Tried};
 use crate::telemetry::{self, OpenCount};
 
 /// How long a backend may take to hang up after a close frame.
@@ -142,6 +142,13 @@ impl Link {
     pub(super) fn report_timeout(&self) {
         if let Phase::Open { to, .. } = &self.phase {
             self.edge.fleet.report_timeout(&to.backend.id, to.backend.incarnation);
+        }
+    }
+
+    /// Tells the fleet how a call ended that makes something.
+    pub(super) fn report_tried(&self, tried: Tried) {
+        if let Phase::Open { to, .. } = &self.phase {
+            self.edge.fleet.report_tried(&to.backend, tried);
         }
     }
 

@@ -16,7 +16,7 @@ use super::stopwatch::Stopwatch;
 use super::visit::{Connection, Visit};
 use crate::model::{BackendId, Time};
 use crate::protocol::frame::Opcode;
-use crate::session::{LinkFailure, LinkNo};
+use crate::session::{LinkFailure, LinkNo, Tried};
 use crate::telemetry::{Direction, LocalCounts};
 
 /// How long a client may take to hang up after a close frame.
@@ -196,5 +196,9 @@ impl Wires for Sockets {
 
     fn report_timeout(&mut self, link: LinkNo) {
         self.links[link.0].report_timeout();
+    }
+
+    fn report_tried(&mut self, link: LinkNo, tried: Tried) {
+        self.links[link.0].report_tried(tried);
     }
 }

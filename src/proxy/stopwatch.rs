@@ -52,7 +52,8 @@ impl Routed {
             | Output::Prune
             | Output::Stray
             | Output::TimedOut(..)
-            | Output::Late => None,
+            | Output::Late
+            | Output::Tried(..) => None,
         }
     }
 }

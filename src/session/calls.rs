@@ -205,6 +205,11 @@ impl Sent {
         self.len > 0 && !self.is_expired && now.since(self.at) <= RESEND_WITHIN
     }
 
+    /// Time from sending it to `now`; `None` if it was sent again.
+    pub(super) fn took(&self, now: Time) -> Option<Duration> {
+        (self.resends == 0).then(|| now.since(self.at))
+    }
+
     /// Whether its link is to be opened once more for it.
     fn may_try_again(&self, now: Time) -> bool {
         self.can_go_again(now) && self.resends < RESENDS_MAX

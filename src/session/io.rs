@@ -8,6 +8,7 @@ use super::pace::Paced;
 use super::subscriptions::ObjectSubscriptions;
 use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::access::{Meetings, Own};
+use crate::policy::health::CallClass;
 use crate::policy::pacing::Ask;
 use crate::policy::tally::Change;
 use crate::protocol::error::Failure;
@@ -140,6 +141,17 @@ pub enum Output {
     TimedOut(LinkNo, usize),
     /// A backend's message answered a call that had taken too long, and was dropped.
     Late,
+    /// The backend of this link has answered a call that makes something.
+    Tried(LinkNo, Tried),
+}
+
+/// How a call ended that makes a pipeline or an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// It was made, within this time.
+    Made(CallClass, Duration),
+    /// Refused for want of resources: error 40009.
+    Refused,
 }
 
 /// What a session holds, as far as it must be known to go on with it on another connection.

@@ -1,10 +1,12 @@
 //! What a backend's message means, and what the session learns from an answer.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::calls::{Call, Learn, Sent, TransactionLearn};
-use super::{Closing, LinkNo, Output, Phase, Session, Ticket};
+use super::{Closing, LinkNo, Output, Phase, Session, Ticket, Tried};
 use crate::model::PipelineId;
+use crate::policy::health::CallClass;
 use crate::policy::tally::Change;
 use crate::protocol::answer;
 use crate::protocol::json::Text;
@@ -13,6 +15,9 @@ use crate::protocol::object::newref;
 use crate::protocol::reply::{FromBackend, Reply, parse_reply, peek};
 use crate::protocol::request::Method;
 use crate::protocol::transaction::parse_done;
+
+/// What a backend says that has no descriptors or threads left.
+const NOT_ENOUGH_RESOURCES: i32 = 40009;
 
 impl Session {
     pub(super) fn on_backend(&mut self, link: LinkNo, text: &str, out: &mut Vec<Output>) {
@@ -29,9 +34,11 @@ impl Session {
             }
             return;
         };
-        let Some(Sent { call, is_expired, .. }) = calls.take(id) else {
+        let Some(sent) = calls.take(id) else {
             return out.push(Output::Stray);
         };
+        let took = sent.took(self.now);
+        let Sent { call, is_expired, .. } = sent;
         if is_expired {
             return self.on_late(link, &call, text, out);
         }
@@ -42,6 +49,7 @@ impl Session {
         *is_tied |= reply.names_session;
         self.is_told |= reply.names_session;
         let before = out.len();
+        out.extend(tried(&call.learn, &reply, took).map(|tried| Output::Tried(link, tried)));
         match call.learn {
             Learn::Own => return self.on_tied(link, out),
             Learn::Nothing => {}
@@ -219,6 +227,28 @@ impl Session {
             let Closing { call, .. } = self.closings.remove(&key).expect("it was found");
             out.push(Output::Answer(Method::CloseSession, answer::closed(call.as_str())));
         }
+    }
+}
+
+/// What a backend can do, from its answer to a call that makes one thing. Operations of transactions
+/// do not count: their times are those of what goes with them.
+fn tried(learn: &Learn, reply: &Reply<'_>, took: Option<Duration>) -> Option<Tried> {
+    let class = match learn {
+        Learn::Created(_) => CallClass::Pipeline,
+        Learn::Media(call) if matches!(**call, MediaCall::Create) => CallClass::Element,
+        Learn::Nothing
+        | Learn::Released(_)
+        | Learn::Media(_)
+        | Learn::Transaction(_)
+        | Learn::Subscribed(_)
+        | Learn::Blocking(_)
+        | Learn::Closed(..)
+        | Learn::Own => return None,
+    };
+    match reply.error {
+        Some(NOT_ENOUGH_RESOURCES) => Some(Tried::Refused),
+        Some(_) => None,
+        None => took.filter(|_| reply.is_success).map(|took| Tried::Made(class, took)),
     }
 }
 

@@ -24,6 +24,8 @@ struct Case {
     session: Session,
     now: Time,
     out: Vec<Output>,
+    /// What was said besides of how the backend does.
+    tried: Vec<Tried>,
 }
 
 fn bounds() -> Bounds {
@@ -67,12 +69,20 @@ impl Case {
     fn with(bounds: Bounds) -> Self {
         let id = SessionId::from_random(7);
         let session = Session::new(id, "edge-1", Hints::default(), bounds);
-        Self { session, now: Time::ZERO, out: Vec::new() }
+        Self { session, now: Time::ZERO, out: Vec::new(), tried: Vec::new() }
     }
 
     fn handle(&mut self, input: Input<'_>) -> &[Output] {
         self.out.clear();
+        self.tried.clear();
         self.session.handle(self.now, input, &mut self.out);
+        self.out.retain(|output| match output {
+            Output::Tried(_, tried) => {
+                self.tried.push(*tried);
+                false
+            }
+            _ => true,
+        });
         &self.out
     }
 

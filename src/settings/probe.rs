@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::declare::{Keys, Section};
+use super::health::HealthSettings;
+use crate::policy::health::HealthRules;
 
 /// How backends are probed: `[probe]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +20,42 @@ pub struct ProbeSettings {
     pub retry: Duration,
     /// Time between two measurements of one backend.
     pub sample: Duration,
-    /// Probes failed in a row that eject a backend.
+    /// Time between two deep probes of one backend; zero: there are none.
+    pub deep: Duration,
+    /// Probes that end in an error without an answer between them that lose a backend.
     pub eject_after: NonZeroU32,
     /// Probes passed in a row that readmit it.
     pub readmit_after: NonZeroU32,
+    /// What these and the calls of clients add up to: `[health]`.
+    pub health: HealthSettings,
+}
+
+impl ProbeSettings {
+    /// The rules of health that follow.
+    #[must_use]
+    pub fn rules(&self) -> HealthRules {
+        let health = &self.health;
+        HealthRules {
+            eject_after: self.eject_after,
+            readmit_after: self.readmit_after,
+            give_up: Some(health.give_up).filter(|patience| !patience.is_zero()),
+            backoffs: health.backoffs,
+            forgive: health.forgive,
+            window: health.window,
+            dial_failures: health.dial_failures,
+            unanswered: health.unanswered,
+            refusals: health.refusals,
+            deep_failures: health.deep_failures,
+            has_deep: !self.deep.is_zero(),
+            slow: health.slow,
+        }
+    }
+}
+
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self::example()
+    }
 }
 
 impl Section for ProbeSettings {
@@ -32,8 +66,10 @@ impl Section for ProbeSettings {
             timeout: Duration::from_millis(1_500),
             retry: Duration::from_millis(200),
             sample: Duration::from_secs(10),
+            deep: Duration::from_secs(30),
             eject_after: const { NonZeroU32::new(3).expect("not zero") },
             readmit_after: const { NonZeroU32::new(2).expect("not zero") },
+            health: HealthSettings::example(),
         }
     }
 
@@ -69,10 +105,19 @@ impl Section for ProbeSettings {
             "Time between two measurements of a backend's processors and memory, after a probe.",
         );
         keys.integer(
+            "deep_ms",
+            &mut self.deep,
+            ("ms", 0..=3_600_000),
+            "Time between two deep probes of one backend, which make a pipeline and release it. 0: \
+             there are none.",
+        );
+        keys.integer(
             "eject_after",
             &mut self.eject_after,
             ("probes", 1..=100),
-            "Probes failed in a row that eject a backend: it gets no new meetings.",
+            "Probes that are refused, cut or answered wrongly, with no answer between them, after \
+             which the meetings of a backend are lost. One that is not answered in time does not \
+             count: see health.give_up_ms.",
         );
         keys.integer(
             "readmit_after",

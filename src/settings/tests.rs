@@ -70,7 +70,7 @@ format = "xml"
         "15:15: probe.interval_ms: found 50, expected an integer from 100 to 60000 (ms)",
         "16:18: probe.jitter_percent: found 2.5, expected an integer from 0 to 50 (percent)",
         "17:1: probe.colour: found an unknown key, expected one of interval_ms, jitter_percent, \
-         timeout_ms, retry_ms, sample_ms, eject_after, readmit_after",
+         timeout_ms, retry_ms, sample_ms, deep_ms, eject_after, readmit_after",
         "20:10: log.format: found \"xml\", expected \"pretty\" or \"json\"",
     ];
     assert_eq!(mistakes_in(text), expected);

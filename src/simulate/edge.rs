@@ -74,7 +74,7 @@ pub(super) struct EdgeSim {
     /// Pins that the process before has left.
     pub(super) found: Vec<(MeetingName, Pin)>,
     /// Backends that this process has given up once, even if it has never heard from them.
-    pub(super) ejected: BTreeSet<usize>,
+    pub(super) given_up: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -177,7 +177,7 @@ impl EdgeSim {
             run: 0,
             up_since: Some(clock.now()),
             found,
-            ejected: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,
@@ -200,8 +200,8 @@ impl EdgeSim {
             return false;
         };
         self.store.note_losses(&view.id, self.owner.losses(number));
-        if view.health == Health::Ejected {
-            self.ejected.insert(backend);
+        if view.health == Health::Ejected && view.incarnation.is_none() {
+            self.given_up.insert(backend);
         }
         let Some(loss) = loss else { return false };
         self.lost.insert((backend, loss.incarnation.0), now);

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::world::{Happening, Prober, World};
 use crate::fleet::{Report, ServerFacts, pause_after};
 use crate::model::{Incarnation, Time};
-use crate::policy::health::ProbeFailure;
+use crate::policy::health::{Deep, Health, ProbeFailure};
 
 impl World {
     pub(super) fn report(&mut self, edge: usize, backend: usize, report: Report) {
@@ -104,7 +104,28 @@ impl World {
         let now = self.now();
         let probe = &mut self.edges[edge].probes[backend];
         (probe.is_running, probe.ended) = (false, now);
+        let is_answered = matches!(report, Report::Answered { .. });
         self.report(edge, backend, report);
+        if is_answered {
+            self.probe_deeply(edge, backend);
+        }
         self.probe_at(prober, pause);
+    }
+
+    /// A deep probe of a backend that has answered a ping: now and then, and always on trial. While
+    /// faults are made, some fail for what a ping does not show.
+    fn probe_deeply(&mut self, edge: usize, backend: usize) {
+        let Some(view) = self.edges[edge].edge.backend(&self.backends[backend].id) else { return };
+        let Some(process) = view.incarnation else { return };
+        if view.health != Health::Trial && self.draws.below(4) > 0 {
+            return;
+        }
+        let took = Duration::from_micros(self.draws.below(20_000) as u64);
+        let deep = match self.draws.below(12) {
+            0 if !self.is_leaving => Deep::Refused,
+            1 if !self.is_leaving => Deep::Failed,
+            _ => Deep::Passed(took),
+        };
+        self.report(edge, backend, Report::Deep(process, deep));
     }
 }

@@ -14,7 +14,7 @@ use super::world::{ConnSim, Happening, RelayPhase, RelaySim, World};
 use crate::model::{BackendId, SessionId};
 use crate::protocol::request::Hints;
 use crate::proxy::{Driver, Missed, Seat, Visit, Wires};
-use crate::session::{Input, LinkFailure, LinkNo, Session};
+use crate::session::{Input, LinkFailure, LinkNo, Session, Tried};
 
 /// How long an edge waits for what a client that has gone has asked. As the relay does.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ enum Sent {
     Backend(LinkNo, String),
     Open(LinkNo, BackendId),
     TimedOut(LinkNo),
+    Tried(LinkNo, Tried),
 }
 
 impl Wires for Outbox {
@@ -52,6 +53,10 @@ impl Wires for Outbox {
 
     fn report_timeout(&mut self, link: LinkNo) {
         self.0.push(Sent::TimedOut(link));
+    }
+
+    fn report_tried(&mut self, link: LinkNo, tried: Tried) {
+        self.0.push(Sent::Tried(link, tried));
     }
 }
 
@@ -114,6 +119,7 @@ impl World {
                 Sent::Backend(number, text) => self.send_to_backend(relay, number, text),
                 Sent::Open(number, backend) => self.open_link(relay, number, &backend),
                 Sent::TimedOut(number) => self.report_timeout(relay, number),
+                Sent::Tried(number, tried) => self.report_tried(relay, number, tried),
             }
         }
         self.await_deadline(relay);
@@ -392,5 +398,11 @@ impl World {
         let (edge, view) = (link.edge, link.view.clone());
         self.tally.timeouts += 1;
         self.edges[edge].edge.fleet.report_timeout(&view.id, view.incarnation);
+    }
+
+    fn report_tried(&self, relay: RelayNo, number: LinkNo, tried: Tried) {
+        let link = self.relays[&relay].links.get(number.0).copied().flatten();
+        let Some(link) = link.and_then(|id: LinkId| self.links.get(&id)) else { return };
+        self.edges[link.edge].edge.fleet.report_tried(&link.view, tried);
     }
 }

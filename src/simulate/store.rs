@@ -42,7 +42,7 @@ struct Inner {
     draws: Draws,
     away_until: Time,
     complaint: Option<String>,
-    /// Claims for backends that get no new meetings, since somebody looked.
+    /// Claims for backends that get no new meetings, or should not, since somebody looked.
     drained: Vec<(MeetingName, BackendId)>,
     /// Backends that are to get no new meetings.
     closed: BTreeSet<BackendId>,
@@ -174,16 +174,16 @@ impl SlowStore {
         if self.lock().away_until > self.clock.now() { Err(PinError::Away) } else { Ok(()) }
     }
 
-    /// A pin is made only on a process that the fleet calls healthy at that moment, or suspect: then for
-    /// a pipeline that is there already.
+    /// A pin is made only on a process that the fleet has not given up. Whether it takes new meetings is
+    /// checked where one is chosen: one that does not may be pinned for a pipeline that is there already.
     fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
         let fleet = self.fleet.snapshot();
         let is_eligible = |view: &Arc<BackendView>| {
-            let may_be_there = matches!(view.health, Health::Healthy | Health::Suspect);
-            may_be_there && view.incarnation == Some(incarnation)
+            view.health != Health::Unknown && view.incarnation == Some(incarnation)
         };
         let mut inner = self.lock();
-        if inner.closed.contains(backend) {
+        let takes_pins = fleet.backend(backend).is_some_and(|view| view.takes_pins());
+        if !takes_pins || inner.closed.contains(backend) {
             inner.drained.push((meeting.clone(), backend.clone()));
         }
         drop(inner);

@@ -70,7 +70,7 @@ fn events_for_the_connection_before_are_found() {
 
 #[test]
 fn a_drain_that_is_not_heard_of_is_found() {
-    finds(Bug::DeafToDrain, &["which is drained"]);
+    finds(Bug::DeafToDrain, &["which gets no new meetings"]);
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl World {
         }
     }
 
-    /// A meeting was pinned to a backend that gets no new ones: it must have been there before.
+    /// A meeting was pinned to a backend that gets no new ones, because it is drained or in trouble: it must have been there before.
     pub(super) fn check_drained_pins(&mut self) {
         for edge in 0..self.edges.len() {
             for (meeting, backend) in self.edges[edge].store.take_drained() {
@@ -128,7 +128,7 @@ impl World {
                         && name(fact).as_ref() == Some(&meeting)
                 });
                 if !was_there {
-                    let what = format!("{meeting} is pinned to {backend}, which is drained");
+                    let what = format!("{meeting} is pinned to {backend}, which gets no new meetings");
                     self.complain(|| what);
                 }
             }

@@ -20,7 +20,7 @@ use crate::policy::pacing::Pace;
 use crate::proxy::{Driver, Missed, Seat, Visit};
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
-use crate::settings::ProbeSettings;
+use crate::settings::{HealthSettings, ProbeSettings};
 use crate::sim::kms::{ConnId, KmsSettings};
 
 /// Steps without end mean that the world does not come to rest.
@@ -398,7 +398,7 @@ impl World {
             && !self.edges[fact.edge].has_lost(fact.backend, fact.incarnation)
             && (fact.holder.is_some_and(|relay| self.relays.contains_key(&relay))
                 || self.now() < fact.kept_until
-                    && !self.edges[fact.edge].ejected.contains(&fact.backend))
+                    && !self.edges[fact.edge].given_up.contains(&fact.backend))
     }
 }
 
@@ -438,6 +438,9 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             sample: Duration::from_secs(10),
             eject_after: three,
             readmit_after: two,
+            // Played by `probes`, which makes up how they end.
+            deep: Duration::from_secs(5),
+            health: health(draws),
         },
         hold: match draws.below(3) {
             0 => Duration::ZERO,
@@ -445,6 +448,21 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
         },
         questions_per_second: if is_tight { 2 } else { 1_000 },
         bug: run.bug,
+    }
+}
+
+/// Short times, so that a run sees what comes after them.
+fn health(draws: &mut Draws) -> HealthSettings {
+    let mut seconds = |max: usize| Duration::from_secs(draws.below(max) as u64);
+    HealthSettings {
+        give_up: seconds(20),
+        backoffs: [seconds(4), seconds(8), seconds(12)],
+        forgive: Duration::from_secs(5) + seconds(60),
+        window: Duration::from_secs(5) + seconds(20),
+        dial_failures: 2,
+        unanswered: 1,
+        refusals: 2,
+        ..ProbeSettings::default().health
     }
 }
 

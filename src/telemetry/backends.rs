@@ -1,6 +1,7 @@
 //! The gauges that each backend has.
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
@@ -50,6 +51,7 @@ pub(super) struct BackendGauges {
     cpus: Family<BackendLabel, Gauge>,
     cpu: Family<BackendLabel, Gauge<f64, AtomicU64>>,
     memory: Family<BackendLabel, Gauge>,
+    deep: Family<BackendLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl BackendGauges {
@@ -68,6 +70,11 @@ impl BackendGauges {
             cpus: family(r, "backend_cpu_count", "Processors of a backend, as it says"),
             cpu: family(r, "backend_cpu_percent", "How busy these are together, as it says"),
             memory: family(r, "backend_memory_bytes", "Resident memory of a backend, as it says"),
+            deep: family(
+                r,
+                "backend_deep_probe_seconds",
+                "Time that a backend took to make a pipeline in the last deep probe it passed",
+            ),
         }
     }
 
@@ -101,6 +108,15 @@ impl BackendGauges {
         }
     }
 
+    /// Shows the time of a deep probe, if there was one.
+    pub(super) fn set_deep(&self, backend: &BackendId, took: Option<Duration>) {
+        let label = BackendLabel::of(backend);
+        match took {
+            Some(took) => drop(self.deep.get_or_create(&label).set(took.as_secs_f64())),
+            None => drop(self.deep.remove(&label)),
+        }
+    }
+
     pub(super) fn forget(&self, backend: &BackendId) {
         let label = BackendLabel::of(backend);
         self.load.remove(&label);
@@ -113,6 +129,7 @@ impl BackendGauges {
             self.legs.remove(&KindLabel::of(backend, direction));
         }
         self.set_usage(backend, Usage::default());
+        self.set_deep(backend, None);
     }
 }
 

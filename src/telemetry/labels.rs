@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::policy::health::Cause;
+
 /// An enum whose variants are the values of one metric label.
 pub(super) trait Label: Copy + fmt::Debug + 'static {
     /// The label's name.
@@ -181,6 +183,16 @@ labels! {
         Error = "error",
     }
 
+    /// How a deep probe ended.
+    DeepOutcome = "outcome" {
+        /// A pipeline was made and released.
+        Passed = "passed",
+        /// The backend has no resources for one.
+        Refused = "refused",
+        /// It was not made, or not in time.
+        Failed = "failed",
+    }
+
     /// What probes add up to.
     HealthLabel = "health" {
         /// Not yet heard from.
@@ -208,6 +220,24 @@ labels! {
     }
 }
 
+impl Label for Cause {
+    const NAME: &'static str = "cause";
+    const ALL: &'static [(Self, &'static str)] = &[
+        (Self::Errors, Self::Errors.as_str()),
+        (Self::Silent, Self::Silent.as_str()),
+        (Self::Restarted, Self::Restarted.as_str()),
+        (Self::Dial, Self::Dial.as_str()),
+        (Self::Unanswered, Self::Unanswered.as_str()),
+        (Self::Full, Self::Full.as_str()),
+        (Self::Deep, Self::Deep.as_str()),
+        (Self::Slow, Self::Slow.as_str()),
+    ];
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
 impl ErrorClass {
     /// The class of a JSON-RPC error code.
     #[must_use]
@@ -232,6 +262,9 @@ mod tests {
 
     #[test]
     fn an_index_is_the_position_among_all() {
+        for (position, (cause, _)) in Cause::ALL.iter().enumerate() {
+            assert_eq!(cause.index(), position);
+        }
         for (position, (direction, _)) in Direction::ALL.iter().enumerate() {
             assert_eq!(direction.index(), position);
         }

@@ -10,13 +10,14 @@ use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
 use crate::model::{BackendId, Legs, Usage};
+use crate::policy::health::Cause;
 use crate::policy::tally::Counts;
 
 use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
-    ChoiceReason, Direction, ErrorClass, GeoipOutcome, HandshakeRejection, HealthLabel, Label,
-    LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
+    ChoiceReason, DeepOutcome, Direction, ErrorClass, GeoipOutcome, HandshakeRejection,
+    HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -66,7 +67,10 @@ struct Values {
     pins: Gauge,
     choices: PerLabel<ChoiceReason, Counter>,
     probes: PerLabel<ProbeOutcome, Counter>,
+    deep_probes: PerLabel<DeepOutcome, Counter>,
+    ejections: PerLabel<Cause, Counter>,
     backends: PerLabel<HealthLabel, Gauge>,
+    backends_spared: Gauge,
     of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
@@ -215,6 +219,26 @@ impl Metrics {
         self.0.values.probes.of(outcome).inc();
     }
 
+    /// Counts a deep probe.
+    pub fn on_deep_probe(&self, outcome: DeepOutcome) {
+        self.0.values.deep_probes.of(outcome).inc();
+    }
+
+    /// Counts a backend that was ejected, or lost what it had.
+    pub fn on_ejection(&self, cause: Cause) {
+        self.0.values.ejections.of(cause).inc();
+    }
+
+    /// Shows the number of backends that would be ejected, if that left enough others.
+    pub fn set_spared(&self, count: usize) {
+        self.0.values.backends_spared.set(signed(count));
+    }
+
+    /// Shows the time of the last deep probe that a backend of the config file has passed.
+    pub fn set_backend_deep(&self, backend: &BackendId, took: Option<Duration>) {
+        self.0.values.of_backends.set_deep(backend, took);
+    }
+
     /// Shows the number of backends of one health.
     pub fn set_backends(&self, health: HealthLabel, count: usize) {
         self.0.values.backends.of(health).set(signed(count));
@@ -280,7 +304,14 @@ impl Values {
             pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
+            deep_probes: counters(r, "deep_probes", "Pipelines made and released as a probe"),
+            ejections: counters(r, "ejections", "Backends ejected, or lost with what they had"),
             backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
+            backends_spared: gauge(
+                r,
+                "backends_spared",
+                "Backends that would be ejected, if half of their region were not out",
+            ),
             of_backends: BackendGauges::register(r),
             placement: register(
                 r,
@@ -421,6 +452,10 @@ mod tests {
         let usage = Usage { cpu_count: Some(8), cpu_percent: Some(12.5), memory_kb: Some(2) };
         metrics.set_backend_usage(&backend, usage);
         metrics.on_events_dropped(5);
+        metrics.set_backend_deep(&backend, Some(Duration::from_millis(2)));
+        metrics.on_deep_probe(DeepOutcome::Refused);
+        metrics.on_ejection(Cause::Full);
+        metrics.set_spared(1);
         assert_shows(
             &metrics,
             &[
@@ -436,6 +471,10 @@ mod tests {
                 "pinfold_backend_cpu_percent{backend=\"kms-a\"} 12.5",
                 "pinfold_backend_memory_bytes{backend=\"kms-a\"} 2048",
                 "pinfold_manager_events_dropped_total 5",
+                "pinfold_backend_deep_probe_seconds{backend=\"kms-a\"} 0.002",
+                "pinfold_deep_probes_total{outcome=\"refused\"} 1",
+                "pinfold_ejections_total{cause=\"full\"} 1",
+                "pinfold_backends_spared 1",
             ],
         );
         metrics.forget_backend(&backend);

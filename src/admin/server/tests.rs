@@ -83,7 +83,10 @@ impl Views for FixedViews {
             cpu_percent: None,
             memory_kb: None,
             last_probe_ms: Some(1.5),
+            last_deep_ms: None,
             last_failure: None,
+            out_cause: None,
+            spared_cause: None,
         }]
     }
 

@@ -1,13 +1,10 @@
 //! Which backends there are after each wish, and how each is to stay.
 
-use std::num::NonZeroU32;
-
 use super::*;
 use crate::model::{Incarnation, Legs};
 use crate::pins::BackendLoad;
-use crate::policy::health::Thresholds;
 use crate::policy::promise::Promise;
-use crate::settings::BackendUrl;
+use crate::settings::{BackendUrl, ProbeSettings};
 
 const NOW: Time = Time::ZERO;
 
@@ -17,8 +14,7 @@ fn backend(id: &str, url: &str) -> BackendSettings {
 }
 
 fn table(wanted: &[(&str, &str)]) -> FleetTable {
-    let nz = |n| NonZeroU32::new(n).unwrap();
-    let mut table = FleetTable::new(Thresholds { eject_after: nz(3), readmit_after: nz(2) });
+    let mut table = FleetTable::new(ProbeSettings::default().rules());
     want(&mut table, wanted);
     table
 }

@@ -74,6 +74,7 @@ impl Driver {
                 wires.report_timeout(link);
             }
             Output::Late => self.edge.metrics.on_late(),
+            Output::Tried(link, tried) => wires.report_tried(link, tried),
         }
     }
 
@@ -165,7 +166,8 @@ const fn stirs(output: &Output) -> bool {
         | Output::Event(_)
         | Output::EventsLost(_)
         | Output::Stray
-        | Output::Late => false,
+        | Output::Late
+        | Output::Tried(..) => false,
         Output::SendBlocking(..)
         | Output::Unblocked(..)
         | Output::Listen(_)

@@ -52,6 +52,10 @@ impl Wires for Client {
     fn report_timeout(&mut self, _link: LinkNo) {
         panic!("no backend is asked");
     }
+
+    fn report_tried(&mut self, _link: LinkNo, _tried: Tried) {
+        panic!("no backend is asked");
+    }
 }
 
 fn edge(fleet: &StubFleet) -> Arc<Edge> {
@@ -248,6 +252,8 @@ impl Wires for Both {
     }
 
     fn report_timeout(&mut self, _link: LinkNo) {}
+
+    fn report_tried(&mut self, _link: LinkNo, _tried: Tried) {}
 }
 
 impl Both {

@@ -1,6 +1,7 @@
 //! What becomes of calls whose link breaks, or that take too long.
 
 use super::*;
+use crate::policy::health::CallClass;
 use crate::session::loss::SETTLE;
 
 /// What goes over a link that is opened again: the edge's own call, then these.
@@ -496,4 +497,33 @@ fn a_link_that_is_not_there_is_opened_again_from_time_to_time_while_the_session_
 fn own_id(output: &Output) -> String {
     let Output::ToBackend(_, text) = output else { panic!("{output:?}") };
     serde_json::from_str::<Value>(text).unwrap()["id"].to_string()
+}
+
+/// Whatever waits behind a slow call counts for it too: Kurento answers in order.
+#[test]
+fn answers_to_calls_that_make_something_tell_how_their_backend_does() {
+    let mut case = case();
+    let a = case.create(1, A, "a");
+    assert_eq!(case.tried, [Tried::Made(CallClass::Pipeline, Duration::ZERO)]);
+    let element = json!({"type": "WebRtcEndpoint", "constructorParams": {"mediaPipeline": A}});
+    let made = json!(format!("{A}/bbbbbbbb-0000-4000-8000-000000000001_kurento.WebRtcEndpoint"));
+    let refusal = |id: u32, code: i32| {
+        json!({"id": id, "jsonrpc": "2.0", "error": {"code": code, "message": "no"}}).to_string()
+    };
+    let took = Duration::from_secs(3);
+    for (id, answer, tried) in [
+        (2, success(2, &made), vec![Tried::Made(CallClass::Element, took)]),
+        (3, refusal(3, 40009), vec![Tried::Refused]),
+        (4, refusal(4, 40101), vec![]),
+    ] {
+        case.tried.clear();
+        case.handle(Input::FromClient(&request(id, "create", &element)));
+        case.now = case.now + took;
+        case.handle(Input::FromBackend(a, &answer));
+        assert_eq!(case.tried, tried, "{answer}");
+    }
+    case.tried.clear();
+    case.handle(Input::FromClient(&describe(5, A)));
+    case.handle(Input::FromBackend(a, &success(5, &json!(null))));
+    assert_eq!(case.tried, [], "of other calls nothing is known");
 }

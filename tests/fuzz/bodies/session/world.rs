@@ -219,6 +219,7 @@ impl World {
             | Output::Event(_)
             | Output::EventsLost(_) => true,
             Output::Relay(_)
+            | Output::Tried(..)
             | Output::ToBackend(..)
             | Output::Pace(..)
             | Output::Unpace(_)
