@@ -74,6 +74,7 @@ impl Driver {
                 wires.report_timeout(link);
             }
             Output::Late => self.edge.metrics.on_late(),
+            Output::Bereft => self.is_bereft = true,
         }
     }
 
@@ -179,6 +180,7 @@ const fn stirs(output: &Output) -> bool {
         | Output::Released(_)
         | Output::Unheld(_)
         | Output::Prune
+        | Output::Bereft
         | Output::TimedOut(..) => true,
     }
 }
