@@ -5,6 +5,7 @@
 mod agent;
 mod asker;
 mod control;
+mod drains;
 mod events;
 mod probe;
 mod samples;
@@ -20,6 +21,7 @@ mod wanted;
 pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, RETRY_AFTER_MS, answer_to, request};
 pub use asker::{Asker, AskerBounds, Payer, Quota};
 pub use control::ServerFacts;
+pub use drains::Drains;
 pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;
 pub use samples::{Dimensions, Samples};

@@ -82,13 +82,15 @@ impl Keeper {
         Doubt { keeper: self, meeting: Some(meeting) }
     }
 
-    /// This process of `backend` is lost, with its meetings.
-    pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) {
+    /// This process of `backend` is lost, with its meetings. Returns the pipelines that went with it.
+    pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) -> Vec<PipelineId> {
         let lost = self.registry.drop_backend(backend, incarnation);
         let meetings = lost.pins.len();
         tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
+        let pipelines = lost.pipelines.clone();
         // Nothing of it is over: it was cut short, and goes on elsewhere.
         self.on_end(lost).await;
+        pipelines
     }
 
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed.

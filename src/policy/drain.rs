@@ -104,6 +104,12 @@ impl Plan {
         self.next <= now
     }
 
+    /// How long it is until one may be let go; zero if that is now.
+    #[must_use]
+    pub const fn wait(&self, now: Time) -> Duration {
+        self.next.since(now)
+    }
+
     /// The meeting that is let go `now`, of those whose deadline is over; `None` if there is none, or
     /// if the last was let go a moment ago. That it is let go is taken for granted then.
     pub fn next<'a>(

@@ -246,7 +246,7 @@ impl Session {
     /// These pipelines are gone from their backends, which live: their meetings were let go.
     pub fn on_let_go(&mut self, gone: &[PipelineId], out: &mut Vec<Output>) {
         let had_something = self.has_something();
-        gone.iter().for_each(|pipeline| drop(self.pipelines.remove(pipeline)));
+        self.pipelines.retain(|pipeline, _| !gone.contains(pipeline));
         self.on_less(had_something, out);
     }
 

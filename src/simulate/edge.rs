@@ -231,7 +231,8 @@ impl EdgeSim {
             let keeper = self.keeper.clone();
             self.job = Some(match job {
                 Job::Loss(loss) => {
-                    async move { keeper.on_loss(&loss.backend, loss.incarnation).await }.boxed()
+                    async move { drop(keeper.on_loss(&loss.backend, loss.incarnation).await) }
+                        .boxed()
                 }
                 Job::Sweep => async move { keeper.sweep(now).await }.boxed(),
             });

@@ -28,6 +28,8 @@ pub struct MeetingView {
     pub counts: Counts,
     /// When it began; `None` if that was before this process.
     pub begun: Option<Time>,
+    /// Whether anything of it lives on its backend, or is being made there.
+    pub is_live: bool,
     /// Whether nobody may join any more: it is over, or is let go.
     pub is_ending: bool,
     /// Where its people were when it got its place here, as far as was known.
@@ -87,6 +89,7 @@ impl Meeting {
             measured: self.charge.as_ref().map(Charge::measured).unwrap_or_default(),
             charged: self.charge.as_ref().map(Charge::legs).unwrap_or_default(),
             begun: self.begun,
+            is_live: self.charge.is_some(),
             is_ending: self.is_ending,
             place: self.place,
             counts: self.charge.as_ref().map(|charge| *charge.counts()).unwrap_or_default(),
