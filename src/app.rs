@@ -16,13 +16,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
-use crate::fleet::{Asker, AskerBounds, Drains, Fleet, FleetHandle};
+use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::geo::{Atlas, AtlasError};
 use crate::model::{Draws, SessionId, Time};
 use crate::pins::{
     Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
 };
-use crate::policy::drain::Plan;
 use crate::proxy::{
     Arrivals, BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener,
     Manager, Pacer, People, Placement, Sessions,
@@ -33,15 +32,11 @@ use crate::settings::{
 };
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
-use drainage::Drainage;
 use upkeep::Upkeep;
 use views::EdgeViews;
 
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
-
-/// What orders to drain backends are kept in, beside the pins.
-const DRAINS: &str = "drains.json";
 
 /// Number of the config that a process starts with.
 const FIRST_CONFIG: u64 = 1;
@@ -133,20 +128,14 @@ impl App {
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let drains = Arc::new(open_drains(&settings.pins));
-        let drainage = Drainage {
-            fleet: handle.clone(),
-            keeper: placement.keeper.clone(),
-            drains: drains.clone(),
-            releaser: asker.clone(),
-            timer: Arc::new(clock),
-            metrics: metrics.clone(),
-        };
+        let drains = drainage::start(
+            settings,
+            (&placement, asker.clone()),
+            (clock, metrics.clone()),
+            &inner,
+        )
+        .await;
         let moves_per_second = settings.drain.moves_per_second;
-        let plan = Plan::new(moves_per_second, Draws::seeded(random::seed()));
-        // Before the first client comes.
-        drains.enforce(&handle, clock.now()).await;
-        inner.spawn_vital("drainage", drainage.run(plan, inner.stop_token()));
         let views = EdgeViews { clock, placement: placement.clone(), drains, moves_per_second };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
@@ -245,19 +234,6 @@ impl App {
         }
         tracing::info!("stopped");
     }
-}
-
-/// The orders to drain backends that are still in force. Without them the edge is of use all the same.
-fn open_drains(settings: &PinSettings) -> Drains {
-    let path = match settings.store {
-        StoreKind::Memory => None,
-        StoreKind::Disk => Some(settings.state_dir.join(DRAINS)),
-    };
-    Drains::open(path.clone()).unwrap_or_else(|error| {
-        let path = path.map(|path| path.display().to_string());
-        tracing::error!(path, %error, "orders to drain backends are lost; operator: give them again");
-        Drains::default()
-    })
 }
 
 /// Opens the databases of places, and keeps them current.

@@ -14,11 +14,13 @@ use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Asker, BackendView, Drain, Drains, FleetHandle, FleetSnapshot, Stay};
-use crate::model::{BackendId, MeetingId, PipelineId, Time};
+use crate::model::{BackendId, Draws, MeetingId, PipelineId, Time};
 use crate::pins::{Keeper, MeetingView};
 use crate::policy::drain::{Here, Plan, Progress};
 use crate::policy::health::Health;
-use crate::runtime::Timer;
+use crate::proxy::Placement;
+use crate::runtime::{Clock, Tasks, Timer, random};
+use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
 
 /// How often drained backends are looked at whose deadline is over. Looks at every meeting.
@@ -32,6 +34,9 @@ const MOVES_MAX: usize = 64;
 
 /// Pause before a backend that has not released a pipeline is asked again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What orders to drain backends are kept in, beside the pins.
+const DRAINS: &str = "drains.json";
 
 /// Who releases pipelines on a backend.
 pub(crate) trait Releaser: Send + Sync + 'static {
@@ -47,6 +52,41 @@ impl Releaser for Asker {
     async fn release(&self, backend: &BackendId, pipeline: PipelineId) -> bool {
         self.release(backend, pipeline).await
     }
+}
+
+/// Puts the orders that are kept in force, before the first client comes, and starts the task.
+pub(super) async fn start(
+    settings: &Settings,
+    (placement, releaser): (&Placement, Asker),
+    (clock, metrics): (Clock, Metrics),
+    tasks: &Tasks,
+) -> Arc<Drains> {
+    let drains = Arc::new(open(&settings.pins));
+    drains.enforce(&placement.fleet, clock.now()).await;
+    let plan = Plan::new(settings.drain.moves_per_second, Draws::seeded(random::seed()));
+    let drainage = Drainage {
+        fleet: placement.fleet.clone(),
+        keeper: placement.keeper.clone(),
+        drains: drains.clone(),
+        releaser,
+        timer: Arc::new(clock),
+        metrics,
+    };
+    tasks.spawn_vital("drainage", drainage.run(plan, tasks.stop_token()));
+    drains
+}
+
+/// The orders to drain backends that are still in force. Without them the edge is of use all the same.
+fn open(settings: &PinSettings) -> Drains {
+    let path = match settings.store {
+        StoreKind::Memory => None,
+        StoreKind::Disk => Some(settings.state_dir.join(DRAINS)),
+    };
+    Drains::open(path.clone()).unwrap_or_else(|error| {
+        let path = path.map(|path| path.display().to_string());
+        tracing::error!(path, %error, "orders to drain backends are lost; operator: give them again");
+        Drains::default()
+    })
 }
 
 /// Lets go of what is left on drained backends.

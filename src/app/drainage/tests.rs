@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::fleet::AfterDrain;
 use crate::fleet::stub::{StubFleet, id};
-use crate::model::{Draws, Legs, MeetingName, SessionId};
+use crate::model::{Legs, MeetingName, SessionId};
 use crate::pins::{Begun, Charge, Claim, MemoryStore, Origin, Pin, Registry};
 use crate::policy::promise::Promise;
-use crate::runtime::Clock;
 
 /// Backends that release pipelines, unless they are silent.
 #[derive(Clone, Default)]

@@ -68,6 +68,10 @@ fn the_smallest_goes_first_and_the_next_after_a_pause() {
     assert!(plan.is_due(now), "nothing to let go costs no turn");
 }
 
+fn small(draws: &mut Draws, bound: usize) -> u32 {
+    u32::try_from(draws.below(bound)).unwrap()
+}
+
 fn all_before(count: usize, meeting: &Here) -> bool {
     ["light", "a", "b", "big"][..count].contains(&&*meeting.id.to_string())
 }
@@ -79,7 +83,7 @@ fn a_rolling_move_ends_keeps_its_pace_and_goes_by_size() {
     for seed in 0..200 {
         let mut draws = Draws::seeded(seed);
         let mut left: Vec<Here> = (0..draws.below(40))
-            .map(|n| here(&n.to_string(), draws.below(5) as u32, draws.below(3) as u32))
+            .map(|n| here(&n.to_string(), small(&mut draws, 5), small(&mut draws, 3)))
             .collect();
         let (count, per_second) = (left.len(), [0.1, 2.0, 50.0][draws.below(3)]);
         let mut plan = Plan::new(per_second, Draws::seeded(draws.next()));

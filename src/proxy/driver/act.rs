@@ -47,8 +47,7 @@ impl Driver {
                 self.send_to_client(&text, wires);
             }
             Output::EventsLost(count) => {
-                let text = self.edge.manager.loss_text(count);
-                self.send_to_client(&text, wires);
+                self.send_to_client(&self.edge.manager.loss_text(count), wires);
             }
             Output::OpenLink(link, backend) => {
                 if let Err(failure) = wires.open_link(link, &backend) {
