@@ -128,13 +128,8 @@ impl App {
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let drains = drainage::start(
-            settings,
-            (&placement, asker.clone()),
-            (clock, metrics.clone()),
-            &inner,
-        )
-        .await;
+        let of = (clock, metrics.clone());
+        let drains = drainage::start(settings, (&placement, asker.clone()), of, &inner).await;
         let moves_per_second = settings.drain.moves_per_second;
         let views = EdgeViews { clock, placement: placement.clone(), drains, moves_per_second };
         let shown =
