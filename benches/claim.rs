@@ -173,7 +173,7 @@ fn a_million_meetings(c: &mut Criterion) {
             &pin,
             Charge::new(load.clone(), promise, Duration::from_secs(1_800)),
         );
-        registry.created(&meeting, 1, pipeline(number));
+        assert!(registry.created(&meeting, 1, pipeline(number)));
         pipeline(number)
     };
     for number in 0..PINS {

@@ -19,5 +19,6 @@ pub use self::orders::{DrainOrder, Order, OrderError, Orders, Then};
 pub use self::readiness::{NotReady, Readiness};
 pub use self::server::{Admin, serve};
 pub use self::views::{
-    BackendRow, BackendRows, MediaRow, MeetingRow, MeetingRows, PlaceRow, Unavailable, Views,
+    BackendRow, BackendRows, DrainRow, MediaRow, MeetingRow, MeetingRows, PlaceRow, Unavailable,
+    Views,
 };

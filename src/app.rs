@@ -1,6 +1,7 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
 mod adoption;
+mod drainage;
 mod orders;
 mod upkeep;
 mod views;
@@ -116,6 +117,7 @@ impl App {
             readiness: readiness.clone(),
             metrics: metrics.clone(),
             clock,
+            spread: settings.loss.spread,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
         let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
@@ -126,7 +128,10 @@ impl App {
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let views = EdgeViews { clock, placement: placement.clone() };
+        let of = (clock, metrics.clone());
+        let drains = drainage::start(settings, (&placement, asker.clone()), of, &inner).await;
+        let moves_per_second = settings.drain.moves_per_second;
+        let views = EdgeViews { clock, placement: placement.clone(), drains, moves_per_second };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -170,6 +175,7 @@ impl App {
             manager: Manager::new(Clock::unix_seconds()),
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,
+            loss_spread: settings.loss.spread,
             draws: Mutex::new(Draws::seeded(random::seed())),
         }
     }

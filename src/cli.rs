@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod choose;
 mod demo;
+mod drain;
 mod echo;
 mod explain;
 mod kms_sim;
@@ -47,6 +48,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
+    /// Give a backend no new meetings, and move those that are left when a deadline is over
+    Drain(drain::DrainArgs),
+    /// Give a drained backend meetings again
+    Undrain(drain::UndrainArgs),
     /// Tell why a meeting is where it is
     Why(why::WhyArgs),
     /// Tell where a meeting would go, by the state of a running edge or one that was saved
@@ -73,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Drain(args) => drain::run(&args),
+        Command::Undrain(args) => drain::undo(&args),
         Command::Why(args) => why::run(&args),
         Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),

@@ -7,6 +7,7 @@ pub mod access;
 pub mod charge;
 pub mod choose;
 pub mod decisions;
+pub mod drain;
 pub mod guard;
 pub mod health;
 pub mod history;

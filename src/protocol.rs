@@ -9,6 +9,7 @@ pub mod event;
 pub mod forwarded;
 pub mod frame;
 pub mod json;
+pub mod loss;
 pub mod media;
 pub mod object;
 pub mod proxy_header;

@@ -18,6 +18,7 @@ mod link;
 mod listener;
 mod manager;
 mod missed;
+mod news;
 mod origin;
 mod pacer;
 mod people;

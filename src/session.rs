@@ -90,6 +90,8 @@ pub struct Session {
     tying: Option<Tying>,
     /// Whether the client has closed the session, and nothing has brought it back to life.
     is_closed: bool,
+    /// Whether all that the session had was lost, and it has nothing since.
+    is_bereft: bool,
     held_bytes: HeldBytes,
     manager: Manager,
 }
@@ -284,6 +286,7 @@ impl Session {
             has_moved: false,
             tying: None,
             is_closed: false,
+            is_bereft: false,
             held_bytes: HeldBytes::default(),
             manager: Manager::default(),
         }
@@ -305,6 +308,8 @@ impl Session {
     pub fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Vec<Output>) {
         self.now = now;
         let before = out.len();
+        let is_loss = matches!(input, Input::LinkFailed(_, LinkFailure::Lost));
+        let had_something = is_loss && self.has_something();
         self.take_in(input, out);
         let is_end =
             |output: &&Output| matches!(output, Output::Created(..) | Output::NotCreated(_));
@@ -312,6 +317,7 @@ impl Session {
         if self.making == 0 {
             self.manager.on_nothing_made();
         }
+        self.on_less(had_something, out);
     }
 
     fn take_in(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
@@ -442,7 +448,7 @@ impl Session {
     /// Notes that `pipeline`, which was not known, lives at the end of `link`.
     fn know(&mut self, pipeline: PipelineId, link: LinkNo, out: &mut Vec<Output>) {
         self.pipelines.insert(pipeline, link);
-        self.is_closed = false;
+        (self.is_closed, self.is_bereft) = (false, false);
         self.manager.on_known(pipeline, out);
         if self.pipelines.len() >= self.prune_at {
             self.prune_at = self.pipelines.len() * 2;

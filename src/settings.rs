@@ -14,6 +14,7 @@ mod geoip;
 mod health;
 mod limits;
 mod listener;
+mod loss;
 mod nearest;
 mod origin;
 mod pacing;
@@ -39,6 +40,7 @@ pub use self::geoip::{GeoipSettings, OverrideSettings};
 pub use self::health::HealthSettings;
 pub use self::limits::Limits;
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
+pub use self::loss::{DrainSettings, LossSettings};
 pub use self::origin::{Forwarded, OriginSettings, ProxyProtocol};
 pub use self::pacing::PacingSettings;
 pub use self::place::PlaceSettings;
@@ -80,6 +82,10 @@ pub struct Settings {
     pub weights: Weights,
     /// How fast costly calls go to a backend.
     pub pacing: PacingSettings,
+    /// How a backend is drained.
+    pub drain: DrainSettings,
+    /// How clients are told that a backend is lost.
+    pub loss: LossSettings,
     /// The bounds of what clients and backends can fill.
     pub limits: Limits,
     /// How the process ends.
@@ -148,6 +154,8 @@ impl Section for Settings {
             geoip: GeoipSettings::example(),
             weights: Weights::example(),
             pacing: PacingSettings::example(),
+            drain: DrainSettings::example(),
+            loss: LossSettings::example(),
             limits: Limits::example(),
             shutdown: ShutdownSettings::example(),
             log: LogSettings::example(),
@@ -183,6 +191,8 @@ impl Section for Settings {
             "How fast calls that make or negotiate endpoints go to a backend.",
             &mut self.pacing,
         );
+        keys.section("drain", "How a backend is drained.", &mut self.drain);
+        keys.section("loss", "How clients are told that a backend is lost.", &mut self.loss);
         keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
         keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);
         keys.section("log", "What is logged, on standard error.", &mut self.log);

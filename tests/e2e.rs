@@ -9,6 +9,7 @@ mod bad_input;
 mod bench;
 mod calls;
 mod demo;
+mod drain;
 pub(crate) mod harness;
 mod health;
 mod hostile;

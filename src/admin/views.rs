@@ -9,6 +9,7 @@ use crate::model::{MeetingId, MeetingName, RoughPlace};
 use crate::policy::choose::Scene;
 
 use super::decisions::DecisionRow;
+use super::orders::Then;
 
 /// Where the rows come from.
 pub trait Views: Send + Sync + 'static {
@@ -63,6 +64,8 @@ pub struct BackendRow {
     pub health: String,
     /// One word: `open`, `draining` or `leaving`.
     pub stay: String,
+    /// How far its drain is; `null` if it is not drained.
+    pub drain: Option<DrainRow>,
     /// Whether it gets new meetings now.
     pub takes_pins: bool,
     /// What the server calls itself; new after each of its restarts. `null` until heard from.
@@ -103,6 +106,26 @@ pub struct BackendRow {
     pub out_cause: Option<String>,
     /// Why it would be out, if that left enough others in its region: one of the same words, or `null`.
     pub spared_cause: Option<String>,
+}
+
+/// A drain as operators see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainRow {
+    /// Since when, in milliseconds; counted from the start of this process for one that is older.
+    pub since_ms: u64,
+    /// Time until what is left is moved, in milliseconds; 0 once that goes on. `null`: nothing is.
+    pub deadline_ms: Option<u64>,
+    /// What becomes of it when no meeting is left.
+    pub then: Then,
+    /// Who wants it: `config` or `operator`.
+    pub by: String,
+    /// Meetings left.
+    pub meetings: u32,
+    /// Uses of their pipelines by client connections.
+    pub people: u32,
+    /// Time until the last has gone, in milliseconds, as meetings like these lasted before, and as
+    /// fast as they are moved. `null` if nothing is known to go by.
+    pub left_ms: Option<u64>,
 }
 
 /// One pinned meeting as operators see it.

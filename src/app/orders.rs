@@ -21,17 +21,18 @@ impl Orders for EdgeViews {
 impl EdgeViews {
     async fn drain(&self, backend: BackendId, how: DrainOrder) -> Result<Value, OrderError> {
         let DrainOrder { deadline_ms, then } = how;
-        let deadline = deadline_ms.map(|ms| self.clock.now() + Duration::from_millis(ms));
+        let deadline = deadline_ms.map(Duration::from_millis);
         let then = match then {
             Then::Stay => AfterDrain::Stay,
             Then::Remove => AfterDrain::Remove,
         };
-        let drained = self.placement.fleet.drain(backend.clone(), deadline, then).await;
+        let (fleet, now) = (&self.placement.fleet, self.clock.now());
+        let drained = self.drains.drain(fleet, backend.clone(), (deadline, then), now).await;
         self.told(&backend, drained)
     }
 
     async fn undrain(&self, backend: BackendId) -> Result<Value, OrderError> {
-        let undrained = self.placement.fleet.undrain(backend.clone()).await;
+        let undrained = self.drains.undrain(&self.placement.fleet, backend.clone()).await;
         self.told(&backend, undrained)
     }
 

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Readiness;
 use crate::fleet::{FleetHandle, FleetSnapshot, Loss};
+use crate::model::PipelineId;
 use crate::pins::Keeper;
 use crate::proxy::{Connection, Sessions};
 use crate::runtime::Clock;
@@ -24,6 +27,8 @@ pub(super) struct Upkeep {
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
+    /// Over which time it is told what went with a backend.
+    pub(super) spread: Duration,
 }
 
 impl Upkeep {
@@ -31,11 +36,16 @@ impl Upkeep {
         let mut ticks = interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fleet = self.fleet.watch();
+        let mut telling = FuturesUnordered::new();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(loss) = losses.recv() => self.keeper.on_loss(&loss.backend, loss.incarnation).await,
+                Some(loss) = losses.recv() => {
+                    let gone = self.keeper.on_loss(&loss.backend, loss.incarnation).await;
+                    telling.push(self.tell(gone));
+                }
+                Some(()) = telling.next() => {}
                 Ok(()) = fleet.changed() => {
                     let snapshot = fleet.borrow_and_update().clone();
                     self.show(&snapshot);
@@ -46,6 +56,16 @@ impl Upkeep {
                     self.show(&self.fleet.snapshot());
                 }
             }
+        }
+    }
+
+    /// Tells who listens what went with a backend, evenly over the time in which its clients learn of
+    /// the loss.
+    async fn tell(&self, pipelines: Vec<PipelineId>) {
+        let pause = self.spread.div_f64(pipelines.len().max(1) as f64);
+        for pipeline in pipelines {
+            self.fleet.tell_lost(pipeline);
+            tokio::time::sleep(pause).await;
         }
     }
 

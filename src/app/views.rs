@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
-use crate::fleet::BackendView;
+use super::drainage::progress;
+use crate::admin::{
+    BackendRow, DecisionRow, DrainRow, MediaRow, MeetingRow, PlaceRow, Then, Unavailable, Views,
+};
+use crate::fleet::{AfterDrain, BackendView, Drain, DrainedBy, Drains};
 use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
 use crate::pins::{MeetingView, Registry};
 use crate::policy::choose::Scene;
@@ -18,11 +21,35 @@ use crate::runtime::Clock;
 pub(super) struct EdgeViews {
     pub(super) clock: Clock,
     pub(super) placement: Arc<Placement>,
+    pub(super) drains: Arc<Drains>,
+    pub(super) moves_per_second: f64,
 }
 
 impl EdgeViews {
     fn registry(&self) -> &Registry {
         &self.placement.keeper.registry
+    }
+
+    fn drain_row(&self, backend: &BackendView) -> Option<DrainRow> {
+        let now = self.clock.now();
+        let pace = (now, self.moves_per_second);
+        let (drain, progress) = progress(&self.placement.keeper, backend, pace)?;
+        let Drain { since, deadline, then, by } = drain;
+        Some(DrainRow {
+            since_ms: millis(now.since(since)),
+            deadline_ms: deadline.map(|deadline| millis(deadline.since(now))),
+            then: match then {
+                AfterDrain::Stay => Then::Stay,
+                AfterDrain::Remove => Then::Remove,
+            },
+            by: match by {
+                DrainedBy::Config => "config".to_owned(),
+                DrainedBy::Operator => "operator".to_owned(),
+            },
+            meetings: progress.meetings,
+            people: progress.people,
+            left_ms: progress.left.map(millis),
+        })
     }
 
     fn decision_row(&self, kept: &Kept) -> DecisionRow {
@@ -53,7 +80,7 @@ impl Views for EdgeViews {
             .snapshot()
             .backends
             .iter()
-            .map(|backend| backend_row(backend))
+            .map(|backend| BackendRow { drain: self.drain_row(backend), ..backend_row(backend) })
             .collect()
     }
 
@@ -87,8 +114,12 @@ impl Views for EdgeViews {
     }
 }
 
-fn millis(took: Duration) -> f64 {
+fn fractional_millis(took: Duration) -> f64 {
     took.as_micros() as f64 / 1_000.0
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn backend_row(backend: &BackendView) -> BackendRow {
@@ -98,6 +129,7 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         url: backend.url.to_string(),
         health: backend.health.as_str().to_owned(),
         stay: backend.stay.as_str().to_owned(),
+        drain: None,
         takes_pins: backend.takes_pins(),
         server_id: backend.server_id.as_deref().map(ToOwned::to_owned),
         version: backend.version.as_deref().map(ToOwned::to_owned),
@@ -111,8 +143,8 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         cpu_count,
         cpu_percent,
         memory_kb,
-        last_probe_ms: backend.last_probe.last().map(millis),
-        last_deep_ms: backend.last_deep.last().map(millis),
+        last_probe_ms: backend.last_probe.last().map(fractional_millis),
+        last_deep_ms: backend.last_deep.last().map(fractional_millis),
         last_failure: backend.last_failure.map(|failure| failure.to_string()),
         out_cause: backend.out.map(|(cause, _)| cause.as_str().to_owned()),
         spared_cause: backend.spared.map(|cause| cause.as_str().to_owned()),

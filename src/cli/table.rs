@@ -1,6 +1,6 @@
 //! Tables for people: rows to text.
 
-use crate::admin::BackendRow;
+use crate::admin::{BackendRow, DrainRow, Then};
 
 const BACKEND_COLUMNS: [&str; 5] = ["backend", "health", "meetings", "participants", "load"];
 
@@ -8,7 +8,7 @@ const BACKEND_COLUMNS: [&str; 5] = ["backend", "health", "meetings", "participan
 const GAP: &str = "  ";
 
 /// The backends as a table: a header, then a line each. Words stand left, numbers right; load is in
-/// legs, used and at most: `12/400`.
+/// legs, used and at most: `12/400`. Below it, a line for each drain.
 #[must_use]
 pub fn of_backends(rows: &[BackendRow]) -> String {
     let mut lines = vec![BACKEND_COLUMNS.map(str::to_owned)];
@@ -21,7 +21,42 @@ pub fn of_backends(rows: &[BackendRow]) -> String {
             format!("{}/{}", row.load_legs, row.capacity_legs),
         ]
     }));
-    aligned(&lines, 2)
+    let drains: String = rows.iter().filter_map(of_drain).collect();
+    let gap = if drains.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{drains}", aligned(&lines, 2))
+}
+
+/// What the drain of a backend still has to do, in a line; `None` if it is not drained.
+#[must_use]
+pub fn of_drain(row: &BackendRow) -> Option<String> {
+    let drain = row.drain.as_ref()?;
+    let DrainRow { meetings, people, .. } = drain;
+    let left = drain.left_ms.map_or_else(|| "not known".to_owned(), duration);
+    let moved = match drain.deadline_ms {
+        None => "never".to_owned(),
+        Some(0) => "now".to_owned(),
+        Some(ms) => format!("in {}", duration(ms)),
+    };
+    let then = match drain.then {
+        Then::Stay => "stays",
+        Then::Remove => "is removed",
+    };
+    let id = &row.id;
+    Some(format!(
+        "{id}: meetings {meetings}, people {people}, expected time left {left}; moves what is left \
+         {moved}, then {then}\n"
+    ))
+}
+
+/// Milliseconds as people read them: `1h 5m`, `5m 3s`, `3s`.
+fn duration(ms: u64) -> String {
+    let seconds = ms.div_ceil(1_000);
+    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{seconds}s"),
+        (0, _) => format!("{minutes}m {seconds}s"),
+        (_, _) => format!("{hours}h {minutes}m"),
+    }
 }
 
 /// How a backend does, and that it does not stay, if it does not.
@@ -60,6 +95,7 @@ mod tests {
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
             health: health.to_owned(),
             stay: "open".to_owned(),
+            drain: None,
             takes_pins: true,
             server_id: None,
             version: None,
@@ -96,6 +132,26 @@ kms-paris  ejected      1000             0  12/400
     fn a_backend_that_does_not_stay_is_shown_as_such() {
         let draining = BackendRow { stay: "draining".to_owned(), ..row("a", "healthy", (3, 12)) };
         assert!(of_backends(&[draining]).contains("a        healthy, draining  "));
+    }
+
+    #[test]
+    fn a_drain_tells_what_is_left_of_it() {
+        let drain = |deadline_ms, then, left_ms| {
+            let by = "operator".to_owned();
+            let drain =
+                DrainRow { since_ms: 0, deadline_ms, then, by, meetings: 3, people: 12, left_ms };
+            let row = BackendRow { drain: Some(drain), ..row("a", "healthy", (3, 12)) };
+            of_drain(&row).unwrap()
+        };
+        let told = drain(Some(3_500_000), Then::Remove, Some(3_600_000));
+        let expected = "a: meetings 3, people 12, expected time left 1h 0m; moves what is left in \
+                        58m 20s, then is removed\n";
+        assert_eq!(told, expected);
+        assert!(
+            drain(Some(0), Then::Stay, Some(1_500)).contains("left 2s; moves what is left now")
+        );
+        assert!(drain(None, Then::Stay, None).contains("left not known; moves what is left never"));
+        assert_eq!(of_drain(&row("a", "healthy", (3, 12))), None);
     }
 
     #[test]

@@ -179,6 +179,18 @@ impl Asker {
         }
     }
 
+    /// Releases `pipeline` on `backend`, for everybody; says whether it is gone for certain.
+    pub async fn release(&self, backend: &BackendId, pipeline: PipelineId) -> bool {
+        let session = self.0.session;
+        let text = format!(
+            r#""method":"release","params":{{"object":"{pipeline}","sessionId":"{session}"}}"#
+        );
+        match self.ask_one(backend, text).await {
+            Answered::Value(_) | Answered::Error(OBJECT_NOT_FOUND) => true,
+            Answered::Error(_) | Answered::Nothing => false,
+        }
+    }
+
     /// Whoever describes a pipeline becomes an owner of it, until its session is closed.
     fn describe(&self, pipeline: PipelineId) -> String {
         let session = self.0.session;

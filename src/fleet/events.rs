@@ -5,13 +5,15 @@
 //! falls behind by more than it holds loses the oldest, and is told how many.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
 
 use super::own::OwnPipelines;
-use crate::protocol::event::ObjectEvent;
+use crate::model::PipelineId;
+use crate::protocol::event::{Change, ObjectEvent};
+use crate::protocol::loss;
 
 /// Events that a listener may be behind.
 pub(super) const EVENTS_MAX: usize = 1_024;
@@ -19,6 +21,10 @@ pub(super) const EVENTS_MAX: usize = 1_024;
 /// How long whoever begins to listen waits for backends that do not answer. Their events come when
 /// they do.
 const SUBSCRIBING_MAX: Duration = Duration::from_secs(2);
+
+/// Objects remembered, to be told of when their backend is lost. Beyond it those of some pipeline are
+/// forgotten: nobody hears of them then.
+const OBJECTS_MAX: usize = 65_536;
 
 /// Whether the control connection to one backend brings its events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,14 @@ pub(super) struct Hub {
     /// By number of the backend; one that has never noted anything brings nothing.
     bringing: watch::Sender<BTreeMap<usize, Bringing>>,
     own: OwnPipelines,
+    made: Mutex<Made>,
+}
+
+/// What was made in each pipeline since somebody listens, in order.
+#[derive(Debug, Default)]
+struct Made {
+    of: BTreeMap<PipelineId, Vec<String>>,
+    count: usize,
 }
 
 impl Hub {
@@ -49,11 +63,30 @@ impl Hub {
             listeners: watch::Sender::new(0),
             bringing: watch::Sender::default(),
             own: OwnPipelines::default(),
+            made: Mutex::default(),
         }
     }
 
     /// Hands an event to all who listen.
     pub(super) fn publish(&self, event: ObjectEvent) {
+        self.made().note(&event);
+        self.send(event);
+    }
+
+    /// `pipeline` went with its backend: tells of what is known to have been in it, and then of itself.
+    pub(super) fn on_lost(&self, pipeline: PipelineId, at_millis: u64) {
+        let made = self.made().take(pipeline);
+        let own = pipeline.to_string();
+        let all = made.into_iter().rev().chain([own]);
+        all.for_each(|object| self.send(loss::destroyed(object, at_millis)));
+    }
+
+    fn made(&self) -> MutexGuard<'_, Made> {
+        // Nothing that can panic is done while it is held.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, event: ObjectEvent) {
         // Fails only when nobody listens.
         let _ = self.events.send(Arc::new(event));
     }
@@ -92,6 +125,41 @@ impl Hub {
         let receiver = self.events.subscribe();
         self.listeners.send_modify(|count| *count += 1);
         ObjectEvents { receiver, hub: Arc::clone(self) }
+    }
+}
+
+impl Made {
+    fn note(&mut self, event: &ObjectEvent) {
+        let Some(pipeline) = event.pipeline else { return };
+        let is_pipeline = !event.object.contains('/');
+        match event.change {
+            Change::Created if is_pipeline => {}
+            Change::Created => {
+                self.of.entry(pipeline).or_default().push(event.object.clone());
+                self.count += 1;
+            }
+            Change::Destroyed if is_pipeline => drop(self.take(pipeline)),
+            Change::Destroyed => {
+                let made = self.of.entry(pipeline).or_default();
+                let before = made.len();
+                made.retain(|object| *object != event.object);
+                self.count -= before - made.len();
+                if made.is_empty() {
+                    self.of.remove(&pipeline);
+                }
+            }
+        }
+        while self.count > OBJECTS_MAX
+            && let Some((_, made)) = self.of.pop_first()
+        {
+            self.count -= made.len();
+        }
+    }
+
+    fn take(&mut self, pipeline: PipelineId) -> Vec<String> {
+        let made = self.of.remove(&pipeline).unwrap_or_default();
+        self.count -= made.len();
+        made
     }
 }
 
@@ -135,7 +203,14 @@ impl ObjectEvents {
 
 impl Drop for ObjectEvents {
     fn drop(&mut self) {
-        self.hub.listeners.send_modify(|count| *count -= 1);
+        let made = &self.hub.made;
+        self.hub.listeners.send_modify(|count| {
+            *count -= 1;
+            if *count == 0 {
+                // What becomes of it from now on, nobody hears.
+                *made.lock().unwrap_or_else(PoisonError::into_inner) = Made::default();
+            }
+        });
     }
 }
 
@@ -160,6 +235,44 @@ mod tests {
         }
         assert_eq!(slow.next().await, Some(Heard::Lost(3)));
         assert_eq!(slow.next().await, Some(Heard::Event(Arc::new(event(3)))));
+    }
+
+    #[tokio::test]
+    async fn what_went_with_a_backend_is_told_children_first() {
+        let hub = Arc::new(Hub::new());
+        let mut listener = hub.listen();
+        let pipeline = PipelineId::from_u128(7);
+        let element = |name: &str| format!("{pipeline}/{name}");
+        for (change, object) in [
+            (Change::Created, pipeline.to_string()),
+            (Change::Created, element("a")),
+            (Change::Created, element("b")),
+            (Change::Created, element("c")),
+            (Change::Destroyed, element("b")),
+        ] {
+            hub.publish(ObjectEvent::new(change, object, "1".to_owned()));
+            listener.next().await.unwrap();
+        }
+        hub.on_lost(pipeline, 2);
+        for expected in [element("c"), element("a"), pipeline.to_string()] {
+            let Some(Heard::Event(told)) = listener.next().await else { panic!("nothing") };
+            assert_eq!((told.change, &told.object), (Change::Destroyed, &expected));
+            assert_eq!((told.pipeline, told.at_millis.as_str()), (Some(pipeline), "2"));
+        }
+        hub.publish(ObjectEvent::new(Change::Created, element("d"), "3".to_owned()));
+        assert_eq!(hub.made().count, 1);
+        drop(listener);
+        assert_eq!(hub.made().count, 0, "nobody listens any more");
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let mut made = Made::default();
+        for number in 0..=OBJECTS_MAX as u128 {
+            let pipeline = PipelineId::from_u128(number);
+            made.note(&ObjectEvent::new(Change::Created, format!("{pipeline}/a"), String::new()));
+        }
+        assert_eq!((made.count, made.of.len()), (OBJECTS_MAX, OBJECTS_MAX));
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use super::staff::Staff;
 use super::stay::{AfterDrain, DrainError};
 use super::table::{Applied, FleetTable, Recruit, Report};
 use super::wanted::{FleetChange, Moves};
-use crate::model::{BackendId, Draws, Incarnation, Time};
+use crate::model::{BackendId, Draws, Incarnation, PipelineId, Time};
 use crate::pins::PinStore;
 use crate::policy::health::Health;
 use crate::runtime::{Clock, Tasks};
@@ -179,6 +179,7 @@ impl Fleet {
             metrics: metrics.clone(),
             ledger: self.ledger,
             is_ledger_slow: false,
+            failed: BTreeMap::new(),
         };
         (owner, self.reports)
     }
@@ -197,6 +198,8 @@ pub(crate) struct FleetOwner {
     ledger: Option<Arc<dyn PinStore>>,
     /// The ledger did not answer in time when it was last asked.
     is_ledger_slow: bool,
+    /// When backends that have failed since they last answered did so first, by their numbers.
+    failed: BTreeMap<usize, Time>,
 }
 
 /// What another wish has changed; who has come and gone, where nobody is told to look after them.
@@ -330,6 +333,12 @@ impl FleetOwner {
         tracing::info!(?added, ?changed, ?leaving, ?removed, ?waiting, "the fleet is another");
         self.publish_fleet();
         removed.iter().for_each(|id| self.metrics.forget_backend(id));
+        moves.gone.iter().for_each(|(number, _)| {
+            self.failed.remove(number);
+        });
+        for (number, _) in &moves.gone {
+            self.failed.remove(number);
+        }
         match &mut self.staff {
             Some(staff) => {
                 moves.recruits.into_iter().for_each(|recruit| staff.attend(recruit));
@@ -369,8 +378,23 @@ impl FleetOwner {
     /// `None` if that backend has gone meanwhile.
     fn take_in(&mut self, number: usize, report: Report, now: Time) -> Option<Taken> {
         let before = self.table.view(number)?.health;
+        let since = self.note_failure(number, &report, now);
         let applied = self.table.apply(number, report, now);
+        if applied.loss.is_some() {
+            self.metrics.on_loss(now.since(since));
+        }
         Some(Taken { number, before, applied })
+    }
+
+    /// Since when that backend has failed: the first sign of a loss, if it is one.
+    fn note_failure(&mut self, number: usize, report: &Report, now: Time) -> Time {
+        match report {
+            Report::Failed(_) | Report::DialFailed(_) | Report::Unanswered(_) => {
+                *self.failed.entry(number).or_insert(now)
+            }
+            Report::Answered { .. } => self.failed.remove(&number).unwrap_or(now),
+            Report::Sampled { .. } | Report::Told(_) | Report::Deep(..) => now,
+        }
     }
 
     /// Notes a loss before anybody acts on it. A ledger that fails or stands still does not keep a
@@ -541,6 +565,12 @@ impl FleetHandle {
     #[must_use]
     pub fn listen(&self) -> ObjectEvents {
         self.hub.listen()
+    }
+
+    /// Tells whoever listens that `pipeline` went with its backend, and what is known to have been in
+    /// it.
+    pub fn tell_lost(&self, pipeline: PipelineId) {
+        self.hub.on_lost(pipeline, Clock::unix_millis());
     }
 
     /// Where control connections bring what they hear.

@@ -54,6 +54,14 @@ impl Chronicle {
         (Promise { legs, made: now }, source)
     }
 
+    /// How long that meeting lasted before, or those named alike; `None` if that is not known.
+    #[must_use]
+    pub fn lasted(&self, meeting: &MeetingName, now: Time) -> Option<Duration> {
+        let (history, now) = (self.lock(), self.on_calendar(now));
+        let own = history.meeting(meeting, now).and_then(|past| past.lasted());
+        own.or_else(|| history.pattern(meeting, now)?.lasted())
+    }
+
     /// Where the people of that meeting were before; `None` if that is not known.
     #[must_use]
     pub fn place(&self, meeting: &MeetingName, now: Time) -> Option<Place> {

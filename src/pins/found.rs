@@ -41,6 +41,14 @@ impl Found {
         self.lock().meetings.get(&pipeline).cloned()
     }
 
+    /// The pipelines of `meeting` that nobody has confirmed. Looks at all.
+    #[must_use]
+    pub fn pipelines_of(&self, meeting: &MeetingName) -> Vec<PipelineId> {
+        let inner = self.lock();
+        let of = inner.meetings.iter().filter(|(_, of)| *of == meeting);
+        of.map(|(pipeline, _)| *pipeline).collect()
+    }
+
     /// The pipelines that `session` had made, with their meetings. Whether they live is not known.
     #[must_use]
     pub fn made_by(&self, session: SessionId) -> Vec<(PipelineId, MeetingName)> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::chronicle::Chronicle;
@@ -10,7 +11,7 @@ use super::found::Found;
 use super::load::{BackendLoad, Charge};
 use super::registry::{Ended, Registry};
 use super::store::{Origin, Pin, PinError, PinStore};
-use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, Time};
+use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
 
 /// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
 /// whoever names its meeting next goes there, or finds that it no longer holds.
@@ -27,6 +28,8 @@ pub struct Keeper {
     /// What meetings that are over were like.
     pub chronicle: Chronicle,
     again: Mutex<VecDeque<Again>>,
+    /// Counts meetings that were let go.
+    moves: watch::Sender<u64>,
 }
 
 /// A pin that may have to be removed.
@@ -64,7 +67,8 @@ impl Keeper {
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
         let (found, chronicle) = (Found::default(), Chronicle::default());
-        Self { pins, registry, found, chronicle, again: Mutex::default() }
+        let moves = watch::Sender::new(0);
+        Self { pins, registry, found, chronicle, again: Mutex::default(), moves }
     }
 
     /// The same, which goes on with that `chronicle`.
@@ -78,13 +82,15 @@ impl Keeper {
         Doubt { keeper: self, meeting: Some(meeting) }
     }
 
-    /// This process of `backend` is lost, with its meetings.
-    pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) {
+    /// This process of `backend` is lost, with its meetings. Returns the pipelines that went with it.
+    pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) -> Vec<PipelineId> {
         let lost = self.registry.drop_backend(backend, incarnation);
         let meetings = lost.pins.len();
         tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
+        let pipelines = lost.pipelines.clone();
         // Nothing of it is over: it was cut short, and goes on elsewhere.
         self.on_end(lost).await;
+        pipelines
     }
 
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed.
@@ -103,11 +109,17 @@ impl Keeper {
         self.on_end(ended).await;
     }
 
-    /// A pipeline of the named `meeting` exists, and the session of its origin uses it.
-    pub fn created(&self, meeting: &MeetingName, origin: Origin) {
+    /// A pipeline of the named `meeting` exists, and the session of its origin uses it. Returns whether
+    /// it counts: not if its meeting was lost meanwhile, or let go.
+    #[must_use]
+    pub fn created(&self, meeting: &MeetingName, origin: Origin) -> bool {
         // First, so that whoever ends it finds the note to remove.
         self.pins.note_pipeline(origin);
-        self.registry.created(meeting, origin.epoch, origin.pipeline);
+        let counts = self.registry.created(meeting, origin.epoch, origin.pipeline);
+        if !counts {
+            self.pins.forget_pipeline(origin.pipeline);
+        }
+        counts
     }
 
     /// `pipeline` was destroyed, for everybody.
@@ -162,13 +174,48 @@ impl Keeper {
             }
             Ok(_) => self.registry.disown(meeting, pin.epoch),
             // Whoever joins looks again; if nobody does it ends like any other, after the grace.
-            Err(PinError::Away | PinError::Full) => {}
+            Err(PinError::Away | PinError::Full | PinError::Moving) => {}
         }
     }
 
     /// A pin of an earlier process of this edge does not hold.
     pub async fn discard(&self, meeting: MeetingName, epoch: u64) {
         self.unpin(meeting, epoch).await;
+    }
+
+    /// Begins to let the meeting `id` go, pinned at `epoch`. Returns its pipelines, which are to be
+    /// released on their backend before [`Self::let_gone`]; `None` if there is nothing to let go.
+    #[must_use]
+    pub fn let_go(&self, id: &MeetingId, epoch: u64) -> Option<Vec<PipelineId>> {
+        let mut pipelines = self.registry.let_go(id, epoch)?;
+        if let MeetingId::Named(meeting) = id {
+            let found = self.found.pipelines_of(meeting);
+            self.registry.forbid(&found);
+            pipelines.extend(found);
+            pipelines.sort_unstable();
+            pipelines.dedup();
+        }
+        Some(pipelines)
+    }
+
+    /// All pipelines of that meeting are gone: its pin goes too, and whoever names it next is placed anew.
+    pub async fn let_gone(
+        &self,
+        (id, epoch): (&MeetingId, u64),
+        pipelines: &[PipelineId],
+        now: Time,
+    ) {
+        pipelines.iter().for_each(|pipeline| self.forget(*pipeline));
+        // It was cut short, and goes on elsewhere: nothing is learned of it.
+        let ended = self.registry.let_gone(id, epoch, now);
+        self.moves.send_modify(|count| *count += 1);
+        self.on_end(ended).await;
+    }
+
+    /// Changes when a meeting was let go: pipelines that somebody uses may be gone.
+    #[must_use]
+    pub fn moves(&self) -> watch::Receiver<u64> {
+        self.moves.subscribe()
     }
 
     async fn on_end(&self, ended: Ended) {
@@ -200,7 +247,9 @@ impl Keeper {
             }
             // There is none, or somebody takes part in it by now, and its end will come.
             Ok(_) => {}
-            Err(PinError::Away | PinError::Full) => self.try_again(Again::Doubt(meeting)),
+            Err(PinError::Away | PinError::Full | PinError::Moving) => {
+                self.try_again(Again::Doubt(meeting));
+            }
         }
     }
 

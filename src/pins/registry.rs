@@ -9,6 +9,7 @@
 
 mod expiry;
 mod found;
+mod letting_go;
 mod list;
 mod media;
 mod waning;
@@ -31,6 +32,7 @@ use crate::policy::charge::Weights;
 use crate::policy::history;
 use crate::policy::tally::{Counts, Tally};
 use expiry::{Expiry, Idle};
+use letting_go::LetGo;
 pub use list::MeetingView;
 use waning::Waning;
 
@@ -48,6 +50,8 @@ pub struct Registry {
     expiries: Mutex<VecDeque<(Time, Expiry)>>,
     /// Promises that go with time, in turn: one for each charge of a meeting.
     waning: Mutex<VecDeque<Waning>>,
+    /// Pipelines that were let go: nobody uses them again.
+    let_go: Mutex<LetGo>,
 }
 
 #[derive(Debug)]
@@ -77,7 +81,9 @@ struct Meeting {
     idle: Idle,
     /// Somebody has seen its pin after it was entered here, so that the entry keeps the pin alive.
     is_confirmed: bool,
-    /// Its pin is being removed; nobody may join any more.
+    /// When it began; `None` if that was before this process.
+    begun: Option<Time>,
+    /// Its pin is being removed, or it is let go; nobody may join any more.
     is_ending: bool,
     /// Where its people were when it got its place, as far as was known.
     place: Option<RoughPlace>,
@@ -142,6 +148,7 @@ impl Registry {
             meetings: DashMap::new(),
             expiries: Mutex::default(),
             waning: Mutex::default(),
+            let_go: Mutex::default(),
         }
     }
 
@@ -198,14 +205,17 @@ impl Registry {
         }
     }
 
-    /// The pipeline that was about to be made exists, and the session that made it uses it. Nothing
-    /// happens if its meeting was lost meanwhile.
-    pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) {
+    /// The pipeline that was about to be made exists, and the session that made it uses it. Returns
+    /// whether it counts: not if its meeting was lost meanwhile, or let go.
+    #[must_use]
+    pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) -> bool {
         let id = MeetingId::Named(meeting.clone());
-        if let Some(mut known) = self.meetings.get_mut(&id)
-            && known.pin.epoch == epoch
-        {
-            known.add(self, id.clone(), pipeline);
+        match self.meetings.get_mut(&id) {
+            Some(mut known) if known.pin.epoch == epoch && !known.is_ending => {
+                known.add(self, id.clone(), pipeline);
+                true
+            }
+            Some(_) | None => false,
         }
     }
 
@@ -218,18 +228,24 @@ impl Registry {
         }
     }
 
-    /// A pipeline without a named meeting exists, and the session that made it uses it.
-    pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) {
+    /// A pipeline without a named meeting exists, and the session that made it uses it. Returns whether
+    /// it counts: not if it was let go before it was found.
+    #[must_use]
+    pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) -> bool {
+        if self.was_let_go(pipeline) {
+            return false;
+        }
         let id = MeetingId::Pipeline(pipeline);
         let pin = Pin { backend: home.backend, incarnation: home.incarnation, epoch: 0 };
         match self.meetings.entry(id.clone()) {
             Entry::Vacant(vacant) => {
                 self.on_charged(&id, &charge);
                 vacant.insert(Meeting::begun(pin, charge)).add(self, id, pipeline);
+                true
             }
             Entry::Occupied(known) => {
                 drop(known);
-                self.hold(pipeline, &Access::All);
+                self.hold(pipeline, &Access::All).is_some()
             }
         }
     }
@@ -257,7 +273,7 @@ impl Registry {
     /// of the session's `access`.
     pub fn hold(&self, pipeline: PipelineId, access: &Access<'_>) -> Option<Home> {
         let (mut meeting, mut held) = self.lock(pipeline)?;
-        if !access.allows(pipeline, meeting.key()) {
+        if meeting.is_ending || !access.allows(pipeline, meeting.key()) {
             return None;
         }
         held.holders += 1;
@@ -362,8 +378,8 @@ impl Registry {
 impl Meeting {
     /// A meeting in which something is about to be made.
     fn begun(pin: Pin, charge: Charge) -> Self {
-        let load = charge.load().clone();
-        Self { charge: Some(charge), live: 1, ..Self::new(pin, load) }
+        let (load, begun) = (charge.load().clone(), Some(charge.promise().made));
+        Self { charge: Some(charge), live: 1, begun, ..Self::new(pin, load) }
     }
 
     fn new(pin: Pin, load: Arc<BackendLoad>) -> Self {
@@ -377,6 +393,7 @@ impl Meeting {
             participants: 0,
             idle: Idle::default(),
             is_confirmed: false,
+            begun: None,
             is_ending: false,
             place: None,
         }

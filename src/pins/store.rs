@@ -46,6 +46,9 @@ pub enum PinError {
     /// It holds as many pins as it may.
     #[error("the table of meetings is full; operator: raise pins.pins_max or add edges")]
     Full,
+    /// The pipeline was made while its meeting was let go by its backend.
+    #[error("the meeting is moving to another media server; create the pipeline again")]
+    Moving,
 }
 
 /// Which backend each named meeting is pinned to.

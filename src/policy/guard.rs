@@ -23,6 +23,7 @@ use crate::model::Labels;
 use crate::model::PipelineId;
 use crate::protocol::error::Failure;
 use crate::protocol::json::{JsonError, Reader, Text};
+use crate::protocol::loss::OnLoss;
 use crate::protocol::object::ObjectType;
 use crate::protocol::request::{Method, Params, Request};
 use crate::protocol::transaction::{Operation, read_operations};
@@ -38,6 +39,8 @@ pub struct Rules {
     pub trusts_client_place: bool,
     /// Labels that the backends of their meetings must have.
     pub require: Labels,
+    /// What they see when they have lost all that they had.
+    pub on_loss: OnLoss,
 }
 
 /// What is to be known of a call that may go on.

@@ -1,4 +1,5 @@
-//! What is remembered of meetings that are over: how large they were and where their people were.
+//! What is remembered of meetings that are over: how large they were, how long they lasted, and where
+//! their people were.
 //!
 //! By meeting, and by the pattern of its name, so that `room-1234` is expected to be like `room-1233`.
 //! Names are kept as hashes. Bounded: the one whose last meeting is the longest ago is forgotten.
@@ -18,6 +19,9 @@ const NEWEST_SHARE: f64 = 0.3;
 
 /// Shortest run of hexadecimal digits that counts as a number; a shorter one may be a word: `decade`.
 const HEX_RUN_MIN: usize = 8;
+
+/// Longest time that a meeting counts to have lasted, in seconds: a hundred years.
+const LASTED_MAX: f64 = 100.0 * 365.25 * 86_400.0;
 
 /// How much is remembered, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct Ended {
     pub peak: Legs,
     /// The sum of its people's places, as unit vectors; of those that are known.
     pub people: [f64; 3],
+    /// How long it was in use; `None` if it began before this process.
+    pub lasted: Option<Duration>,
 }
 
 /// What is remembered under one name or pattern.
@@ -55,6 +61,8 @@ pub struct Past {
     people: [f64; 3],
     /// How often it was seen, one and more; counts no further than is of use.
     seen: u32,
+    /// Decaying mean of how long it was in use, in seconds; `None` until that was seen.
+    lasted: Option<f64>,
 }
 
 /// Under what something is remembered: the hash of a meeting's name, or of a pattern of names.
@@ -176,7 +184,20 @@ impl Past {
         self.seen
     }
 
-    /// Peak, sum of directions, and how often it was seen: to be kept.
+    /// How long it was in use; `None` if that was never seen.
+    #[must_use]
+    pub fn lasted(&self) -> Option<Duration> {
+        self.lasted.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    }
+
+    /// The same, with that kept beside it: seconds. `None` if they cannot have been.
+    #[must_use]
+    pub fn lasting(self, seconds: f64) -> Option<Self> {
+        let lasted = Some(seconds);
+        (0.0..=LASTED_MAX).contains(&seconds).then_some(Self { lasted, ..self })
+    }
+
+    /// Peak, sum of directions, and how often it was seen: to be kept, beside [`Self::lasted`].
     #[must_use]
     pub const fn parts(&self) -> (f64, [f64; 3], u32) {
         (self.peak, self.people, self.seen)
@@ -187,7 +208,8 @@ impl Past {
     pub fn of_parts(peak: f64, people: [f64; 3], seen: u32) -> Option<Self> {
         let is_direction = people.iter().all(|part| (-1.01..=1.01).contains(part));
         let is_peak = (0.0..=f64::from(u32::MAX)).contains(&peak);
-        (is_peak && is_direction && seen > 0).then_some(Self { peak, people, seen })
+        let lasted = None;
+        (is_peak && is_direction && seen > 0).then_some(Self { peak, people, seen, lasted })
     }
 
     fn learning(mut self, ended: &Ended) -> Self {
@@ -198,13 +220,21 @@ impl Past {
                 .map(|axis| self.people[axis] + NEWEST_SHARE * (unit[axis] - self.people[axis]));
         }
         self.seen = self.seen.saturating_add(1);
+        self.lasted = match (self.lasted, seconds_of(ended)) {
+            (Some(mean), Some(last)) => Some(mean + NEWEST_SHARE * (last - mean)),
+            (mean, last) => last.or(mean),
+        };
         self
     }
 
     fn first(ended: &Ended) -> Self {
         let people = Place::towards(ended.people).map_or([0.0; 3], Place::unit_vector);
-        Self { peak: f64::from(ended.peak.0), people, seen: 1 }
+        Self { peak: f64::from(ended.peak.0), people, seen: 1, lasted: seconds_of(ended) }
     }
+}
+
+fn seconds_of(ended: &Ended) -> Option<f64> {
+    ended.lasted.map(|lasted| lasted.as_secs_f64().min(LASTED_MAX))
 }
 
 fn topics(
@@ -319,7 +349,20 @@ mod tests {
     fn ended(legs: u32, at: Option<(f64, f64)>) -> Ended {
         let place =
             at.map(|(latitude, longitude)| Place::from_degrees(latitude, longitude).unwrap());
-        Ended { peak: Legs(legs), people: place.map_or([0.0; 3], Place::unit_vector) }
+        let people = place.map_or([0.0; 3], Place::unit_vector);
+        Ended { peak: Legs(legs), people, lasted: Some(Duration::from_secs(legs.into())) }
+    }
+
+    #[test]
+    fn how_long_it_lasted_follows_what_was_seen() {
+        let mut history = History::new(HistoryBounds::default());
+        let mut end = |lasted: Option<u64>| {
+            let lasted = lasted.map(Duration::from_secs);
+            history.ended(&name("daily-1"), &Ended { lasted, ..ended(4, None) }, at(0));
+            history.pattern(&name("daily-2"), at(0)).unwrap().lasted().map(|time| time.as_secs())
+        };
+        let means = [None, Some(100), None, Some(200)].map(&mut end);
+        assert_eq!(means, [None, Some(100), Some(100), Some(130)]);
     }
 
     #[test]
@@ -398,7 +441,9 @@ mod tests {
         }
         let through_parts = |memory: Memory| {
             let (peak, people, seen) = memory.past.parts();
-            Memory { past: Past::of_parts(peak, people, seen).unwrap(), ..memory }
+            let past = Past::of_parts(peak, people, seen).unwrap();
+            let lasted = memory.past.lasted().unwrap().as_secs_f64();
+            Memory { past: past.lasting(lasted).unwrap(), ..memory }
         };
         let mut again = History::new(bounds);
         let kept: Vec<_> =
@@ -419,6 +464,10 @@ mod tests {
             [(f64::NAN, 0.0, 1), (-1.0, 0.0, 1), (1e99, 0.0, 1), (1.0, 7.0, 1), (1.0, 0.0, 0)]
         {
             assert_eq!(Past::of_parts(peak, [x, 0.0, 0.0], seen), None);
+        }
+        let past = Past::of_parts(1.0, [0.0; 3], 1).unwrap();
+        for lasted in [f64::NAN, -1.0, f64::INFINITY, 1e99] {
+            assert_eq!(past.lasting(lasted), None);
         }
     }
 }

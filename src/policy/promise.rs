@@ -172,7 +172,7 @@ mod tests {
     fn what_is_said_counts_before_what_is_remembered_and_that_before_the_default() {
         let name = |text| MeetingName::parse(text).unwrap();
         let mut history = History::new(HistoryBounds::default());
-        let ended = Ended { peak: Legs(81), people: [0.0; 3] };
+        let ended = Ended { peak: Legs(81), people: [0.0; 3], lasted: None };
         history.ended(&name("class-7"), &ended, at(0));
         let reserve = |hint, text| RULES.reserve(hint, Some(&name(text)), &history, at(1));
         assert_eq!(reserve(Some(Mix::all_publish(3)), "class-7"), (Legs(9), Source::Hint));

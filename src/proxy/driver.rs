@@ -109,6 +109,8 @@ pub(crate) struct Driver {
     has_released: bool,
     /// The session that the client wants to go on with.
     wish: Option<SessionId>,
+    /// The client has lost everything and is to be closed.
+    is_bereft: bool,
     /// The answer at hand tells the client of pipelines whose pins are not settled: it and all that
     /// follows is kept back.
     is_keeping: bool,
@@ -136,6 +138,7 @@ impl Driver {
             routed: Routed::Held,
             has_released: false,
             wish: None,
+            is_bereft: false,
             is_keeping: false,
             unsettled: FuturesUnordered::new(),
             made: Vec::new(),
@@ -276,6 +279,26 @@ impl Driver {
     ) {
         self.session.on_moved(hints, rules);
         self.tell(Input::Returned(waiting), wires);
+    }
+
+    /// Whether the client is to be closed, because it has lost everything and has asked for nothing since.
+    pub(crate) fn take_bereft(&mut self) -> bool {
+        std::mem::take(&mut self.is_bereft) && self.session.has_nothing_left()
+    }
+
+    /// Meetings were let go: tells the session which of its pipelines went with them.
+    pub(crate) fn on_moves(&mut self, wires: &mut impl Wires) {
+        let registry = self.edge.registry();
+        let was_let_go = |pipeline: &PipelineId| registry.was_let_go(*pipeline);
+        let gone: Vec<_> = self.session.pipelines().filter(was_let_go).collect();
+        if gone.is_empty() {
+            return;
+        }
+        let mut outputs = Vec::new();
+        self.session.on_let_go(&gone, &mut outputs);
+        for output in outputs {
+            self.act(output, "", wires);
+        }
     }
 
     /// Whether the client wants to go on with another session.

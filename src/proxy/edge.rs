@@ -50,6 +50,8 @@ pub struct Edge {
     pub asker: Option<Asker>,
     /// How long the links of a client that vanished stay open.
     pub hold: Duration,
+    /// Over which time the clients of a backend that is lost are told so.
+    pub loss_spread: Duration,
     /// The server manager that clients see.
     pub manager: Manager,
     /// Cancelled when client connections are to be closed.
@@ -210,6 +212,11 @@ impl Edge {
             }
         };
         placed.map_err(PlaceError::into_failure)
+    }
+
+    /// How long after a loss one client is told of it: drawn anew for each.
+    pub(super) fn loss_delay(&self) -> Duration {
+        self.loss_spread.mul_f64(Draws::seeded(self.draw()).fraction())
     }
 
     /// Waits until one connection is to be closed: some time within the window after the signal, so

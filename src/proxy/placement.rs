@@ -14,7 +14,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either, select};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, ready, select};
 use geoip::Place;
 use tokio_util::sync::CancellationToken;
 
@@ -104,11 +105,16 @@ impl Claimed {
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                self.keeper.created(&meeting, Origin { epoch, pipeline, session });
-                settling = Some(self.keeper.pins.settled(epoch));
+                let counts = self.keeper.created(&meeting, Origin { epoch, pipeline, session });
+                settling = Some(match counts || self.lost.is_cancelled() {
+                    true => self.keeper.pins.settled(epoch),
+                    false => ready(Err(PinError::Moving)).boxed(),
+                });
             }
             Some(Taken::Unnamed { home, charge, room, place }) => {
-                self.keeper.registry.created_unnamed(home, charge, pipeline);
+                if !self.keeper.registry.created_unnamed(home, charge, pipeline) {
+                    return Some(ready(Err(PinError::Moving)).boxed());
+                }
                 self.keeper.registry.set_place(&MeetingId::Pipeline(pipeline), 0, place);
                 drop(room);
             }
@@ -180,7 +186,7 @@ impl Placement {
         if self.keeper.registry.hold(pipeline, access).is_some() {
             return true;
         }
-        if self.keeper.registry.knows(pipeline) {
+        if self.keeper.registry.knows(pipeline) || self.keeper.registry.was_let_go(pipeline) {
             return false;
         }
         let fleet = self.fleet.snapshot();
@@ -203,8 +209,8 @@ impl Placement {
             {
                 doubt.settle();
                 if let Some(settling) = claim.created(pipeline, session) {
-                    // If it fails the pin may be forgotten at a restart; the pipeline is there.
-                    let _ = settling.await;
+                    // If the disk fails the pin may be forgotten at a restart; the pipeline is there.
+                    return settling.await != Err(PinError::Moving);
                 }
                 return true;
             }
@@ -212,8 +218,8 @@ impl Placement {
         // Without a name, or its meeting has moved on: a meeting of its own.
         let Some(room) = room else { return false };
         self.claimed(view, Taken::Unnamed { home, charge: charge(), room, place: None })
-            .created(pipeline, session);
-        true
+            .created(pipeline, session)
+            .is_none()
     }
 
     /// Any backend that takes pins, for a call that any can answer.

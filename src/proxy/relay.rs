@@ -19,6 +19,7 @@ use futures_util::future::{Either, select};
 use super::bell::Bell;
 use super::driver::{Driver, LinkEvent};
 use super::edge::Edge;
+use super::news::News;
 use super::seat::Seat;
 use super::sessions::Sessions;
 use super::sockets::Sockets;
@@ -26,6 +27,7 @@ use super::visit::{Connection, Visit};
 use crate::model::Time;
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
+use crate::protocol::loss::Farewell;
 use crate::session::{Input, LinkFailure, LinkNo, Session};
 use crate::telemetry::{self, Direction};
 
@@ -71,6 +73,8 @@ pub(super) struct Relay {
     seat: Seat<Connection>,
     /// Rung by all that is not a socket.
     bell: Bell,
+    /// What its client is told a little later.
+    news: News,
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Runs while calls wait: one timer for all of them.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
@@ -87,6 +91,7 @@ impl Relay {
             driver: Driver::new(edge.clone(), session),
             sockets: Sockets::new(edge, client),
             bell: Bell::new(),
+            news: News::default(),
             stuck_check: None,
             deadline: None,
         }
@@ -269,6 +274,7 @@ impl Relay {
         }
         let mut is_busy = self.read_links(cx);
         is_busy |= self.poll_client(cx)?;
+        self.check_bereft()?;
         if self.flush(cx)? || self.wants_to_ask() {
             self.bell.ring();
             is_busy = true;
@@ -295,6 +301,7 @@ impl Relay {
         is_busy |= self.driver.poll_settled(bell, &mut self.sockets);
         is_busy |= self.driver.poll_places(bell);
         is_busy |= self.poll_links(bell);
+        is_busy |= self.poll_news(bell);
         is_busy |= self.driver.run_events(&mut self.sockets);
         if self.driver.take_released() {
             self.sockets.watch.on_late_sent();
@@ -385,6 +392,11 @@ impl Relay {
     }
 
     fn on_client_text(&mut self, text: &str) {
+        if self.news.is_any() {
+            // It is about to learn of the loss anyway.
+            self.tell_news();
+            self.driver.run_events(&mut self.sockets);
+        }
         let sockets = &mut self.sockets;
         sockets.counts.on_frame(Direction::ClientIn, text.len());
         let routed = self.driver.on_client(Input::FromClient(text), sockets);
@@ -398,10 +410,57 @@ impl Relay {
             if let Some(event) = self.sockets.links[number.0].poll_events(cx) {
                 is_busy = true;
                 self.deadline = None; // it may be nearer now
-                self.driver.on_link(number, event);
+                match event {
+                    LinkEvent::Failed(LinkFailure::Lost) if self.may_wait() => {
+                        self.news.on_lost(number, self.sockets.edge.loss_delay());
+                    }
+                    LinkEvent::Failed(_) | LinkEvent::Opened => self.driver.on_link(number, event),
+                }
             }
         }
         is_busy
+    }
+
+    /// Whether the client is there to be told of a loss, and nothing hangs on it that it is told now:
+    /// a message that waits for a place might get one over the very link that is lost.
+    fn may_wait(&self) -> bool {
+        self.sockets.client.is_some() && !self.driver.session().is_placing()
+    }
+
+    /// Tells the client what it is time to tell; says whether there was anything.
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
+        let hears = self.driver.session().closes_on_loss();
+        if hears != self.news.listens() {
+            self.news.listen(hears.then(|| self.sockets.edge.placement.keeper.moves()));
+        }
+        let edge = &self.sockets.edge;
+        let is_due = self.news.poll(cx, || edge.loss_delay()).is_ready();
+        if is_due {
+            self.tell_news();
+        }
+        is_due
+    }
+
+    /// Tells the session all that its client was to be told a little later.
+    fn tell_news(&mut self) {
+        let (lost, has_moves) = self.news.take();
+        for link in lost {
+            self.driver.on_link(link, LinkEvent::Failed(LinkFailure::Lost));
+        }
+        if has_moves {
+            self.driver.on_moves(&mut self.sockets);
+        }
+    }
+
+    /// A client that has lost everything is closed, if that is how it is told.
+    fn check_bereft(&mut self) -> Result<(), End> {
+        if !self.driver.take_bereft() {
+            return Ok(());
+        }
+        let fleet = self.sockets.edge.fleet.snapshot();
+        let takes_pins = fleet.backends.iter().any(|backend| backend.takes_pins());
+        let Farewell { code, reason } = Farewell::after_loss(takes_pins);
+        Err(End::Close(code, reason))
     }
 
     /// Reads what has come from the backends; says whether there may be more.
@@ -529,6 +588,8 @@ impl Relay {
         let mut is_busy = self.driver.poll_settled(cx, &mut self.sockets);
         is_busy |= self.driver.poll_places(cx);
         is_busy |= self.poll_links(cx);
+        // Nobody is there to be told anything.
+        self.tell_news();
         is_busy |= self.read_links(cx);
         is_busy |= self.driver.run_events(&mut self.sockets);
         is_busy |= self.check_deadline(cx);

@@ -51,6 +51,7 @@ impl Routed {
             | Output::Unheld(_)
             | Output::Prune
             | Output::Stray
+            | Output::Bereft
             | Output::TimedOut(..)
             | Output::Late
             | Output::Tried(..) => None,

@@ -139,6 +139,9 @@ pub enum Output {
     /// The backend of this link has left so many calls unanswered for too long. Their senders are
     /// told by [`Output::Refuse`].
     TimedOut(LinkNo, usize),
+    /// The client has nothing left on any backend, and is to be closed for that unless it asks for
+    /// something before.
+    Bereft,
     /// A backend's message answered a call that had taken too long, and was dropped.
     Late,
     /// The backend of this link has answered a call that makes something.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::calls::{Call, CallId, Calls, Learn};
 use super::held::Budget;
 use super::{Held, Link, LinkFailure, LinkNo, Output, Phase, Session, Waiting, complete};
-use crate::model::Time;
-use crate::protocol::error::Failure;
+use crate::model::{PipelineId, Time};
+use crate::protocol::loss::{self as words, OnLoss};
 use crate::protocol::request::{MANAGER, Method, parse_request};
 
 /// Time from a break to sending calls again. What the backend was still at is done then, and found in
@@ -233,12 +233,57 @@ impl Session {
 
     /// The objects of a lost backend exist no more.
     fn forget_pipelines_of(&mut self, link: LinkNo, out: &mut Vec<Output>) {
-        self.pipelines.retain(|pipeline, at| {
+        let Self { pipelines, manager, bounds, .. } = self;
+        pipelines.retain(|pipeline, at| {
             if *at == link {
+                manager.on_lost(*pipeline, bounds.pipelines_max);
                 out.push(Output::Unheld(*pipeline));
             }
             *at != link
         });
+    }
+
+    /// These pipelines are gone from their backends, which live: their meetings were let go.
+    pub fn on_let_go(&mut self, gone: &[PipelineId], out: &mut Vec<Output>) {
+        let had_something = self.has_something();
+        self.pipelines.retain(|pipeline, _| !gone.contains(pipeline));
+        self.on_less(had_something, out);
+    }
+
+    /// Whether it has anything on any backend.
+    pub(super) fn has_something(&self) -> bool {
+        !self.pipelines.is_empty() || self.links.iter().any(|link| link.is_resumed)
+    }
+
+    /// Whether it has nothing on any backend, and nothing is under way that it may have there soon.
+    #[must_use]
+    pub fn has_nothing_left(&self) -> bool {
+        !self.has_something() && self.making == 0 && !self.is_placing()
+    }
+
+    /// Whether a message waits for a place.
+    #[must_use]
+    pub fn is_placing(&self) -> bool {
+        !self.placing.is_empty() || !self.parked.is_empty() || self.resuming.is_some()
+    }
+
+    /// It may have lost the last of what it had. Then its session is one that a restarted server does
+    /// not know, until it has something again.
+    pub(super) fn on_less(&mut self, had_something: bool, out: &mut Vec<Output>) {
+        if !had_something || !self.has_nothing_left() {
+            return;
+        }
+        self.is_bereft = true;
+        match self.rules.on_loss {
+            OnLoss::Errors => {}
+            OnLoss::Close => out.push(Output::Bereft),
+        }
+    }
+
+    /// Whether its client is closed when it has lost everything.
+    #[must_use]
+    pub fn closes_on_loss(&self) -> bool {
+        self.rules.on_loss == OnLoss::Close
     }
 
     fn on_all_held_failed(
@@ -295,19 +340,10 @@ impl Session {
             | Learn::Blocking(_) => {}
         }
         let answer = match failure {
-            LinkFailure::Cut => Failure::unexpected(
-                "the connection to the media server broke before it answered; the call may have run",
-            ),
-            LinkFailure::TooLong => Failure::unexpected(
-                "the media server sent a message that is longer than the limit, perhaps this answer; \
-                 the call may have run",
-            ),
-            LinkFailure::Unreachable => Failure::unexpected(
-                "the media server that holds this object cannot be reached; try again",
-            ),
-            LinkFailure::Lost if call.learn.creates() => Failure::not_enough_resources(
-                "the media server was lost before it answered; create the pipeline again",
-            ),
+            LinkFailure::Cut => words::cut(),
+            LinkFailure::TooLong => words::too_long(),
+            LinkFailure::Unreachable => words::unreachable(),
+            LinkFailure::Lost if call.learn.creates() => words::lost_creating(),
             LinkFailure::Lost => return self.answer_lost(call, out),
         };
         out.push(Output::Refuse(call.id.as_str().to_owned(), answer));
@@ -315,10 +351,9 @@ impl Session {
 
     fn answer_lost(&self, call: &Call, out: &mut Vec<Output>) {
         if call.goes_anywhere || call.method == Method::Transaction {
-            let failure = Failure::unexpected("the media server was lost before it answered");
-            return out.push(Output::Refuse(call.id.as_str().to_owned(), failure));
+            return out.push(Output::Refuse(call.id.as_str().to_owned(), words::lost_answer()));
         }
-        self.answer_gone(call, &Failure::object_lost(), out);
+        self.answer_gone(call, &words::lost_object(), out);
     }
 }
 

@@ -6,7 +6,7 @@
 //! alike and the edge does not know (`getKmd`, `getMetadata`) goes to any.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Output, Session};
@@ -14,7 +14,7 @@ use crate::model::PipelineId;
 use crate::policy::access::Isolation;
 use crate::protocol::answer;
 use crate::protocol::error::Failure;
-use crate::protocol::event::{ManagerEvent, ObjectEvent};
+use crate::protocol::event::{Change, ManagerEvent, ObjectEvent};
 use crate::protocol::json::{JsonError, Reader, Text, quote};
 use crate::protocol::request::{MANAGER, Method, Params, Request};
 
@@ -124,6 +124,8 @@ pub(super) struct Manager {
     early: VecDeque<Arc<ObjectEvent>>,
     /// Pipelines it has released a moment ago. Only with [`ManagerScope::Own`].
     released: VecDeque<PipelineId>,
+    /// Pipelines that it had on a backend which was lost: their last events may still come. The same.
+    lost: BTreeSet<PipelineId>,
 }
 
 impl Manager {
@@ -143,6 +145,7 @@ impl Manager {
         if heard && !self.subscriptions.hear_objects() {
             self.early.clear();
             self.released.clear();
+            self.lost.clear();
             out.push(Output::StopListening);
         }
     }
@@ -176,6 +179,23 @@ impl Manager {
     /// Nothing is being made any more, so what came early is of others.
     pub(super) fn on_nothing_made(&mut self) {
         self.early.clear();
+    }
+
+    /// This session has lost `pipeline` with its backend; the events of that may still come. `most` are
+    /// remembered.
+    pub(super) fn on_lost(&mut self, pipeline: PipelineId, most: usize) {
+        let hears = self.scope == ManagerScope::Own && self.subscriptions.hear_objects();
+        if hears && self.lost.len() < most {
+            self.lost.insert(pipeline);
+        }
+    }
+
+    /// Whether `event` is about something lost. That of a pipeline is the last about it.
+    fn is_of_lost(&mut self, event: &ObjectEvent, pipeline: PipelineId) -> bool {
+        if event.change == Change::Destroyed && !event.object.contains('/') {
+            return self.lost.remove(&pipeline);
+        }
+        self.lost.contains(&pipeline)
     }
 
     /// This session has released `pipeline`; the events of that may still come.
@@ -297,7 +317,9 @@ impl Session {
             (ManagerScope::All, _) => true,
             (ManagerScope::Own, None) => false,
             (ManagerScope::Own, Some(pipeline)) => {
-                self.pipelines.contains_key(&pipeline) || manager.released.contains(&pipeline)
+                manager.is_of_lost(event, pipeline)
+                    || self.pipelines.contains_key(&pipeline)
+                    || manager.released.contains(&pipeline)
             }
         };
         if is_seen {

@@ -198,7 +198,7 @@ impl Session {
         self.id = id;
         self.is_told = true;
         self.has_moved = true;
-        self.is_closed = false;
+        (self.is_closed, self.is_bereft) = (false, false);
         self.links.clear();
         self.manager.become_(subscriptions);
         for (pipeline, backend) in pipelines {
@@ -218,10 +218,10 @@ impl Session {
     }
 
     /// What a later connection needs to go on with this session; `None` if there is nothing to go on
-    /// with: the client was never told of it, or has closed it.
+    /// with: the client was never told of it, or has closed it, or all that it had was lost.
     #[must_use]
     pub fn remains(&self) -> Option<Remains> {
-        if !self.is_told || self.is_closed {
+        if !self.is_told || self.is_closed || self.is_bereft {
             return None;
         }
         let is_used = |index: &usize| {

@@ -112,11 +112,12 @@ impl Session {
                 let session = self.is_told.then_some(&self.id);
                 out.push(Output::Answer(*method, answer::pong(id, session)));
             }
-            Method::Connect | Method::KeepAlive if self.is_closed => {
+            Method::Connect | Method::KeepAlive if self.is_unknown(named) => {
                 return Err(Failure::invalid_session());
             }
             Method::Connect => {
                 self.is_told = true;
+                self.is_bereft = false;
                 let text = answer::connected(id, &self.server_id, &self.id);
                 out.push(Output::Answer(*method, text));
             }
@@ -137,6 +138,11 @@ impl Session {
             | Method::Unref => self.route_to_object(going, &verdict, out)?,
         }
         Ok(())
+    }
+
+    /// Whether a server that restarted, or closed the session, would not know it.
+    fn is_unknown(&self, named: Named) -> bool {
+        self.is_closed || self.is_bereft && named == Named::This
     }
 
     /// A session that is not this connection's: one that it can go on with, or none for it.

@@ -11,6 +11,7 @@ use crate::model::Labels;
 use super::origin::OriginSettings;
 use crate::policy::access::Isolation;
 use crate::policy::guard::{Policy, Rules};
+use crate::protocol::loss::OnLoss;
 
 /// Longest listener path, in bytes.
 const PATH_MAX_LEN: usize = 256;
@@ -36,6 +37,8 @@ pub struct ListenerSettings {
     pub origin: OriginSettings,
     /// Labels that the backends of their meetings must have.
     pub require: Labels,
+    /// What its clients see when they have lost all that they had.
+    pub on_loss: OnLoss,
 }
 
 impl ListenerSettings {
@@ -47,6 +50,7 @@ impl ListenerSettings {
             policy: self.policy.clone(),
             trusts_client_place: self.origin.trusts_client_place,
             require: self.require.clone(),
+            on_loss: self.on_loss,
         }
     }
 
@@ -86,6 +90,7 @@ impl Section for ListenerSettings {
             policy: Policy::default(),
             origin: OriginSettings::example(),
             require: Labels::default(),
+            on_loss: OnLoss::default(),
         }
     }
 
@@ -151,6 +156,14 @@ impl ListenerSettings {
             Kind::Texts("labels like \"region=eu\""),
             "Labels that the backends of its clients' meetings must have, besides those that a client \
              requires. A client of a meeting that is on another backend is refused.",
+        );
+        keys.choice(
+            "on_backend_loss",
+            &mut self.on_loss,
+            &[("errors", OnLoss::Errors), ("close", OnLoss::Close)],
+            "What a client sees that has nothing left on any backend, as one was lost or a drain has \
+             let its meeting go: \"errors\" for what it asks; \"close\" closes its connection too, \
+             with code 1012, or 1013 while no backend takes meetings.",
         );
     }
 }

@@ -163,6 +163,7 @@ impl EdgeSim {
             manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
+            loss_spread: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),
         };
         Self {
@@ -237,7 +238,8 @@ impl EdgeSim {
             let keeper = self.keeper.clone();
             self.job = Some(match job {
                 Job::Loss(loss) => {
-                    async move { keeper.on_loss(&loss.backend, loss.incarnation).await }.boxed()
+                    async move { drop(keeper.on_loss(&loss.backend, loss.incarnation).await) }
+                        .boxed()
                 }
                 Job::Sweep => async move { keeper.sweep(now).await }.boxed(),
             });

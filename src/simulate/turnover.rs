@@ -128,7 +128,8 @@ impl World {
                         && name(fact).as_ref() == Some(&meeting)
                 });
                 if !was_there {
-                    let what = format!("{meeting} is pinned to {backend}, which gets no new meetings");
+                    let what =
+                        format!("{meeting} is pinned to {backend}, which gets no new meetings");
                     self.complain(|| what);
                 }
             }

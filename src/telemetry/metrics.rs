@@ -30,6 +30,9 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 const PLACEMENT_BOUNDS_SECONDS: [f64; 13] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
 
+/// Bounds of the time in which a loss is found out: some probes.
+const LOSS_BOUNDS_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0];
+
 /// Every counter, gauge and histogram of the process; clones share them.
 ///
 /// Nothing here waits for a lock but what concerns a backend's load or a placement.
@@ -60,6 +63,8 @@ struct Values {
     calls_resent: Counter,
     calls_timed_out: Counter,
     late_answers: Counter,
+    meetings_moved: Counter,
+    loss: LockedHistogram,
     pacing_waits: Counter,
     pacing_refused: Counter,
     events_dropped: Counter,
@@ -178,6 +183,16 @@ impl Metrics {
         self.0.values.calls_timed_out.inc_by(count as u64);
     }
 
+    /// Counts a meeting that was let go because the drain of its backend is over.
+    pub fn on_meeting_moved(&self) {
+        self.0.values.meetings_moved.inc();
+    }
+
+    /// A backend is given up for lost, so long after the first sign of it.
+    pub fn on_loss(&self, after: Duration) {
+        self.0.values.loss.observe(after.as_secs_f64());
+    }
+
     /// Counts an answer that came after its call had timed out.
     pub fn on_late(&self) {
         self.0.values.late_answers.inc();
@@ -289,6 +304,17 @@ impl Values {
             calls_resent: counter(r, "calls_resent", "Calls sent again after their link broke"),
             calls_timed_out: counter(r, "calls_timed_out", "Calls not answered in time"),
             late_answers: counter(r, "late_answers", "Answers to calls that had timed out"),
+            meetings_moved: counter(
+                r,
+                "meetings_moved",
+                "Meetings let go because the drain of their backend was over",
+            ),
+            loss: register(
+                r,
+                "loss_seconds",
+                "Time from the first sign that a backend is gone to its loss being told",
+                LockedHistogram::new(LOSS_BOUNDS_SECONDS),
+            ),
             pacing_waits: counter(
                 r,
                 "pacing_waits",

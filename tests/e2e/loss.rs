@@ -1,5 +1,7 @@
 //! Backends that die, and what their clients see.
 
+mod told;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;

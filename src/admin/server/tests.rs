@@ -69,6 +69,7 @@ impl Views for FixedViews {
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
             health: "healthy".to_owned(),
             stay: "open".to_owned(),
+            drain: None,
             takes_pins: true,
             server_id: None,
             version: Some("7.3.0".to_owned()),

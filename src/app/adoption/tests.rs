@@ -81,7 +81,8 @@ impl Process {
         };
         self.keeper.registry.begin(&name(meeting), pin, charge);
         let (pipeline, session) = (PipelineId::from_u128(pipeline), SessionId::from_random(9));
-        self.keeper.created(&name(meeting), Origin { epoch: pin.epoch, pipeline, session });
+        let origin = Origin { epoch: pin.epoch, pipeline, session };
+        assert!(self.keeper.created(&name(meeting), origin));
         // A later claim takes it along.
         let claim = self.store.claim(&name("last"), &id(0), pin.incarnation).await.unwrap();
         let (Claim::Made(last) | Claim::Held(last)) = claim;

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, TableError, TableHandle,
+    TableDefinition, TableError, TableHandle, WriteTransaction,
 };
 
 use super::writer::{Changes, Journal, JournalError};
@@ -38,6 +38,10 @@ const LOSSES: TableDefinition<'_, &str, u32> = TableDefinition::new("pinfold-los
 /// Kind of topic (0: a meeting, 1: a pattern of names) and its hash -> peak, the sum of directions, how
 /// often it was seen, and microseconds since 1970. A file of an earlier version lacks it.
 const HISTORY: TableDefinition<'_, (u8, u64), MemoryRow> = TableDefinition::new("pinfold-history");
+
+/// How long such meetings lasted, in seconds, where that is known. A table of its own, so that a file
+/// of before is read as it is.
+const LASTED: TableDefinition<'_, (u8, u64), f64> = TableDefinition::new("pinfold-lasted");
 
 type MemoryRow = (f64, f64, f64, f64, u32, u64);
 
@@ -181,6 +185,7 @@ fn read_contents(database: &Database) -> Result<Contents, Unfit> {
         contents.losses.insert(backend_id(backend.value())?, count.value());
     }
     contents.add_history(&transaction)?;
+    contents.add_lasted(&transaction)?;
     Ok(contents)
 }
 
@@ -242,6 +247,19 @@ impl Contents {
             let past = Past::of_parts(peak, [x, y, z], seen);
             let past = past.ok_or_else(|| Unfit::Damaged(format!("a history of {peak} legs")))?;
             self.history.push((topic, Memory { past, at: Time::from_micros(at) }));
+        }
+        Ok(())
+    }
+
+    fn add_lasted(&mut self, transaction: &ReadTransaction) -> Result<(), Unfit> {
+        let table = match transaction.open_table(LASTED) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            opened => lib(opened)?,
+        };
+        for (topic, memory) in &mut self.history {
+            let Some(seconds) = lib(table.get(key_of(*topic)))? else { continue };
+            let past = memory.past.lasting(seconds.value());
+            memory.past = past.ok_or_else(|| Unfit::Damaged("a negative time".to_owned()))?;
         }
         Ok(())
     }
@@ -331,16 +349,30 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
         for (backend, count) in &changes.losses {
             losses.insert(backend.as_str(), count)?;
         }
-        let mut history = transaction.open_table(HISTORY)?;
-        for (topic, memory) in changes.history {
-            match memory {
-                Some(memory) => drop(history.insert(key_of(*topic), value_of(memory))?),
-                None => drop(history.remove(key_of(*topic))?),
-            }
-        }
+        write_history(&transaction, changes.history)?;
         transaction.open_table(FACTS)?.insert(LAST_EPOCH, changes.last_epoch)?;
     }
     Ok(transaction.commit()?)
+}
+
+fn write_history(
+    transaction: &WriteTransaction,
+    changes: &BTreeMap<Topic, Option<Memory>>,
+) -> Result<(), redb::Error> {
+    let mut history = transaction.open_table(HISTORY)?;
+    let mut lasted = transaction.open_table(LASTED)?;
+    for (topic, memory) in changes {
+        let key = key_of(*topic);
+        match memory {
+            Some(memory) => drop(history.insert(key, value_of(memory))?),
+            None => drop(history.remove(key)?),
+        }
+        match memory.and_then(|memory| memory.past.lasted()) {
+            Some(time) => drop(lasted.insert(key, time.as_secs_f64())?),
+            None => drop(lasted.remove(key)?),
+        }
+    }
+    Ok(())
 }
 
 impl Journal for PinFile {

@@ -103,6 +103,7 @@ impl Registry {
         if !self.is_over(&mut held.get_mut().idle, Expiry::Pipeline(pipeline), now) {
             return;
         }
+        let since = held.get().idle.since;
         ended.pipelines.push(pipeline);
         let held = held.remove();
         let known = meeting.get_mut();
@@ -114,7 +115,7 @@ impl Registry {
         match id {
             MeetingId::Pipeline(_) => drop(meeting.remove()),
             MeetingId::Named(name) => {
-                known.end(name, ended);
+                known.end((name, since), ended);
             }
         }
     }
@@ -123,20 +124,22 @@ impl Registry {
         let Some(mut meeting) = self.meetings.get_mut(id) else { return };
         let is_over = self.is_over(&mut meeting.idle, Expiry::Meeting(id.clone()), now);
         if let (true, 0, MeetingId::Named(name)) = (is_over, meeting.live, id) {
-            meeting.end(name.clone(), ended);
+            let since = meeting.idle.since;
+            meeting.end((name.clone(), since), ended);
         }
     }
 }
 
 impl Meeting {
-    /// It is over: its pin is to be removed.
-    fn end(&mut self, name: MeetingName, ended: &mut Ended) {
+    /// It is over: its pin is to be removed. Nobody has used it since that time.
+    fn end(&mut self, (name, since): (MeetingName, Option<Time>), ended: &mut Ended) {
         self.is_ending = true;
         ended.pins.push((name.clone(), self.pin.epoch));
         let peak = self.peak();
         if peak > Legs(0) {
             let people = self.place.map_or([0.0; 3], RoughPlace::unit_vector);
-            ended.over.push((name, history::Ended { peak, people }));
+            let lasted = since.zip(self.begun).map(|(since, begun)| since.since(begun));
+            ended.over.push((name, history::Ended { peak, people, lasted }));
         }
     }
 }

@@ -60,7 +60,8 @@ impl Registry {
     ) -> bool {
         let id = MeetingId::Named(meeting.clone());
         let Some(mut known) = self.meetings.get_mut(&id) else { return false };
-        if known.pin.epoch != epoch || !known.is_confirmed || known.is_ending {
+        let may_join = known.is_confirmed && !known.is_ending && !self.was_let_go(pipeline);
+        if known.pin.epoch != epoch || !may_join {
             return false;
         }
         match self.pipelines.entry(pipeline) {

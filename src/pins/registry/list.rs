@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Meeting, Registry};
-use crate::model::{Legs, MeetingId, PipelineId, RoughPlace};
+use crate::model::{BackendId, Legs, MeetingId, PipelineId, RoughPlace, Time};
 use crate::pins::{Charge, Pin};
 use crate::policy::tally::Counts;
 
@@ -26,6 +26,12 @@ pub struct MeetingView {
     pub charged: Legs,
     /// What it consists of, as far as is seen.
     pub counts: Counts,
+    /// When it began; `None` if that was before this process.
+    pub begun: Option<Time>,
+    /// Whether anything of it lives on its backend, or is being made there.
+    pub is_live: bool,
+    /// Whether nobody may join any more: it is over, or is let go.
+    pub is_ending: bool,
     /// Where its people were when it got its place here, as far as was known.
     pub place: Option<RoughPlace>,
 }
@@ -37,6 +43,15 @@ impl Registry {
         let mut all: Vec<_> = self.pipelines.iter().take(max + 1).map(|one| *one.key()).collect();
         all.sort_unstable();
         (all.len() <= max).then_some(all)
+    }
+
+    /// All meetings that are pinned to `backend` here, in the order of their ids. Looks at every meeting.
+    #[must_use]
+    pub fn meetings_on(&self, backend: &BackendId) -> Vec<MeetingView> {
+        let there = self.meetings.iter().filter(|meeting| meeting.pin.backend == *backend);
+        let mut views: Vec<_> = there.map(|meeting| meeting.view(meeting.key())).collect();
+        views.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        views
     }
 
     /// A meeting, for operators.
@@ -73,6 +88,9 @@ impl Meeting {
             reserve: self.charge.as_ref().map(|charge| charge.promise().legs).unwrap_or_default(),
             measured: self.charge.as_ref().map(Charge::measured).unwrap_or_default(),
             charged: self.charge.as_ref().map(Charge::legs).unwrap_or_default(),
+            begun: self.begun,
+            is_live: self.charge.is_some(),
+            is_ending: self.is_ending,
             place: self.place,
             counts: self.charge.as_ref().map(|charge| *charge.counts()).unwrap_or_default(),
         }

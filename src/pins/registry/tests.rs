@@ -11,55 +11,55 @@ use crate::policy::promise::Promise;
 use crate::policy::tally::Change;
 use crate::protocol::media::{Element, ElementId, ElementKind, Media};
 
-const GRACE: Duration = Duration::from_secs(60);
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 const HALF_LIFE: Duration = Duration::from_secs(600);
-const ONE: Incarnation = Incarnation(1);
+pub(super) const ONE: Incarnation = Incarnation(1);
 
-struct World {
-    registry: Registry,
+pub(super) struct World {
+    pub(super) registry: Registry,
     load: Arc<BackendLoad>,
-    now: Time,
+    pub(super) now: Time,
 }
 
-fn backend() -> BackendId {
+pub(super) fn backend() -> BackendId {
     BackendId::parse("a").unwrap()
 }
 
-fn name(text: &str) -> MeetingName {
+pub(super) fn name(text: &str) -> MeetingName {
     MeetingName::parse(text).unwrap()
 }
 
-fn pin(epoch: u64) -> Pin {
+pub(super) fn pin(epoch: u64) -> Pin {
     Pin { backend: backend(), incarnation: ONE, epoch }
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { registry: Registry::new(GRACE, 100), load: Arc::default(), now: Time::ZERO }
     }
 
-    fn charge(&self) -> Charge {
+    pub(super) fn charge(&self) -> Charge {
         let promise = Promise { legs: Legs(4), made: self.now };
         Charge::new(self.load.clone(), promise, HALF_LIFE)
     }
 
-    fn begin(&self, meeting: &str) -> Begun {
+    pub(super) fn begin(&self, meeting: &str) -> Begun {
         self.registry.begin(&name(meeting), &pin(1), self.charge())
     }
 
-    fn create(&self, meeting: &str, pipeline: u128) {
+    pub(super) fn create(&self, meeting: &str, pipeline: u128) {
         self.begin(meeting);
-        self.registry.created(&name(meeting), 1, PipelineId::from_u128(pipeline));
+        assert!(self.registry.created(&name(meeting), 1, PipelineId::from_u128(pipeline)));
     }
 
-    fn create_unnamed(&self, pipeline: u128) {
+    pub(super) fn create_unnamed(&self, pipeline: u128) {
         let home = Home { backend: backend(), incarnation: ONE };
         let charge = self.charge();
-        self.registry.created_unnamed(home, charge, PipelineId::from_u128(pipeline));
+        assert!(self.registry.created_unnamed(home, charge, PipelineId::from_u128(pipeline)));
     }
 
     /// Lets `seconds` pass, sweeps and unpins; returns the names that ended.
-    fn pass(&mut self, seconds: u64) -> Vec<String> {
+    pub(super) fn pass(&mut self, seconds: u64) -> Vec<String> {
         self.now = self.now + Duration::from_secs(seconds);
         let ended = self.registry.sweep(self.now).pins;
         for (name, epoch) in &ended {
@@ -68,7 +68,7 @@ impl World {
         ended.into_iter().map(|(name, _)| name.to_string()).collect()
     }
 
-    fn load(&self) -> (u32, u32, u32) {
+    pub(super) fn load(&self) -> (u32, u32, u32) {
         (self.load.legs().0, self.load.meetings(), self.load.participants())
     }
 }
@@ -206,7 +206,7 @@ fn what_was_on_a_lost_backend_is_forgotten_and_late_news_of_it_change_nothing() 
     let mut lost = world.registry.drop_backend(&backend(), ONE).pins;
     lost.sort();
     assert_eq!(lost, [(name("m"), 1), (name("n"), 1)]);
-    world.registry.created(&name("n"), 1, PipelineId::from_u128(3));
+    assert!(!world.registry.created(&name("n"), 1, PipelineId::from_u128(3)));
     world.registry.unhold(PipelineId::from_u128(1), world.now);
     world.registry.released(PipelineId::from_u128(2), world.now);
     assert_eq!((world.registry.len(), world.load()), ((0, 0), (0, 0, 0)));
@@ -304,7 +304,10 @@ fn a_meeting_that_is_over_tells_the_most_it_has_cost() {
     let ended = world.registry.sweep(world.now + GRACE);
     assert_eq!(ended.pins.len(), 2);
     let people = [0.0; 3];
-    assert_eq!(ended.over, [(name("m"), history::Ended { peak: Legs(6), people })]);
+    assert_eq!(
+        ended.over,
+        [(name("m"), history::Ended { peak: Legs(6), people, lasted: Some(Duration::ZERO) })]
+    );
 }
 
 #[derive(Clone, Debug)]
@@ -361,7 +364,7 @@ fn apply(world: &mut World, held: &mut Held, step: &Step) {
         }
         Step::Created(m, p) => {
             if !held.made.contains(&p) && take(&mut held.begun, &m) {
-                world.registry.created(&meeting(m), 1, pipeline(p));
+                let _ = world.registry.created(&meeting(m), 1, pipeline(p));
                 held.made.push(p);
                 held.pipelines.push(p);
             }

@@ -47,8 +47,7 @@ impl Driver {
                 self.send_to_client(&text, wires);
             }
             Output::EventsLost(count) => {
-                let text = self.edge.manager.loss_text(count);
-                self.send_to_client(&text, wires);
+                self.send_to_client(&self.edge.manager.loss_text(count), wires);
             }
             Output::OpenLink(link, backend) => {
                 if let Err(failure) = wires.open_link(link, &backend) {
@@ -75,6 +74,7 @@ impl Driver {
             }
             Output::Late => self.edge.metrics.on_late(),
             Output::Tried(link, tried) => wires.report_tried(link, tried),
+            Output::Bereft => self.is_bereft = true,
         }
     }
 
@@ -181,6 +181,7 @@ const fn stirs(output: &Output) -> bool {
         | Output::Released(_)
         | Output::Unheld(_)
         | Output::Prune
+        | Output::Bereft
         | Output::TimedOut(..) => true,
     }
 }

@@ -88,6 +88,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         manager: Manager::new(0),
         closing: CancellationToken::new(),
         close_window: Duration::ZERO,
+        loss_spread: Duration::ZERO,
         draws: Mutex::new(Draws::seeded(0)),
     })
 }

@@ -231,7 +231,7 @@ impl<'a> World<'a> {
                 *sum += part;
             }
         }
-        let ended = Ended { peak: Legs(running.legs), people };
+        let ended = Ended { peak: Legs(running.legs), people, lasted: None };
         edge.history.ended(&meeting.name, &ended, now);
     }
 }

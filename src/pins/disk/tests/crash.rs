@@ -177,7 +177,7 @@ impl Run {
             }
             Op::Over(number, legs) => {
                 let meeting = MeetingName::parse(&meeting(number)).unwrap();
-                let was = Ended { peak: Legs((*legs).into()), people: [0.0; 3] };
+                let was = Ended { peak: Legs((*legs).into()), people: [0.0; 3], lasted: None };
                 let changes = self.chronicle.on_over(&meeting, &was, Time::ZERO);
                 for (topic, memory) in &changes {
                     match memory {

@@ -237,6 +237,7 @@ impl World {
             | Output::MediaChanged(..)
             | Output::Unheld(_)
             | Output::Prune
+            | Output::Bereft
             | Output::Stray
             | Output::TimedOut(..)
             | Output::Late => false,

@@ -86,6 +86,9 @@ impl World {
                 assert!(matches!(at_hand, Some((_, false))));
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
+            (Output::Bereft, at_hand) => {
+                assert!(at_hand.is_none() && self.holds.is_empty() && self.claims.is_empty());
+            }
         }
     }
 
