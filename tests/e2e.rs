@@ -25,5 +25,6 @@ mod requests;
 mod restart;
 mod resume;
 mod shutdown;
+mod soak;
 mod tls;
 mod why;

@@ -24,7 +24,7 @@ use super::{FAILURE, print};
 /// Show that no call and no meeting is lost while servers die
 ///
 /// Starts simulated media servers, an edge with pins on disk, and clients in meetings. Servers are
-/// killed, stopped and filled, and the edge is restarted, while clients call all the time. They keep a
+/// killed, stopped, filled and drained, and the edge is restarted, while clients call all the time. They keep a
 /// ledger: each call sent must be answered, refused with an error, or cut off with its connection; no
 /// meeting may be on two servers at once; nobody may be told of a loss that did not happen. Anything
 /// else is printed with what led to it, and makes the exit status 1. Everything is on loopback; all
@@ -44,6 +44,9 @@ pub(super) struct SoakArgs {
     /// 0 for never
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     kill_every: Duration,
+    /// Time between two drains of a server, which are taken back after 8 seconds; 0 for never
+    #[arg(long, value_name = "TIME", default_value = "12s", value_parser = time)]
+    drain_every: Duration,
     /// Time between two restarts of the edge, with SIGTERM and SIGKILL in turn; 0 for never
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     restart_every: Duration,
@@ -112,6 +115,7 @@ fn settings(args: &SoakArgs) -> anyhow::Result<SoakSettings> {
         sessions: args.sessions,
         backends: args.backends,
         kill_every: args.kill_every,
+        drain_every: args.drain_every,
         restart_every: args.restart_every,
         answer_within: args.answer_within,
         seed: args.seed.unwrap_or_else(random::seed),

@@ -18,6 +18,9 @@ const STUTTER: Duration = Duration::from_secs(1);
 /// Time that a backend is full.
 const FULL: Duration = Duration::from_secs(6);
 
+/// Time that a backend is drained.
+const DRAINED: Duration = Duration::from_secs(8);
+
 /// Time after which what was done is forgotten, and the backend may be chosen again.
 const SETTLE: Duration = Duration::from_secs(3);
 
@@ -32,6 +35,8 @@ pub(super) enum Act {
     Stutter,
     /// Let a backend refuse what is new.
     Fill,
+    /// Drain a backend: it gets no new meetings, and soon loses those it has.
+    Drain,
     /// End the edge, and start it again.
     Restart,
 }
@@ -42,6 +47,7 @@ pub(super) enum Undo {
     Start(usize),
     Thaw(usize),
     Empty(usize),
+    Undrain(usize),
     /// It may be chosen again.
     Calm(usize),
 }
@@ -71,6 +77,7 @@ impl Agenda {
             (Act::Freeze, kill * 4),
             (Act::Stutter, kill * 3),
             (Act::Fill, kill * 3),
+            (Act::Drain, settings.drain_every),
             (Act::Restart, settings.restart_every),
         ];
         let mut agenda = Self { jobs: BTreeMap::new(), entered: 0, periods: periods.clone() };
@@ -110,6 +117,7 @@ impl Agenda {
             Act::Freeze => (FROZEN, Undo::Thaw(at)),
             Act::Stutter => (STUTTER, Undo::Thaw(at)),
             Act::Fill => (FULL, Undo::Empty(at)),
+            Act::Drain => (DRAINED, Undo::Undrain(at)),
             Act::Restart => return,
         };
         self.enter(now + undo.0, Job::Undo(undo.1));
@@ -149,6 +157,7 @@ mod tests {
             sessions: 2,
             backends: 3,
             kill_every,
+            drain_every: Duration::ZERO,
             restart_every,
             answer_within: SECOND,
             seed: 1,

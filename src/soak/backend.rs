@@ -111,6 +111,11 @@ impl Backend {
         control::post(&self.control, &path).await
     }
 
+    /// The edge is about to let its meetings go.
+    pub(super) fn is_let_go(&self, books: &Books) {
+        books.enter(|ledger, now| ledger.troubled(self.process, Trouble::LetGo, now));
+    }
+
     /// Nothing is done to it any more, and the edge has had time to see that.
     pub(super) fn calm(&mut self, books: &Books) {
         self.is_troubled = false;

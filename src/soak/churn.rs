@@ -22,6 +22,8 @@ pub(super) struct Deeds {
     pub(super) freezes: u32,
     /// Backends filled.
     pub(super) fills: u32,
+    /// Backends drained.
+    pub(super) drains: u32,
     /// Edges ended with a warning.
     pub(super) stops: u32,
     /// Edges killed.
@@ -95,6 +97,11 @@ impl Churn {
                 self.deeds.fills += 1;
                 backend.fill(true).await?;
             }
+            Act::Drain => {
+                self.deeds.drains += 1;
+                backend.is_let_go(books);
+                self.edge.drain(&backend.name).await?;
+            }
             Act::Restart => {}
         }
         agenda.done(act, at, self.now());
@@ -113,6 +120,10 @@ impl Churn {
             }
             Undo::Empty(at) => {
                 self.backends[at].fill(false).await?;
+                at
+            }
+            Undo::Undrain(at) => {
+                self.edge.undrain(&self.backends[at].name).await?;
                 at
             }
             Undo::Calm(at) => {

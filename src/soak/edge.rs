@@ -12,7 +12,8 @@ use super::backend::Backend;
 use super::child::Child;
 use super::error::SoakError;
 use crate::admin::BackendRows;
-use crate::admin::client::fetch_json;
+use crate::admin::client::{FetchError, fetch_json, post_json};
+use crate::admin::{DrainOrder, Then};
 
 /// Time between two probes. What a client is told of a loss is measured against this and the next.
 pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(1_000);
@@ -25,6 +26,9 @@ const CLOSE_WINDOW: Duration = Duration::from_millis(1_000);
 
 /// Time that it may take to end.
 const END_MAX: Duration = Duration::from_secs(20);
+
+/// Time from a drain to when what is left is let go.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Time for all backends to be eligible at the start.
 const READY_MAX: Duration = Duration::from_secs(30);
@@ -93,6 +97,32 @@ impl Edge {
         let (child, _, admin) = start_process(&self.program, &self.dir).await?;
         (self.child, self.admin) = (Some(child), admin);
         Ok(())
+    }
+
+    /// Orders `backend` to be drained, with a deadline that comes soon.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses.
+    pub(super) async fn drain(&self, backend: &str) -> Result<(), SoakError> {
+        let deadline_ms = u64::try_from(DRAIN_DEADLINE.as_millis()).ok();
+        let order = DrainOrder { deadline_ms, then: Then::Stay };
+        let path = format!("/api/v1/backends/{backend}/drain");
+        let _told: serde_json::Value = post_json(&self.admin, &path, &order).await?;
+        Ok(())
+    }
+
+    /// Takes that back. An edge that was restarted meanwhile may not know of it.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub(super) async fn undrain(&self, backend: &str) -> Result<(), SoakError> {
+        let path = format!("/api/v1/backends/{backend}/undrain");
+        let told: Result<serde_json::Value, _> =
+            post_json(&self.admin, &path, &serde_json::json!({})).await;
+        match told {
+            Ok(_) | Err(FetchError::Status(..)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether it has ended, which nobody asked it to.

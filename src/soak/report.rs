@@ -187,8 +187,13 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "done to it       {} kills, {} stops and {} fills of a backend ({} skipped); edge ended {} times, killed {}",
-            churn.kills, churn.freezes, churn.fills, churn.skipped, churn.stops, churn.edge_kills
+            "done to backends {} killed, {} stopped, {} filled, {} drained; {} times too few were well",
+            churn.kills, churn.freezes, churn.fills, churn.drains, churn.skipped
+        )?;
+        writeln!(
+            f,
+            "done to the edge {} ended, {} killed, and started again",
+            churn.stops, churn.edge_kills
         )?;
         writeln!(
             f,

@@ -26,6 +26,8 @@ pub struct SoakSettings {
     pub backends: u8,
     /// Time between two kills of a backend. Others are stopped and filled in the same measure.
     pub kill_every: Duration,
+    /// Time between two drains of a backend.
+    pub drain_every: Duration,
     /// Time between two restarts of the edge.
     pub restart_every: Duration,
     /// Time after which a call without an answer on an open connection is lost.
