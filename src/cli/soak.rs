@@ -40,11 +40,14 @@ pub(super) struct SoakArgs {
     /// Simulated media servers
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u8).range(i64::from(BACKENDS_MIN)..=i64::from(BACKENDS_MAX)))]
     backends: u8,
-    /// Time between two kills of a server, like 5s; others are stopped and filled in the same measure;
-    /// 0 for never
+    /// Time between two kills of a server, like 5s, which is started again after 3 seconds; for every
+    /// sixth another is filled; 0 for never
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = time)]
     kill_every: Duration,
-    /// Time between two drains of a server, which are taken back after 8 seconds; 0 for never
+    /// Time between two stops of a server (SIGSTOP), for 1 second and for 7 in turn; 0 for never
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = time)]
+    stop_every: Duration,
+    /// Time between two drains of a server, which are taken back after 6 seconds; 0 for never
     #[arg(long, value_name = "TIME", default_value = "12s", value_parser = time)]
     drain_every: Duration,
     /// Time between two restarts of the edge, with SIGTERM and SIGKILL in turn; 0 for never
@@ -115,6 +118,7 @@ fn settings(args: &SoakArgs) -> anyhow::Result<SoakSettings> {
         sessions: args.sessions,
         backends: args.backends,
         kill_every: args.kill_every,
+        stop_every: args.stop_every,
         drain_every: args.drain_every,
         restart_every: args.restart_every,
         answer_within: args.answer_within,

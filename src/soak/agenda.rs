@@ -16,13 +16,16 @@ const FROZEN: Duration = Duration::from_secs(7);
 const STUTTER: Duration = Duration::from_secs(1);
 
 /// Time that a backend is full.
-const FULL: Duration = Duration::from_secs(6);
+const FULL: Duration = Duration::from_secs(5);
 
 /// Time that a backend is drained.
-const DRAINED: Duration = Duration::from_secs(8);
+const DRAINED: Duration = Duration::from_secs(6);
 
 /// Time after which what was done is forgotten, and the backend may be chosen again.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// For so many kills one backend is filled.
+const FILL_RARER: u32 = 6;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +77,9 @@ impl Agenda {
         let kill = settings.kill_every;
         let periods = vec![
             (Act::Kill, kill),
-            (Act::Freeze, kill * 4),
-            (Act::Stutter, kill * 3),
-            (Act::Fill, kill * 3),
+            (Act::Fill, kill * FILL_RARER),
+            (Act::Freeze, settings.stop_every * 2),
+            (Act::Stutter, settings.stop_every * 2),
             (Act::Drain, settings.drain_every),
             (Act::Restart, settings.restart_every),
         ];
@@ -150,6 +153,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// Backends are stopped as often as they are killed.
     fn agenda(kill_every: Duration, restart_every: Duration) -> Agenda {
         let settings = SoakSettings {
             program: "pinfold".into(),
@@ -157,6 +161,7 @@ mod tests {
             sessions: 2,
             backends: 3,
             kill_every,
+            stop_every: kill_every,
             drain_every: Duration::ZERO,
             restart_every,
             answer_within: SECOND,
@@ -183,7 +188,9 @@ mod tests {
         let count = |act| jobs.iter().filter(|job| **job == Job::Do(act)).count();
         assert!((22..=25).contains(&count(Act::Kill)), "{}", count(Act::Kill));
         assert!((3..=5).contains(&count(Act::Restart)));
-        assert!(count(Act::Freeze) > 3 && count(Act::Fill) > 5 && count(Act::Stutter) > 5);
+        let counts = [Act::Fill, Act::Freeze, Act::Stutter].map(count);
+        assert!((3..=5).contains(&counts[0]), "{counts:?}");
+        assert!(counts[1..].iter().all(|count| (11..=13).contains(count)), "{counts:?}");
     }
 
     #[test]

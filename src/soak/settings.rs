@@ -24,8 +24,10 @@ pub struct SoakSettings {
     pub sessions: u32,
     /// Simulated backends: [`BACKENDS_MIN`] to [`BACKENDS_MAX`].
     pub backends: u8,
-    /// Time between two kills of a backend. Others are stopped and filled in the same measure.
+    /// Time between two kills of a backend. For every sixth kill another is filled.
     pub kill_every: Duration,
+    /// Time between two stops of a backend, for a moment and for long in turn.
+    pub stop_every: Duration,
     /// Time between two drains of a backend.
     pub drain_every: Duration,
     /// Time between two restarts of the edge.

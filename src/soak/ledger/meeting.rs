@@ -123,9 +123,9 @@ impl Ledger {
             None => self.counts.losses_unplaced += 1,
             Some(home) if self.is_explained(home, born, now) => {}
             Some(home) => {
-                let name = &self.process(home).name;
+                let home = self.story(home);
                 let what = format!(
-                    "client {client} was told {code} about {pipeline}, and nothing was done to {name}"
+                    "client {client} was told {code} about {pipeline} on {home}, without a cause"
                 );
                 self.violate(Kind::WrongLoss, meeting, what, now);
             }
@@ -146,8 +146,8 @@ impl Ledger {
     fn check_split(&mut self, meeting: &str, pipeline: &str, now: Time) {
         let Some((one, other)) = self.meeting(meeting).splits_with(pipeline) else { return };
         let told = |(id, home): (String, Option<ProcessNumber>)| {
-            let name = home.map_or("?", |home| &self.process(home).name);
-            format!("{id} on {name}")
+            let home = home.map_or_else(|| "?".to_owned(), |home| self.story(home));
+            format!("{id} on {home}")
         };
         let what = format!("served at the same time: {} and {}", told(one), told(other));
         self.violate(Kind::Split, meeting, what, now);
@@ -158,7 +158,7 @@ impl Ledger {
         let found = self.meetings.get(meeting);
         let found = found.and_then(|one| one.pipelines.iter().find(|one| one.id == pipeline));
         match found.and_then(|one| one.home) {
-            Some(home) => format!("of {pipeline} on {}", self.process(home).name),
+            Some(home) => format!("of {pipeline} on {}", self.story(home)),
             None => format!("of {pipeline}"),
         }
     }

@@ -24,18 +24,42 @@ pub(in crate::soak) enum Trouble {
 #[derive(Debug)]
 pub(super) struct Process {
     /// Name of the backend, and which of its processes this is.
-    pub(super) name: String,
+    name: String,
     trouble: Option<(Trouble, Time)>,
     /// When it was left in peace again: what is younger has no excuse.
     calm_since: Option<Time>,
     /// When the first client was told that something there is gone, after the trouble.
     told: Option<Time>,
+    /// What was done to it last, in words.
+    last: Option<(Trouble, Time)>,
+}
+
+impl Process {
+    /// Its name, and what was done to it last.
+    fn story(&self) -> String {
+        let Some((trouble, at)) = self.last else { return self.name.clone() };
+        let deed = match trouble {
+            Trouble::Killed => "killed",
+            Trouble::Frozen => "stopped",
+            Trouble::LetGo => "drained",
+        };
+        let seconds = |at: Time| at.since(Time::ZERO).as_secs_f64();
+        let calm = self.calm_since.map(|calm| format!(", well since {:.3} s", seconds(calm)));
+        let calm = calm.unwrap_or_default();
+        format!("{} ({deed} at {:.3} s{calm})", self.name, seconds(at))
+    }
 }
 
 impl Ledger {
     /// A process called `name` has started.
     pub(in crate::soak) fn process_started(&mut self, name: String) -> ProcessNumber {
-        self.processes.push(Process { name, trouble: None, calm_since: None, told: None });
+        self.processes.push(Process {
+            name,
+            trouble: None,
+            calm_since: None,
+            told: None,
+            last: None,
+        });
         ProcessNumber(self.processes.len() - 1)
     }
 
@@ -43,6 +67,7 @@ impl Ledger {
     pub(in crate::soak) fn troubled(&mut self, at: ProcessNumber, trouble: Trouble, now: Time) {
         let process = &mut self.processes[at.0];
         process.calm_since = None;
+        process.last = Some((trouble, now));
         if process.told.is_none() {
             process.trouble = Some((trouble, now));
         }
@@ -71,8 +96,9 @@ impl Ledger {
         self.processes.iter().filter_map(after).collect()
     }
 
-    pub(super) fn process(&self, at: ProcessNumber) -> &Process {
-        &self.processes[at.0]
+    /// Its name, and what was done to it last.
+    pub(super) fn story(&self, at: ProcessNumber) -> String {
+        self.processes[at.0].story()
     }
 
     /// A client was told that a pipeline in `at`, made at `born`, is gone. Says whether that has a
