@@ -53,7 +53,7 @@ impl Child {
         Ok(Self { name: name.to_owned(), process, lines })
     }
 
-    /// Waits for the next line on standard output that begins with `mark`; gives the rest of it.
+    /// Waits for the next line on standard output that holds `mark`; gives what follows.
     ///
     /// # Errors
     /// The output ends before, or 30 seconds have passed.
@@ -61,10 +61,11 @@ impl Child {
         let looking = async {
             loop {
                 match self.lines.next_line().await {
-                    Ok(Some(line)) => match line.split_once(mark) {
-                        Some((_, rest)) => return Ok(rest.to_owned()),
-                        None => {}
-                    },
+                    Ok(Some(line)) => {
+                        if let Some((_, rest)) = line.split_once(mark) {
+                            return Ok(rest.to_owned());
+                        }
+                    }
                     Ok(None) => return Err(SoakError::Ended(self.name.clone(), mark)),
                     Err(error) => return Err(SoakError::Process(self.name.clone(), error)),
                 }

@@ -161,19 +161,14 @@ impl Person {
 
     /// What an answer means for what the participant has.
     fn learn(&mut self, call: &Call, result: &Value) {
-        match call.method {
-            "create" => {
-                let made = self.value_of(result);
-                if let Some(place) = &mut self.place {
-                    place.elements.push(made);
-                }
+        let (object, operation) = (&call.params["object"], &call.params["operation"]);
+        if call.method == "create" {
+            let made = self.value_of(result);
+            if let Some(place) = &mut self.place {
+                place.elements.push(made);
             }
-            "invoke" if call.params["operation"] == "getName" => {
-                if result["value"] != call.params["object"] {
-                    self.wrong(format!("{} has the name {result}", call.params["object"]));
-                }
-            }
-            _ => {}
+        } else if operation == "getName" && result["value"] != *object {
+            self.wrong(&format!("{object} has the name {result}"));
         }
     }
 
@@ -225,13 +220,13 @@ impl Person {
     /// The id in an answer to `create`.
     fn value_of(&self, result: &Value) -> String {
         let Some(value) = result["value"].as_str() else {
-            self.wrong(format!("a create was answered {result}"));
+            self.wrong(&format!("a create was answered {result}"));
             return String::new();
         };
         value.to_owned()
     }
 
-    fn wrong(&self, what: String) {
+    fn wrong(&self, what: &str) {
         let what = format!("client {}: {what}", self.caller.number());
         self.books.enter(|ledger, now| ledger.wrong_answer(&self.caller.meeting, what, now));
     }

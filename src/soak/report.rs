@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::churn::Deeds;
 use super::edge::{PROBE_INTERVAL, PROBE_TIMEOUT};
-use super::ledger::millis_histogram;
-use super::ledger::{Counts, Kind, Ledger, Violation};
+use super::ledger::{Counts, Kind, Ledger, Violation, millis_histogram};
 use super::settings::SoakSettings;
 
 /// The result of a soak.
@@ -179,60 +178,61 @@ impl fmt::Display for Times {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, clients, churn, .. } = self;
-        writeln!(
-            f,
-            "soak: {} sessions, {} backends, {:.0} s, seed {}",
-            self.sessions, self.backends, self.seconds, self.seed
-        )?;
-        writeln!(
-            f,
-            "done to backends {} killed, {} stopped, {} filled, {} drained; {} times too few were well",
-            churn.kills, churn.freezes, churn.fills, churn.drains, churn.skipped
-        )?;
-        writeln!(
-            f,
-            "done to the edge {} ended, {} killed, and started again",
-            churn.stops, churn.edge_kills
-        )?;
-        writeln!(
-            f,
-            "calls            {} sent = {} answered + {} refused + {} given up + {} silent",
-            calls.sent, calls.answered, calls.refused, calls.given_up, calls.silent
-        )?;
-        writeln!(
-            f,
-            "                 {} cut off, {} sent again, {} answered on both connections",
-            calls.cut, calls.resent, calls.answered_each
-        )?;
-        let refusals: Vec<String> =
-            calls.refusals.iter().map(|(what, count)| format!("{what}: {count}")).collect();
-        writeln!(f, "refused          {}", refusals.join(", "))?;
-        writeln!(
-            f,
-            "clients          {} connections, {} resumed, {} sessions lost; {} meetings, {} pipelines, {} losses",
-            clients.connections,
-            clients.resumed,
-            clients.sessions_lost,
-            clients.meetings,
-            clients.pipelines,
-            clients.losses
-        )?;
-        writeln!(f, "told of a kill   {} (bound {} ms)", self.told_after_kill, self.told_bound_ms)?;
+        let Self { sessions, backends, seconds, seed, .. } = self;
+        writeln!(f, "soak: {sessions} sessions, {backends} backends, {seconds:.0} s, seed {seed}")?;
+        write!(f, "{}{}{}", self.churn, self.calls, self.clients)?;
+        let bound = self.told_bound_ms;
+        writeln!(f, "told of a kill   {} (bound {bound} ms)", self.told_after_kill)?;
         writeln!(f, "told of a stop   {}", self.told_after_freeze)?;
         writeln!(f, "built anew       {}", self.rebuild)?;
         for (what, count) in &self.violations {
             writeln!(f, "{what:<24} {count}")?;
         }
         for violation in &self.found {
-            let Violation { kind, at, meeting, what, trail } = violation;
-            let at = at.since(crate::model::Time::ZERO).as_secs_f64();
-            writeln!(f, "\n{} at {at:.3} s, meeting {meeting:?}: {what}", kind.name())?;
-            for line in trail {
-                writeln!(f, "  {line}")?;
-            }
+            write!(f, "\n{violation}")?;
         }
         writeln!(f, "{}", if self.valid { "VALID" } else { "INVALID" })
+    }
+}
+
+impl fmt::Display for Deeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, freezes, fills, drains, stops, edge_kills, skipped } = self;
+        writeln!(
+            f,
+            "done to backends {kills} killed, {freezes} stopped, {fills} filled, {drains} drained; \
+             {skipped} times too few were well\n\
+             done to the edge {stops} ended, {edge_kills} killed, and started again"
+        )
+    }
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sent, answered, refused, given_up, silent, .. } = self;
+        let Self { cut, resent, answered_each, refusals, .. } = self;
+        writeln!(
+            f,
+            "calls            {sent} sent = {answered} answered + {refused} refused + \
+             {given_up} given up + {silent} silent\n                 \
+             {cut} cut off, {resent} sent again, {answered_each} answered on both connections"
+        )?;
+        let refusals: Vec<_> = refusals.iter().map(|(what, n)| format!("{what}: {n}")).collect();
+        writeln!(f, "refused          {}", refusals.join(", "))
+    }
+}
+
+impl fmt::Display for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { connections, resumed, sessions_lost, meetings, .. } = self;
+        let Self { pipelines, losses, losses_unplaced, .. } = self;
+        writeln!(
+            f,
+            "clients          {connections} connections, {resumed} sessions resumed, \
+             {sessions_lost} lost; {meetings} meetings\n                 \
+             {pipelines} pipelines; {losses} losses, {losses_unplaced} of pipelines that no backend \
+             had shown yet"
+        )
     }
 }
 

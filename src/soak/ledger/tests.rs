@@ -58,7 +58,7 @@ impl Books {
     fn found(&mut self, now: Time) -> Vec<Kind> {
         self.ledger.close(now);
         let counts = self.ledger.counts();
-        let of = |kind: &Kind| std::iter::repeat_n(*kind, counts.violations(*kind) as usize);
+        let of = |kind: &Kind| (0..counts.violations(*kind)).map(|_| *kind).collect::<Vec<_>>();
         Kind::ALL.iter().flat_map(of).collect()
     }
 }

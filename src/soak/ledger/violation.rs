@@ -1,5 +1,7 @@
 //! What must not be.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::model::Time;
@@ -70,6 +72,15 @@ pub(in crate::soak) struct Violation {
     pub(in crate::soak) what: String,
     /// The last lines about the meeting.
     pub(in crate::soak) trail: Vec<String>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, at, meeting, what, trail } = self;
+        let seconds = at.since(Time::ZERO).as_secs_f64();
+        writeln!(f, "{} at {seconds:.3} s, meeting {meeting:?}: {what}", kind.name())?;
+        trail.iter().try_for_each(|line| writeln!(f, "  {line}"))
+    }
 }
 
 fn micros<S: serde::Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
