@@ -54,7 +54,7 @@ impl Churn {
                 break;
             }
             if self.edge.has_ended() {
-                return Err(SoakError::Ended("edge".to_owned(), "that it was asked to"));
+                return Err(SoakError::EdgeDied);
             }
             match agenda.take(now) {
                 Some(Job::Do(act)) => self.act(act, &mut agenda).await?,

@@ -23,6 +23,9 @@ pub enum SoakError {
     /// what was waited for.
     #[error("{0} ended before it said {1:?}; see its log")]
     Ended(String, &'static str),
+    /// The edge has ended, and nobody had asked it to.
+    #[error("the edge has ended unasked; see its log")]
+    EdgeDied,
     /// Something took too long. Carries what, and how long was waited.
     #[error("not within {1:?}: {0}")]
     Late(String, Duration),
