@@ -10,6 +10,7 @@ mod explain;
 mod kms_sim;
 mod serve;
 mod simulate;
+mod soak;
 mod status;
 pub mod table;
 mod when;
@@ -44,6 +45,8 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// Measure an edge, or any proxy before the same backend
     Bench(Box<bench::BenchArgs>),
+    /// Show that no call and no meeting is lost while servers die
+    Soak(soak::SoakArgs),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
     /// Show the backends of a running edge
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::KmsSim(args) => kms_sim::run(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(*args),
+        Command::Soak(args) => soak::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Undrain(args) => drain::undo(&args),

@@ -23,6 +23,7 @@ pub mod admin;
 pub mod load;
 pub mod kms_sim;
 pub mod bench;
+pub mod soak;
 pub mod app;
 pub mod simulate;
 pub mod cli;

@@ -27,5 +27,6 @@ mod requests;
 mod restart;
 mod resume;
 mod shutdown;
+mod soak;
 mod tls;
 mod why;
