@@ -4,6 +4,7 @@
 mod deep;
 mod manager;
 mod server;
+mod turnover;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::e2e::harness::{Edge, KmsSim, Party, Process, TempDir, wait_for, within_bound};
+use crate::e2e::harness::{Edge, KmsSim, Party, TempDir, wait_for, within_bound};
 
 /// Probes so often that a test need not wait, and time enough for a busy machine to answer.
 pub(super) const QUICK: &str =

@@ -79,10 +79,8 @@ impl World {
                 Output::Prune | Output::StopListening | Output::Event(_) | Output::EventsLost(_),
                 _,
             ) => {}
-            (
-                Output::Stray | Output::Late | Output::MediaChanged(..) | Output::Tried(..),
-                at_hand,
-            ) => {
+            (Output::Tried(..) | Output::MediaChanged(..), at_hand)
+            | (Output::Stray | Output::Late, at_hand) => {
                 assert!(matches!(at_hand, Some((_, false))));
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
