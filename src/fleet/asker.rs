@@ -308,12 +308,13 @@ impl Asker {
     fn stands(&self, id: &BackendId) -> Stands {
         let fleet = self.0.handle.snapshot();
         let Some(view) = fleet.backend(id) else { return Stands::Lost };
-        match (view.health, view.incarnation) {
-            (Health::Healthy | Health::Suspect, _) => Stands::Here(view.clone()),
-            // Nobody gets new meetings there; what is there can be asked for.
-            (Health::Ejected | Health::Trial, Some(_)) => Stands::Here(view.clone()),
-            (Health::Unknown, _) | (Health::Trial, None) => Stands::Open,
-            (Health::Ejected, None) => Stands::Lost,
+        match view.health {
+            Health::Unknown => Stands::Open,
+            Health::Ejected if view.incarnation.is_none() => Stands::Lost,
+            // Ejected, it gets no new meetings; what it has can be asked for.
+            Health::Healthy | Health::Suspect | Health::Trial | Health::Ejected => {
+                Stands::Here(view.clone())
+            }
         }
     }
 }

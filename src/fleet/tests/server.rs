@@ -141,7 +141,7 @@ fn answer(process: &str, text: &str, craft: Craft) -> (String, String) {
     let method = call["method"].as_str().unwrap();
     let asked = call["params"]["operation"].as_str().unwrap_or(method);
     let value = match asked {
-        "connect" | "unsubscribe" => Value::Null,
+        "connect" | "unsubscribe" | "release" | "closeSession" => Value::Null,
         "subscribe" => json!(call["params"]["type"]),
         "ping" => json!("pong"),
         "getInfo" => json!({"version": "7.3.1", "modules": []}),
@@ -150,7 +150,6 @@ fn answer(process: &str, text: &str, craft: Craft) -> (String, String) {
             Craft::Full => return (error(&call, 40009), asked.to_owned()),
             Craft::Fails => return (error(&call, 40003), asked.to_owned()),
         },
-        "release" | "closeSession" => Value::Null,
         "getCpuCount" => json!(4),
         "getUsedMemory" => json!(70_516),
         "getUsedCpu" => json!(12.5),

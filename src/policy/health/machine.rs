@@ -157,7 +157,7 @@ impl HealthMachine {
     }
 
     /// What others see of it.
-    fn seen(&self) -> (Health, Option<Incarnation>, Option<(Cause, Time)>, Option<Cause>) {
+    fn seen(&self) -> impl PartialEq + use<> {
         (self.health, self.incarnation, self.out(), self.spared())
     }
 

@@ -106,92 +106,114 @@ fn evidence(letter: char) -> Result<Evidence, Duration> {
     })
 }
 
+/// The process that is known: the first, the same after a loss, another, another after a loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    One,
+    OneAgain,
+    Two,
+    TwoAgain,
+}
+
+impl Who {
+    fn incarnation(self) -> Incarnation {
+        match self {
+            Self::One => ONE,
+            Self::OneAgain => ONE.after_losses(1),
+            Self::Two => TWO,
+            Self::TwoAgain => TWO.after_losses(1),
+        }
+    }
+}
+
+/// What is known after each script.
+const PICTURE: &[(&str, Health, Option<Who>, Option<Cause>)] = &[
+    // Whom nobody has heard from.
+    ("", Health::Unknown, None, None),
+    ("e", Health::Unknown, None, None),
+    ("ttttt", Health::Unknown, None, None),
+    ("tMt", Health::Ejected, None, Some(Cause::Silent)),
+    ("eee", Health::Ejected, None, Some(Cause::Errors)),
+    ("eeea", Health::Trial, Some(Who::One), Some(Cause::Errors)),
+    ("eeeaa", Health::Healthy, Some(Who::One), None),
+    ("dddFXs", Health::Unknown, None, None),
+    // Errors, and answers between them.
+    ("a", Health::Healthy, Some(Who::One), None),
+    ("ae", Health::Suspect, Some(Who::One), None),
+    ("aee", Health::Suspect, Some(Who::One), None),
+    ("aeea", Health::Healthy, Some(Who::One), None),
+    ("aeeaee", Health::Suspect, Some(Who::One), None),
+    ("aetetet", Health::Ejected, None, Some(Cause::Errors)),
+    ("aeee", Health::Ejected, None, Some(Cause::Errors)),
+    ("aeeee", Health::Ejected, None, Some(Cause::Errors)),
+    // Silence.
+    ("atttttt", Health::Suspect, Some(Who::One), None),
+    ("attttta", Health::Healthy, Some(Who::One), None),
+    ("at_____t", Health::Suspect, Some(Who::One), None),
+    ("atMt", Health::Ejected, None, Some(Cause::Silent)),
+    ("at_____a_t_____t", Health::Suspect, Some(Who::One), None),
+    // What comes back: the same process proves itself, a new one need not, the first time.
+    ("aeeea", Health::Trial, Some(Who::OneAgain), Some(Cause::Errors)),
+    ("aeeeaa", Health::Healthy, Some(Who::OneAgain), None),
+    ("aeeeae", Health::Suspect, Some(Who::OneAgain), Some(Cause::Errors)),
+    ("aeeeaea", Health::Trial, Some(Who::OneAgain), Some(Cause::Errors)),
+    ("aeeeb", Health::Healthy, Some(Who::TwoAgain), None),
+    ("ab", Health::Healthy, Some(Who::Two), None),
+    ("aeb", Health::Healthy, Some(Who::Two), None),
+    ("atMtb", Health::Healthy, Some(Who::TwoAgain), None),
+    // The second time within the time that is not forgotten, both wait.
+    ("aba", Health::Ejected, Some(Who::One), Some(Cause::Restarted)),
+    ("aba_a", Health::Trial, Some(Who::One), Some(Cause::Restarted)),
+    ("aba_aa", Health::Healthy, Some(Who::One), None),
+    ("abeeea", Health::Ejected, Some(Who::OneAgain), Some(Cause::Errors)),
+    ("abHa", Health::Healthy, Some(Who::One), None),
+    // Clients that meet nobody.
+    ("ad", Health::Suspect, Some(Who::One), None),
+    ("ada", Health::Healthy, Some(Who::One), None),
+    ("adada", Health::Healthy, Some(Who::One), None),
+    ("adadad", Health::Ejected, Some(Who::One), Some(Cause::Dial)),
+    ("adadaMad", Health::Suspect, Some(Who::One), None),
+    ("auauau", Health::Ejected, Some(Who::One), Some(Cause::Unanswered)),
+    ("auadau", Health::Suspect, Some(Who::One), None),
+    // Full.
+    ("aff", Health::Healthy, Some(Who::One), None),
+    ("affMf", Health::Healthy, Some(Who::One), None),
+    ("afff", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aF", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aFaaa", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aF_a", Health::Trial, Some(Who::One), Some(Cause::Full)),
+    ("aF_aaaa", Health::Trial, Some(Who::One), Some(Cause::Full)),
+    ("aF_aPa", Health::Healthy, Some(Who::One), None),
+    ("aFP_aa", Health::Trial, Some(Who::One), Some(Cause::Full)),
+    ("aF_aF", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aF_aF_a", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aF_aFMa", Health::Trial, Some(Who::One), Some(Cause::Full)),
+    // Deep probes that fail, and do not count while nothing is answered.
+    ("aX", Health::Healthy, Some(Who::One), None),
+    ("aXPX", Health::Healthy, Some(Who::One), None),
+    ("aXX", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
+    ("aXX_aX", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
+    ("atXXXX", Health::Suspect, Some(Who::One), None),
+    ("atXXXXa", Health::Healthy, Some(Who::One), None),
+    // Slow.
+    ("aqq", Health::Healthy, Some(Who::One), None),
+    ("aqs", Health::Ejected, Some(Who::One), Some(Cause::Slow)),
+    ("aqs_aPa", Health::Healthy, Some(Who::One), None),
+    ("aqs_as", Health::Ejected, Some(Who::One), Some(Cause::Slow)),
+    // Ejected ones that then fall silent, or die.
+    ("aFt", Health::Suspect, Some(Who::One), Some(Cause::Full)),
+    ("aFta", Health::Ejected, Some(Who::One), Some(Cause::Full)),
+    ("aFt_a", Health::Trial, Some(Who::One), Some(Cause::Full)),
+    ("aFeee", Health::Ejected, None, Some(Cause::Errors)),
+    ("aFeeeb", Health::Ejected, Some(Who::TwoAgain), Some(Cause::Errors)),
+];
+
 #[test]
 fn the_picture_of_the_module_doc_holds() {
-    use Health::{Ejected, Healthy, Suspect, Trial, Unknown};
-    for (script, health, process, cause) in [
-        // Whom nobody has heard from.
-        ("", Unknown, None, None),
-        ("e", Unknown, None, None),
-        ("ttttt", Unknown, None, None),
-        ("tMt", Ejected, None, Some(Cause::Silent)),
-        ("eee", Ejected, None, Some(Cause::Errors)),
-        ("eeea", Trial, Some(ONE), Some(Cause::Errors)),
-        ("eeeaa", Healthy, Some(ONE), None),
-        ("dddFXs", Unknown, None, None),
-        // Errors, and answers between them.
-        ("a", Healthy, Some(ONE), None),
-        ("ae", Suspect, Some(ONE), None),
-        ("aee", Suspect, Some(ONE), None),
-        ("aeea", Healthy, Some(ONE), None),
-        ("aeeaee", Suspect, Some(ONE), None),
-        ("aetetet", Ejected, None, Some(Cause::Errors)),
-        ("aeee", Ejected, None, Some(Cause::Errors)),
-        ("aeeee", Ejected, None, Some(Cause::Errors)),
-        // Silence.
-        ("atttttt", Suspect, Some(ONE), None),
-        ("attttta", Healthy, Some(ONE), None),
-        ("at_____t", Suspect, Some(ONE), None),
-        ("atMt", Ejected, None, Some(Cause::Silent)),
-        ("at_____a_t_____t", Suspect, Some(ONE), None),
-        // What comes back: the same process proves itself, a new one need not, the first time.
-        ("aeeea", Trial, Some(ONE.after_losses(1)), Some(Cause::Errors)),
-        ("aeeeaa", Healthy, Some(ONE.after_losses(1)), None),
-        ("aeeeae", Suspect, Some(ONE.after_losses(1)), Some(Cause::Errors)),
-        ("aeeeaea", Trial, Some(ONE.after_losses(1)), Some(Cause::Errors)),
-        ("aeeeb", Healthy, Some(TWO.after_losses(1)), None),
-        ("ab", Healthy, Some(TWO), None),
-        ("aeb", Healthy, Some(TWO), None),
-        ("atMtb", Healthy, Some(TWO.after_losses(1)), None),
-        // The second time within the time that is not forgotten, both wait.
-        ("aba", Ejected, Some(ONE), Some(Cause::Restarted)),
-        ("aba_a", Trial, Some(ONE), Some(Cause::Restarted)),
-        ("aba_aa", Healthy, Some(ONE), None),
-        ("abeeea", Ejected, Some(ONE.after_losses(1)), Some(Cause::Errors)),
-        ("abHa", Healthy, Some(ONE), None),
-        // Clients that meet nobody.
-        ("ad", Suspect, Some(ONE), None),
-        ("ada", Healthy, Some(ONE), None),
-        ("adada", Healthy, Some(ONE), None),
-        ("adadad", Ejected, Some(ONE), Some(Cause::Dial)),
-        ("adadaMad", Suspect, Some(ONE), None),
-        ("auauau", Ejected, Some(ONE), Some(Cause::Unanswered)),
-        ("auadau", Suspect, Some(ONE), None),
-        // Full.
-        ("aff", Healthy, Some(ONE), None),
-        ("affMf", Healthy, Some(ONE), None),
-        ("afff", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aF", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aFaaa", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aF_a", Trial, Some(ONE), Some(Cause::Full)),
-        ("aF_aaaa", Trial, Some(ONE), Some(Cause::Full)),
-        ("aF_aPa", Healthy, Some(ONE), None),
-        ("aFP_aa", Trial, Some(ONE), Some(Cause::Full)),
-        ("aF_aF", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aF_aF_a", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aF_aFMa", Trial, Some(ONE), Some(Cause::Full)),
-        // Deep probes that fail, and do not count while nothing is answered.
-        ("aX", Healthy, Some(ONE), None),
-        ("aXPX", Healthy, Some(ONE), None),
-        ("aXX", Ejected, Some(ONE), Some(Cause::Deep)),
-        ("aXX_aX", Ejected, Some(ONE), Some(Cause::Deep)),
-        ("atXXXX", Suspect, Some(ONE), None),
-        ("atXXXXa", Healthy, Some(ONE), None),
-        // Slow.
-        ("aqq", Healthy, Some(ONE), None),
-        ("aqs", Ejected, Some(ONE), Some(Cause::Slow)),
-        ("aqs_aPa", Healthy, Some(ONE), None),
-        ("aqs_as", Ejected, Some(ONE), Some(Cause::Slow)),
-        // Ejected ones that then fall silent, or die.
-        ("aFt", Suspect, Some(ONE), Some(Cause::Full)),
-        ("aFta", Ejected, Some(ONE), Some(Cause::Full)),
-        ("aFt_a", Trial, Some(ONE), Some(Cause::Full)),
-        ("aFeee", Ejected, None, Some(Cause::Errors)),
-        ("aFeeeb", Ejected, Some(TWO.after_losses(1)), Some(Cause::Errors)),
-    ] {
+    for (script, health, who, cause) in PICTURE {
         let case = Case::after(script);
         let seen = (case.machine.health(), case.machine.incarnation(), case.cause());
-        assert_eq!(seen, (health, process, cause), "{script}");
+        assert_eq!(seen, (*health, who.map(Who::incarnation), *cause), "{script}");
     }
 }
 

@@ -30,9 +30,7 @@ impl World {
                 self.send(*link, text);
             }
             (Output::Pace(ticket, backend, ask), _) => self.asks_for_turn(*ticket, backend, *ask),
-            (Output::Unpace(ticket), _) => {
-                assert!(self.turns.remove(ticket).is_some(), "{ticket:?} is not waited for");
-            }
+            (Output::Unpace(ticket), _) => self.gives_up_turn(*ticket),
             (Output::SendBlocking(link, _, ticket, text), at_hand) => {
                 let at_hand = at_hand.filter(|(_, is_client_s)| *is_client_s).map(|(text, _)| text);
                 let text = text.as_deref().or(at_hand).expect("nothing is at hand");
@@ -79,10 +77,8 @@ impl World {
                 Output::Prune | Output::StopListening | Output::Event(_) | Output::EventsLost(_),
                 _,
             ) => {}
-            (
-                Output::Stray | Output::Late | Output::MediaChanged(..) | Output::Tried(..),
-                at_hand,
-            ) => {
+            (Output::Tried(..) | Output::MediaChanged(..), at_hand)
+            | (Output::Stray | Output::Late, at_hand) => {
                 assert!(matches!(at_hand, Some((_, false))));
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
@@ -90,6 +86,10 @@ impl World {
                 assert!(at_hand.is_none() && self.holds.is_empty() && self.claims.is_empty());
             }
         }
+    }
+
+    fn gives_up_turn(&mut self, ticket: Ticket) {
+        assert!(self.turns.remove(&ticket).is_some(), "{ticket:?} is not waited for");
     }
 
     /// A call that blocks has ended. One that was never sent can be given up too.
