@@ -1,5 +1,5 @@
-use super::super::tests::{GRACE, ONE, World, backend, name, pin};
 use super::*;
+use crate::pins::registry::tests::{GRACE, ONE, World, backend, name, pin};
 use crate::pins::{Begun, Home};
 use crate::policy::access::Access;
 

@@ -65,12 +65,10 @@ impl World {
             (Output::Resume(id), _) => self.wishes(*id),
             (Output::OpenLink(link, backend), _) => self.opening(*link, backend),
             (Output::Created(ticket, pipeline), _) => {
-                assert!(self.claims.remove(ticket), "{ticket:?} is not held");
+                self.unclaimed(*ticket);
                 *self.holds.entry(*pipeline).or_default() += 1;
             }
-            (Output::NotCreated(ticket), _) => {
-                assert!(self.claims.remove(ticket), "{ticket:?} is not held");
-            }
+            (Output::NotCreated(ticket), _) => self.unclaimed(*ticket),
             (Output::Released(pipeline), _) => drop(self.holds.remove(pipeline)),
             (Output::Unheld(pipeline), _) => self.unheld(*pipeline),
             (
@@ -82,14 +80,16 @@ impl World {
                 assert!(matches!(at_hand, Some((_, false))));
             }
             (Output::TimedOut(_, count), _) => assert!(*count > 0),
-            (Output::Bereft, at_hand) => {
-                assert!(at_hand.is_none() && self.holds.is_empty() && self.claims.is_empty());
-            }
+            (Output::Bereft, _) => assert!(self.holds.is_empty() && self.claims.is_empty()),
         }
     }
 
     fn gives_up_turn(&mut self, ticket: Ticket) {
         assert!(self.turns.remove(&ticket).is_some(), "{ticket:?} is not waited for");
+    }
+
+    fn unclaimed(&mut self, ticket: Ticket) {
+        assert!(self.claims.remove(&ticket), "{ticket:?} is not held");
     }
 
     /// A call that blocks has ended. One that was never sent can be given up too.
