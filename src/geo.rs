@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use geoip::{Database, DatabaseError, Geo, OverridesError, Place, Source, Watched};
 use crate::runtime::Latest;
 use crate::settings::GeoipSettings;
 use crate::telemetry::{GeoipOutcome, Metrics};
+use geoip::{Database, DatabaseError, Geo, OverridesError, Place, Source, Watched};
 pub use renewal::Renewal;
 
 /// Places by address, as they are known now. Clones share them.

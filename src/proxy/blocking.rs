@@ -44,7 +44,8 @@ impl BlockingCalls {
     pub(super) fn try_begin(&self, backend: &BackendId, now: Time) -> bool {
         self.with(backend, |under_way| {
             under_way.abandoned.retain(|until| *until > now);
-            let has_room = under_way.waiting + under_way.abandoned.len() < self.max.load(Ordering::Relaxed);
+            let has_room =
+                under_way.waiting + under_way.abandoned.len() < self.max.load(Ordering::Relaxed);
             under_way.waiting += usize::from(has_room);
             has_room
         })

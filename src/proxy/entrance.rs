@@ -108,8 +108,7 @@ impl Tls {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // The client keeps what its next handshake is shortened by, so none is forgotten here. Another
         // certificate comes with other keys, so that everybody gets to see it.
-        config.ticketer =
-            Ticketer::new().map_err(|source| TermsError::Tickets { addr, source })?;
+        config.ticketer = Ticketer::new().map_err(|source| TermsError::Tickets { addr, source })?;
         Ok(Self { identity, acceptor: TlsAcceptor::from(Arc::new(config)) })
     }
 }

@@ -75,12 +75,7 @@ impl Listener {
     /// Accepts until `stop`, then takes in who has connected before that. Each connection gets what
     /// `entrance` is at that moment, and becomes a task of the lobby's that runs until its `closing`
     /// token tells it to end.
-    pub async fn run(
-        self,
-        entrance: Arc<Latest<Entrance>>,
-        lobby: Lobby,
-        stop: CancellationToken,
-    ) {
+    pub async fn run(self, entrance: Arc<Latest<Entrance>>, lobby: Lobby, stop: CancellationToken) {
         let admit = |(stream, addr): (TcpStream, SocketAddr), slot| {
             let (entrance, lobby) = (entrance.get(), lobby.clone());
             let visitor = Visitor { entrance, lobby, peer: addr.ip().to_canonical() };
@@ -136,12 +131,12 @@ impl Visitor {
     async fn serve(self, stream: TcpStream, slot: Slot) {
         let edge = self.entrance.edge.clone();
         let timeout = edge.limits.handshake_timeout;
-        let (accepted, client) =
-            match tokio::time::timeout(timeout, self.shake_hands(stream)).await {
-                Ok(Ok(accepted)) => accepted,
-                Ok(Err(reason)) => return edge.metrics.on_handshake_rejected(reason),
-                Err(_) => return edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout),
-            };
+        let (accepted, client) = match tokio::time::timeout(timeout, self.shake_hands(stream)).await
+        {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(reason)) => return edge.metrics.on_handshake_rejected(reason),
+            Err(_) => return edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout),
+        };
         let counts = (edge.metrics.on_connection(), slot);
         let Accepted { stream, first, mut hints, headers } = accepted;
         // Not to be kept for as long as the connection is open.

@@ -171,7 +171,9 @@ impl Placement {
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let Some(meeting) = &wanted.meeting else { return self.place_unnamed(wanted, at) };
         let found = self.place_named(meeting, wanted, at);
-        self.within(self.config.get().settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
+        self.within(self.config.get().settings.wait, found)
+            .await
+            .unwrap_or(Err(PlaceError::Waiting))
     }
 
     /// What `work` comes to; `None` if it takes longer than `limit`.

@@ -37,7 +37,17 @@ impl Tasks {
     /// Starts `task`, without which the process is of no use: if it ends before it is told to stop,
     /// by a panic too, everything stops.
     pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let guard = Vital { name, tasks: self.clone() };
+        self.spawn_vital_until(name, CancellationToken::new(), task);
+    }
+
+    /// The same for a task that can be told to stop alone, by `stop`.
+    pub fn spawn_vital_until(
+        &self,
+        name: &'static str,
+        stop: CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let guard = Vital { name, tasks: self.clone(), stop };
         self.spawn(name, async move {
             let _guard = guard;
             task.await;
@@ -55,7 +65,8 @@ impl Tasks {
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         // Dropped in this order: whoever awaited the thread knows then how it ended.
-        let guard = (Vital { name, tasks: self.clone() }, self.tracker.token());
+        let stop = CancellationToken::new();
+        let guard = (Vital { name, tasks: self.clone(), stop }, self.tracker.token());
         let span = tracing::error_span!("task", name);
         let work = move || {
             let _guard = guard;
@@ -92,11 +103,13 @@ impl Tasks {
 struct Vital {
     name: &'static str,
     tasks: Tasks,
+    /// Tells it alone to stop.
+    stop: CancellationToken,
 }
 
 impl Drop for Vital {
     fn drop(&mut self) {
-        if self.tasks.stop.is_cancelled() {
+        if self.tasks.stop.is_cancelled() || self.stop.is_cancelled() {
             return;
         }
         tracing::error!(task = self.name, "a task ended unasked; stopping");
@@ -109,6 +122,16 @@ impl Drop for Vital {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_vital_task_that_was_told_to_end_alone_stops_nobody() {
+        let (tasks, stop) = (Tasks::new(), CancellationToken::new());
+        let told = stop.clone();
+        tasks.spawn_vital_until("vital", stop.clone(), async move { told.cancelled().await });
+        stop.cancel();
+        assert!(tasks.join(Duration::from_secs(20)).await);
+        assert!(!tasks.stop_token().is_cancelled() && tasks.ended_unasked().is_none());
+    }
 
     #[tokio::test]
     async fn a_vital_task_that_ends_unasked_stops_the_others() {

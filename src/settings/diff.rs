@@ -291,7 +291,8 @@ url = "ws://10.0.0.2"
 
     #[test]
     fn each_key_that_says_something_else_is_told_in_the_order_of_the_file() {
-        let after = "[limits]\ncalls_max = 5\n[log]\nfilter = \"debug\"\n[placement]\nkm_weight = 2\n";
+        let after =
+            "[limits]\ncalls_max = 5\n[log]\nfilter = \"debug\"\n[placement]\nkm_weight = 2\n";
         assert_eq!(
             changes("", after),
             [
@@ -310,7 +311,9 @@ url = "ws://10.0.0.2"
     fn the_same_written_otherwise_is_no_change() {
         assert!(changes("", "").is_empty());
         assert!(changes("", "[limits]\ncalls_max = 4_096\n# more\n").is_empty());
-        let policy = |space: &str| BASE.replace("8888\"", &format!("8888\"\npolicy = [\"allow{space}create\"]"));
+        let policy = |space: &str| {
+            BASE.replace("8888\"", &format!("8888\"\npolicy = [\"allow{space}create\"]"))
+        };
         assert!(changes_between(&policy(" "), &policy("   ")).is_empty());
     }
 
@@ -319,7 +322,10 @@ url = "ws://10.0.0.2"
         let without_a = BASE.replace("[[backends]]\nid = \"a\"\nurl = \"ws://10.0.0.1\"\n", "");
         let gone = changes_between(BASE, &without_a);
         assert_eq!(gone.len(), 1, "{gone:?}");
-        assert!(gone[0].starts_with("backends[a]: removed { id = \"a\", url = \"ws://10.0.0.1"), "{gone:?}");
+        assert!(
+            gone[0].starts_with("backends[a]: removed { id = \"a\", url = \"ws://10.0.0.1"),
+            "{gone:?}"
+        );
         let back = changes_between(&without_a, BASE);
         assert!(back[0].starts_with("backends[a]: added { id = \"a\","), "{back:?}");
         let busier = BASE.replace("id = \"b\"", "id = \"b\"\ncapacity = 7");
@@ -328,13 +334,13 @@ url = "ws://10.0.0.2"
 
     #[test]
     fn an_order_is_a_change_of_its_own() {
-        let entry = |id: &str, last: u8| format!("[[backends]]\nid = \"{id}\"\nurl = \"ws://10.0.0.{last}\"\n");
+        let entry = |id: &str, last: u8| {
+            format!("[[backends]]\nid = \"{id}\"\nurl = \"ws://10.0.0.{last}\"\n")
+        };
         let head = "[[listeners]]\naddr = \"127.0.0.1:8888\"\n";
-        let [ab, ba] = [
-            [entry("a", 1), entry("b", 2)].concat(),
-            [entry("b", 2), entry("a", 1)].concat(),
-        ]
-        .map(|backends| format!("{head}{backends}"));
+        let [ab, ba] =
+            [[entry("a", 1), entry("b", 2)].concat(), [entry("b", 2), entry("a", 1)].concat()]
+                .map(|backends| format!("{head}{backends}"));
         assert_eq!(changes_between(&ab, &ba), ["backends: [a, b] -> [b, a]"]);
     }
 
@@ -360,7 +366,9 @@ url = "ws://10.0.0.2"
     #[test]
     fn tables_within_a_section_are_told_like_others() {
         let one = |latitude: &str| {
-            format!("[geoip]\noverrides = [{{ net = \"10.0.0.0/8\", latitude = {latitude}, longitude = 2.5 }}]\n")
+            format!(
+                "[geoip]\noverrides = [{{ net = \"10.0.0.0/8\", latitude = {latitude}, longitude = 2.5 }}]\n"
+            )
         };
         let added = changes("", &one("48"));
         assert!(added[0].starts_with("geoip.overrides[10.0.0.0/8]: added { net ="), "{added:?}");
@@ -372,7 +380,8 @@ url = "ws://10.0.0.2"
 
     #[test]
     fn texts_stay_on_one_line() {
-        let labels = |rows: &str| BASE.replace("id = \"a\"", &format!("id = \"a\"\nlabels = {rows}"));
+        let labels =
+            |rows: &str| BASE.replace("id = \"a\"", &format!("id = \"a\"\nlabels = {rows}"));
         assert_eq!(
             changes_between(BASE, &labels("[\"x=1\", \"y=2\"]")),
             ["backends[a].labels: [] -> [\"x=1\", \"y=2\"]"]
@@ -384,7 +393,11 @@ url = "ws://10.0.0.2"
     fn entries_of_one_name_are_counted() {
         let any = "[[listeners]]\naddr = \"127.0.0.1:0\"\n";
         let both = format!("{any}{any}{}", &BASE[BASE.find("[[backends]]").unwrap()..]);
-        let other = both.replacen(any, &format!("{any}path = \"/x\"\n"), 2).replacen("path = \"/x\"\n", "", 1);
+        let other = both.replacen(any, &format!("{any}path = \"/x\"\n"), 2).replacen(
+            "path = \"/x\"\n",
+            "",
+            1,
+        );
         assert_eq!(
             changes_between(&both, &other),
             ["listeners[127.0.0.1:0#2].path: \"/kurento\" -> \"/x\""]

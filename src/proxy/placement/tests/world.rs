@@ -10,7 +10,7 @@ use crate::fleet::stub::{StubFleet, backend};
 use crate::model::{Draws, Incarnation};
 use crate::pins::{MemoryStore, PinStore, Registry};
 use crate::policy::health::Health;
-use crate::runtime::Clock;
+use crate::runtime::{Clock, Latest};
 use crate::settings::BackendSettings;
 
 /// How long a meeting that nobody uses lives on.
