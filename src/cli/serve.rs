@@ -62,7 +62,7 @@ async fn reload_on(hangups: &mut Signal, app: &App) {
     while hangups.recv().await.is_some() {
         app.reload.request();
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// SIGTERM and SIGINT.
