@@ -3,6 +3,7 @@
 mod adoption;
 mod doors;
 mod front;
+mod orders;
 mod parts;
 mod reload;
 mod upkeep;
@@ -123,7 +124,12 @@ impl App {
         renewal: RenewalTask,
         source: Option<ConfigSource>,
     ) -> Self {
-        let views = EdgeViews { clock: parts.clock, placement: parts.placement.clone() };
+        let (reload, requests) = reload::channel();
+        let views = EdgeViews {
+            clock: parts.clock,
+            placement: parts.placement.clone(),
+            reload: reload.clone(),
+        };
         let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
         let shown = Arc::new(Admin { views: views.clone(), readiness, metrics });
         let front = addresses.admin.open(shown, &parts.inner);
@@ -133,7 +139,8 @@ impl App {
         parts.metrics.on_config(Clock::unix_seconds());
         let (urls, admin_url) = (doors.urls(), front.url.clone());
         let reloader = Reloader::new(parts.clone(), (doors, front, renewal), source);
-        let reload = reloader.start(&parts.inner);
+        let taking_up = reloader.run(requests, parts.inner.stop_token());
+        parts.inner.spawn_vital("reload", taking_up);
         Self { urls, admin_url, reload, views, parts }
     }
 
@@ -208,7 +215,7 @@ fn begin(
     };
     inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
     let bounds = AskerBounds::of(settings);
-    let asker = Asker::start(&settings.backends, (handle.clone(), clock), bounds, &inner);
+    let asker = Asker::new(handle.clone(), Arc::new(clock), bounds);
     let (witness, promises) = (asker.clone(), settings.placement.promises);
     let adoption = Adoption {
         fleet: handle.clone(),

@@ -7,6 +7,7 @@ mod demo;
 mod echo;
 mod explain;
 mod kms_sim;
+mod reload;
 mod serve;
 mod simulate;
 mod status;
@@ -45,6 +46,8 @@ enum Command {
     Bench(Box<bench::BenchArgs>),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
+    /// Have a running edge read its config file again
+    Reload(reload::ReloadArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
     /// Tell why a meeting is where it is
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),

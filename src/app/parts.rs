@@ -7,8 +7,8 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Readiness;
-use crate::fleet::{Asker, FleetHandle};
-use crate::model::{Draws, SessionId};
+use crate::fleet::{Asker, AskerBounds, FleetChange, FleetHandle};
+use crate::model::{BackendId, Draws, SessionId};
 use crate::pins::Keeper;
 use crate::policy::charge::Weights;
 use crate::proxy::{
@@ -16,7 +16,7 @@ use crate::proxy::{
     Placement, PlacementConfig, Sessions, Slots,
 };
 use crate::runtime::{Clock, Latest, Tasks, random};
-use crate::settings::{PlacementSettings, Settings};
+use crate::settings::{BackendSettings, PlacementSettings, Settings};
 use crate::telemetry::Metrics;
 
 /// The stateful parts of an edge.
@@ -121,6 +121,25 @@ impl Parts {
         Lobby { sessions, slots, tasks: self.clients.clone() }
     }
 
+    /// The backends of the config are these from now on.
+    pub(super) async fn apply_backends(&self, backends: &[BackendSettings]) {
+        let change = self.placement.fleet.set_backends(backends.to_vec()).await;
+        if change != FleetChange::default() {
+            let FleetChange { added, changed, leaving, removed, waiting } = change;
+            let shown = |ids: Vec<BackendId>| {
+                ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            };
+            tracing::info!(
+                added = shown(added),
+                changed = shown(changed),
+                leaving = shown(leaving),
+                removed = shown(removed),
+                waiting = shown(waiting),
+                "fleet changed"
+            );
+        }
+    }
+
     /// Tells every part what `new`, the config of that `number`, says: it holds for whoever is there,
     /// too. Nothing here can fail.
     pub(super) async fn take_up(&self, new: &Arc<Settings>, number: u64) {
@@ -130,6 +149,10 @@ impl Parts {
         if new.weights != old.weights {
             self.weigh(new.weights.clone()).await;
         }
+        if new.probe != old.probe {
+            self.placement.fleet.set_probe(new.probe.clone()).await;
+        }
+        self.asker.set_bounds(AskerBounds::of(new));
         self.pacer.set_pace(new.pacing.pace());
         self.blocking.set_max(new.limits.blocking_calls_max);
         self.slots.set_max(new.limits.connections_max);

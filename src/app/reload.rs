@@ -79,8 +79,14 @@ impl ConfigSource {
 #[derive(Clone, Debug)]
 pub struct ReloadHandle(mpsc::Sender<Request>);
 
-/// Where the outcome is told.
-type Request = oneshot::Sender<Outcome>;
+/// A reload that is asked for: where its outcome is told.
+pub(super) type Request = oneshot::Sender<Outcome>;
+
+/// What to ask by, and where what is asked comes out.
+pub(super) fn channel() -> (ReloadHandle, mpsc::Receiver<Request>) {
+    let (handle, requests) = mpsc::channel(WAITING_MAX);
+    (ReloadHandle(handle), requests)
+}
 
 type Outcome = Result<Vec<Change>, ReloadError>;
 
@@ -138,14 +144,12 @@ impl Reloader {
         Self { parts, doors, front, renewal, source, number: 1, watch }
     }
 
-    /// Starts the task.
-    pub(super) fn start(self, tasks: &Tasks) -> ReloadHandle {
-        let (handle, requests) = mpsc::channel(WAITING_MAX);
-        tasks.spawn_vital("reload", self.run(requests, tasks.stop_token()));
-        ReloadHandle(handle)
-    }
-
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>, stop: CancellationToken) {
+    /// Takes configs up until `stop`.
+    pub(super) async fn run(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        stop: CancellationToken,
+    ) {
         loop {
             let request = tokio::select! {
                 biased;
@@ -254,6 +258,7 @@ impl Reloader {
         let settings = Arc::new(file.settings);
         self.number += 1;
         self.set_log_filter(&settings);
+        self.parts.apply_backends(&settings.backends).await;
         self.parts.take_up(&settings, self.number).await;
         if let Some(maps) = maps {
             let renewal = self.parts.placement.people.atlas.turn_to(maps);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ReloadHandle;
 use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
 use crate::fleet::BackendView;
 use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
@@ -17,6 +18,7 @@ use crate::runtime::Clock;
 pub(super) struct EdgeViews {
     pub(super) clock: Clock,
     pub(super) placement: Arc<Placement>,
+    pub(super) reload: ReloadHandle,
 }
 
 impl EdgeViews {
@@ -92,6 +94,7 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         id: backend.id.to_string(),
         url: backend.url.to_string(),
         health: backend.health.as_str().to_owned(),
+        stay: backend.stay.as_str().to_owned(),
         takes_pins: backend.takes_pins(),
         server_id: backend.server_id.as_deref().map(ToOwned::to_owned),
         version: backend.version.as_deref().map(ToOwned::to_owned),

@@ -9,9 +9,7 @@ use crate::geo::{AtlasError, Maps};
 use crate::settings::{self, Change, ConfigFile, Settings, SettingsError, diff};
 
 /// Keys that hold from the start of a process to its end, and why.
-const FIXED: [(&str, &str); 5] = [
-    ("backends", "the fleet is made at the start"),
-    ("probe", "the fleet is made at the start"),
+const FIXED: [(&str, &str); 3] = [
     ("pins.store", "every pin of the process is there"),
     ("pins.state_dir", "every pin of the process is there"),
     ("log.format", "tasks that run have begun in it"),
@@ -85,17 +83,12 @@ impl Draft {
 /// A mistake for each change that needs a restart.
 fn fixed(changes: &[Change], file: &ConfigFile) -> Vec<SettingsError> {
     let fixed = changes.iter().filter_map(|Change { key, before, after }| {
-        let (_, why) = FIXED.iter().find(|(fixed, _)| is_in(key, fixed))?;
+        let (_, why) = FIXED.iter().find(|(fixed, _)| key == fixed)?;
         let before = before.as_deref().unwrap_or_default();
         let expected = format!("{before} as before, or a restart: {why}");
         Some(file.mistake(key, after.as_deref().unwrap_or("nothing"), &expected))
     });
     fixed.collect()
-}
-
-/// Whether `key` is `table`, or stands in it.
-fn is_in(key: &str, table: &str) -> bool {
-    key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 fn in_geoip(file: &ConfigFile, error: &AtlasError) -> SettingsError {
