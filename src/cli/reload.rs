@@ -28,8 +28,8 @@ struct Reloaded {
 /// Orders it and prints what has changed; fails with every mistake if nothing has.
 pub(super) fn run(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let ordered = post_json(&args.admin, "/api/v1/reload", &json!({}));
-    match runtime.block_on(ordered) {
+    let nothing = json!({});
+    match runtime.block_on(post_json(&args.admin, "/api/v1/reload", &nothing)) {
         Ok(Reloaded { changes }) => super::print(shown(&changes)),
         // The edge has said what is wrong; that it is no success is said by the exit status.
         Err(FetchError::Status(_, reason)) => bail!("{reason}"),
