@@ -201,5 +201,10 @@ mod tests {
         store.unpin(&name("m"), pin.epoch).await.unwrap();
         assert!(matches!(claim(&store, "n", "a").await, Ok(Claim::Made(_))));
         assert_eq!(store.len(), 1);
+        store.set_bounds(2, WhenAway::Refuse);
+        assert!(matches!(claim(&store, "o", "a").await, Ok(Claim::Made(_))));
+        store.set_bounds(1, WhenAway::Refuse);
+        assert_eq!(claim(&store, "p", "a").await, Err(PinError::Full));
+        assert_eq!(store.len(), 2, "those that are there stay");
     }
 }

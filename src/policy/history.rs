@@ -426,6 +426,9 @@ mod tests {
         }
         let smaller = HistoryBounds { meetings_max: 2, ..bounds };
         assert_eq!(History::new(smaller).restore(kept).len(), 1, "the oldest is forgotten");
+        let gone = again.set_bounds(HistoryBounds { meetings_max: 1, patterns_max: 1, ..bounds });
+        assert_eq!((gone.len(), again.len()), (3, (1, 1)));
+        assert!(again.meeting(&name("e"), at(9)).is_some(), "the newest stays");
     }
 
     #[test]

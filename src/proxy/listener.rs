@@ -189,3 +189,37 @@ impl Visitor {
         Ok((accepted, client))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Read;
+    use std::net::TcpStream as Client;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_connected_is_taken_in_before_the_socket_is_closed() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut clients: Vec<_> = (0..10).map(|_| Client::connect(addr).unwrap()).collect();
+        let taken = RefCell::new(Vec::new());
+        listener.empty(&Slots::new(8), |(stream, peer), slot| {
+            taken.borrow_mut().push((stream, peer, slot));
+        });
+        let taken = taken.into_inner();
+        let peers: Vec<_> = taken.iter().map(|(_, peer, _)| *peer).collect();
+        let expected: Vec<_> =
+            clients[..8].iter().map(|client| client.local_addr().unwrap()).collect();
+        assert_eq!(peers, expected, "as many as there is room for, in the order they came");
+        assert!(Client::connect(addr).is_err(), "it is closed");
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+        }
+        let is_open = |client: &mut Client| {
+            client.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        assert!(clients[..8].iter_mut().all(is_open));
+        assert!(!is_open(&mut clients[9]), "there was no room");
+    }
+}

@@ -29,6 +29,15 @@ fn rewrite(edge: &Edge, sims: &[KmsSim], more: &str) {
     edge.rewrite(&urls, more);
 }
 
+/// The same for backends with more keys of their config each.
+fn rewrite_among(edge: &Edge, backends: &[(&KmsSim, &str)], more: &str) {
+    // The keys follow the URL; what closes it is a comment then.
+    let url = |(one, keys): &(&KmsSim, &str)| format!("{}\"\n{keys}\n# \"", one.url);
+    let urls: Vec<String> = backends.iter().map(url).collect();
+    let named = backends.iter().zip(&urls).map(|((one, _), url)| (&*one.id, url.as_str()));
+    edge.rewrite(&named.collect::<Vec<_>>(), &format!("{more}{BY_HAND}"));
+}
+
 /// The error code of a call that fails.
 async fn code(client: &Client, method: &str, params: Value) -> Option<i64> {
     client.call(method, params).await.err().and_then(|error| error.code())

@@ -2,16 +2,12 @@
 
 use serde_json::Value;
 
-use super::{BY_HAND, start};
+use super::{BY_HAND, rewrite_among, start};
 use crate::e2e::harness::{Edge, KmsSim, wait_for};
 
 /// Gives the edge those backends with more keys each.
 async fn turn_to(edge: &Edge, backends: &[(&KmsSim, &str)]) -> Vec<String> {
-    // The keys follow the URL; what closes it is a comment then.
-    let url = |(one, keys): &(&KmsSim, &str)| format!("{}\"\n{keys}\n# \"", one.url);
-    let urls: Vec<String> = backends.iter().map(url).collect();
-    let named = backends.iter().zip(&urls).map(|((one, _), url)| (&*one.id, url.as_str()));
-    edge.rewrite(&named.collect::<Vec<_>>(), BY_HAND);
+    rewrite_among(edge, backends, "");
     edge.reload().await.unwrap()
 }
 

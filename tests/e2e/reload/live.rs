@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{reload, start};
+use super::{BY_HAND, rewrite_among};
 use crate::e2e::harness::{Edge, KmsSim, within_bound};
 
 /// Sessions that live while the config changes.
@@ -28,6 +28,9 @@ const RELOAD_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Pause of a session between two calls.
 const PAUSE: Duration = Duration::from_millis(2_500);
+
+/// Keys of a backend that has room for all.
+const ROOMY: &str = "capacity = 1000000";
 
 /// A client with a pipeline, one in ten of them in a meeting that others share.
 struct Caller {
@@ -88,7 +91,9 @@ fn config(turn: usize) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_sessions_that_keep_calling_lose_no_frame() {
     let sims = KmsSim::start_all(["a", "b"]).await;
-    let edge = Arc::new(start(&sims, "[pacing]\ncalls_per_second = 0\n").await);
+    let (a, b) = ((&sims[0], ROOMY), (&sims[1], ROOMY));
+    let more = format!("[pacing]\ncalls_per_second = 0\n{BY_HAND}");
+    let edge = Arc::new(Edge::start_among(&[a, b], &more).await);
     let connecting = stream::iter(0..SESSIONS).map(|number| caller(&edge, number));
     let callers: Vec<_> =
         within_bound("all have a pipeline", connecting.buffer_unordered(CONNECTING).collect())
@@ -106,7 +111,9 @@ async fn two_thousand_sessions_that_keep_calling_lose_no_frame() {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for turn in 1..=RELOADS {
         ticks.tick().await;
-        let changes = reload(&edge, &sims, &config(turn)).await.unwrap();
+        let labels = format!("{ROOMY}\nlabels = [\"turn={turn}\"]");
+        rewrite_among(&edge, &[(&sims[0], &labels), b], &config(turn));
+        let changes = edge.reload().await.unwrap();
         assert!(changes.len() >= 8, "{turn}: {changes:?}");
     }
     stop.cancel();
