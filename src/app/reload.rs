@@ -22,7 +22,7 @@ use super::front::{Bound, Front};
 use super::parts::Parts;
 use crate::geo::Renewal;
 use crate::runtime::{Clock, Tasks};
-use crate::settings::{Change, ConfigFile, GeoipSettings, Settings, SettingsError};
+use crate::settings::{Change, ConfigFile, GeoipSettings, SettingsError};
 use crate::telemetry::ReloadOutcome;
 use crate::telemetry::log::LogFilter;
 use draft::{Draft, InUse};
@@ -121,6 +121,8 @@ pub(super) struct Reloader {
     source: Option<ConfigSource>,
     /// Counts the configs that were taken up.
     number: u64,
+    /// By which lines are logged.
+    filter: String,
     watch: Option<Watch>,
 }
 
@@ -141,7 +143,8 @@ impl Reloader {
         let settings = parts.settings.get();
         let files = source.as_ref().map(|source| source.files.clone());
         let watch = files.map(|files| Watch::new(files.with_those_of(&settings)));
-        Self { parts, doors, front, renewal, source, number: 1, watch }
+        let filter = settings.log.filter.clone();
+        Self { parts, doors, front, renewal, source, number: 1, filter, watch }
     }
 
     /// Takes configs up until `stop`.
@@ -211,6 +214,8 @@ impl Reloader {
             }
             Err(error) => tracing::warn!(%error, "config not read again"),
         }
+        // Last: the lines above are of the config before, which may be the one that shows them.
+        self.set_log_filter();
         outcome
     }
 
@@ -257,7 +262,6 @@ impl Reloader {
         let ReadyConfig { draft: Draft { file, changes, maps, .. }, doors, front } = ready;
         let settings = Arc::new(file.settings);
         self.number += 1;
-        self.set_log_filter(&settings);
         self.parts.apply_backends(&settings.backends).await;
         self.parts.take_up(&settings, self.number).await;
         if let Some(maps) = maps {
@@ -273,10 +277,16 @@ impl Reloader {
         changes
     }
 
-    fn set_log_filter(&self, settings: &Settings) {
+    /// Logs by the filter of the config in use.
+    fn set_log_filter(&mut self) {
+        let filter = self.parts.settings.get().log.filter.clone();
+        if filter == self.filter {
+            return;
+        }
         let log = self.source.as_ref().and_then(|source| source.log.as_ref());
-        if let Some(Err(error)) = log.map(|log| log.set(&settings.log.filter)) {
-            tracing::error!(%error, "log.filter is not taken up");
+        match log.map(|log| log.set(&filter)) {
+            Some(Err(error)) => tracing::error!(%error, "log.filter is not taken up"),
+            Some(Ok(())) | None => self.filter = filter,
         }
     }
 }

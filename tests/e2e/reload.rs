@@ -47,51 +47,51 @@ fn create(kind: &str, pipeline: &str) -> Value {
     json!({"type": kind, "constructorParams": {"mediaPipeline": pipeline}})
 }
 
-/// Each row: what a listener says, and the code of a call that it refuses.
+/// Each row: what a listener says, the key that changes, and a call that is refused then, with its code.
 #[tokio::test]
 async fn what_a_listener_says_holds_for_who_comes_next_and_not_for_who_is_there() {
     let sims = KmsSim::start_all(["a"]).await;
     let edge = start(&sims, "").await;
     let (old, _events) = edge.connect().await;
     let pipeline = old.create_pipeline(Some("standup")).await.unwrap();
-    let player = json!({"type": "PlayerEndpoint",
-        "constructorParams": {"mediaPipeline": pipeline, "uri": "file:///x".to_owned()}});
-    let long = json!({"object": pipeline, "padding": "x".repeat(3_000)});
     let describe = json!({"object": pipeline});
-    for (more, key, method, params, refused) in [
-        (
-            "policy = [\"deny create PassThrough\"]\n",
-            "policy",
-            "create",
-            create("PassThrough", &pipeline),
-            40008,
-        ),
-        ("isolation = \"session\"\n", "isolation", "describe", describe.clone(), 40101),
-        (
-            "[limits]\nmessage_max_bytes = 1024\n",
-            "limits.message_max_bytes",
-            "describe",
-            long,
-            -32600,
-        ),
-        ("[limits]\npipelines_max = 1\n", "limits.pipelines_max", "release", player, 0),
+    let long = json!({"object": pipeline, "padding": "x".repeat(3_000)});
+    let deny = "policy = [\"deny create PassThrough\"]\n";
+    let element = create("PassThrough", &pipeline);
+    for (more, key, (method, params), refused) in [
+        (deny, ".policy", ("create", element), 40111),
+        ("isolation = \"session\"\n", ".isolation", ("describe", describe), 40101),
+        ("[limits]\nmessage_max_bytes = 1024\n", "_max_bytes", ("describe", long), -32600),
     ] {
         let changes = reload(&edge, &sims, more).await.unwrap();
         assert!(changes.iter().any(|changed| changed.ends_with(key)), "{key}: {changes:?}");
         let (new, _events) = edge.connect().await;
-        if refused == 0 {
-            // The second pipeline is one too many for who comes now.
-            new.create_pipeline(None).await.unwrap();
-            let more = new.create_pipeline(None).await.unwrap_err();
-            assert_eq!(more.code(), Some(40009), "{key}");
-            for _ in 0..3 {
-                old.create_pipeline(None).await.unwrap();
-            }
-            continue;
-        }
         let told = code(&new, method, params.clone()).await;
         assert_eq!(told, Some(refused), "{key} for who comes now");
         assert_eq!(code(&old, method, params).await, None, "{key} for who was there");
+    }
+    reload(&edge, &sims, "[limits]\npipelines_max = 1\n").await.unwrap();
+    let (new, _events) = edge.connect().await;
+    new.create_pipeline(None).await.unwrap();
+    assert_eq!(new.create_pipeline(None).await.unwrap_err().code(), Some(40009));
+    old.create_pipeline(None).await.unwrap();
+}
+
+/// The map is everybody's; whether a client is believed is its listener's.
+#[tokio::test]
+async fn places_follow_for_who_is_there() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let edge = start(&sims, "trust_client_place = true\n").await;
+    let (client, _events) = edge.connect().await;
+    for (longitude, meeting) in [(10.0, "first"), (20.0, "second")] {
+        let range = format!("net = \"203.0.113.0/24\", latitude = 0, longitude = {longitude}");
+        let more = format!("trust_client_place = true\n[geoip]\noverrides = [{{ {range} }}]\n");
+        reload(&edge, &sims, &more).await.unwrap();
+        let hints = json!({"meeting": meeting, "clientAddress": "203.0.113.7"});
+        let params = json!({"type": "MediaPipeline", "properties": hints});
+        client.call("create", params).await.unwrap();
+        let row = edge.api(&format!("meetings/{meeting}")).await;
+        assert_eq!(row["place"]["longitude"], longitude, "{row}");
     }
 }
 
