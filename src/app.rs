@@ -1,8 +1,8 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
 mod adoption;
-mod doors;
-mod front;
+mod listeners;
+mod admin_api;
 mod orders;
 mod parts;
 mod reload;
@@ -25,9 +25,9 @@ use crate::proxy::{ListenError, People, Sessions, TermsError};
 use crate::runtime::{Clock, Tasks, random};
 use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
+use admin_api::Bound;
 pub(crate) use adoption::{Adoption, Left};
-use doors::{BindError, Doors, NoDoor, Ready, load_terms};
-use front::Bound;
+use listeners::{BindError, Listeners, NoListener, Ready, load_terms};
 use parts::{Begun, Parts};
 pub use reload::{ConfigSource, ReloadError, ReloadHandle};
 use reload::{Reloader, RenewalTask};
@@ -132,13 +132,13 @@ impl App {
         };
         let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
         let shown = Arc::new(Admin { views: views.clone(), readiness, metrics });
-        let front = addresses.admin.open(shown, &parts.inner);
-        let mut doors = Doors::default();
+        let admin = addresses.admin.open(shown, &parts.inner);
+        let mut listeners = Listeners::default();
         let edge = Arc::new(parts.edge(&parts.settings.get()));
-        doors.turn_to(addresses.listeners, &edge, &parts);
+        listeners.turn_to(addresses.listeners, &edge, &parts);
         parts.metrics.on_config(Clock::unix_seconds());
-        let (urls, admin_url) = (doors.urls(), front.url.clone());
-        let reloader = Reloader::new(parts.clone(), (doors, front, renewal), source);
+        let (urls, admin_url) = (listeners.urls(), admin.url.clone());
+        let reloader = Reloader::new(parts.clone(), (listeners, admin, renewal), source);
         let taking_up = reloader.run(requests, parts.inner.stop_token());
         parts.inner.spawn_vital("reload", taking_up);
         Self { urls, admin_url, reload, views, parts }
@@ -184,10 +184,11 @@ impl App {
 
 async fn bind(settings: &Settings) -> Result<Addresses, StartError> {
     let terms = load_terms(&settings.listeners, &Vec::new()).map_err(|(_, error)| error)?;
-    let listeners = Doors::default().prepare(terms).map_err(|NoDoor(_, error)| match error {
-        BindError::Listen(error) => StartError::Listen(error),
-        BindError::Addr(error) => StartError::Addr(error),
-    })?;
+    let listeners =
+        Listeners::default().prepare(terms).map_err(|NoListener(_, error)| match error {
+            BindError::Listen(error) => StartError::Listen(error),
+            BindError::Addr(error) => StartError::Addr(error),
+        })?;
     let addr = settings.admin.addr;
     let admin = Bound::at(addr).await.map_err(|source| StartError::Admin { addr, source })?;
     Ok(Addresses { listeners, admin })

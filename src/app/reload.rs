@@ -17,8 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use super::doors::{Doors, NoDoor, Ready};
-use super::front::{Bound, Front};
+use super::admin_api::{AdminApi, Bound};
+use super::listeners::{Listeners, NoListener, Ready};
 use super::parts::Parts;
 use crate::geo::Renewal;
 use crate::runtime::{Clock, Tasks};
@@ -115,8 +115,8 @@ impl ReloadHandle {
 /// The task that takes configs up, and what it alone may change.
 pub(super) struct Reloader {
     pub(super) parts: Arc<Parts>,
-    pub(super) doors: Doors,
-    pub(super) front: Front,
+    pub(super) listeners: Listeners,
+    pub(super) admin: AdminApi,
     pub(super) renewal: RenewalTask,
     source: Option<ConfigSource>,
     /// Counts the configs that were taken up.
@@ -129,22 +129,22 @@ pub(super) struct Reloader {
 /// A config that is ready to be taken up.
 struct ReadyConfig {
     draft: Draft,
-    doors: Ready,
-    front: Option<Bound>,
+    listeners: Ready,
+    admin: Option<Bound>,
 }
 
 impl Reloader {
     /// The reloader of an edge that was started from `source`, if from any.
     pub(super) fn new(
         parts: Arc<Parts>,
-        (doors, front, renewal): (Doors, Front, RenewalTask),
+        (listeners, admin, renewal): (Listeners, AdminApi, RenewalTask),
         source: Option<ConfigSource>,
     ) -> Self {
         let settings = parts.settings.get();
         let files = source.as_ref().map(|source| source.files.clone());
         let watch = files.map(|files| Watch::new(files.with_those_of(&settings)));
         let filter = settings.log.filter.clone();
-        Self { parts, doors, front, renewal, source, number: 1, filter, watch }
+        Self { parts, listeners, admin, renewal, source, number: 1, filter, watch }
     }
 
     /// Takes configs up until `stop`.
@@ -224,7 +224,7 @@ impl Reloader {
         if self.parts.accepting.is_cancelled() {
             return Err(ReloadError::Stopping);
         }
-        let old = InUse { settings: self.parts.settings.get(), terms: self.doors.terms() };
+        let old = InUse { settings: self.parts.settings.get(), terms: self.listeners.terms() };
         let read = spawn_blocking(move || Draft::read(&source.path, &old)).await;
         let draft = match read {
             Ok(Ok(draft)) => draft,
@@ -247,19 +247,19 @@ impl Reloader {
     /// Binds the addresses that are new.
     async fn prepare(&self, draft: Draft) -> Result<ReadyConfig, SettingsError> {
         let (file, terms) = (&draft.file, draft.terms.clone());
-        let doors = self.doors.prepare(terms).map_err(|NoDoor(index, error)| {
+        let listeners = self.listeners.prepare(terms).map_err(|NoListener(index, error)| {
             let addr = file.settings.listeners[index].addr;
             cannot_bind(file, &format!("listeners[{index}].addr"), (addr, &error))
         })?;
         let addr = file.settings.admin.addr;
-        let front = self.front.prepare(addr).await;
-        let front = front.map_err(|error| cannot_bind(file, "admin.addr", (addr, &error)))?;
-        Ok(ReadyConfig { draft, doors, front })
+        let admin = self.admin.prepare(addr).await;
+        let admin = admin.map_err(|error| cannot_bind(file, "admin.addr", (addr, &error)))?;
+        Ok(ReadyConfig { draft, listeners, admin })
     }
 
     /// Makes it the config in use. Nothing here can fail.
     async fn take_up(&mut self, ready: ReadyConfig) -> Vec<Change> {
-        let ReadyConfig { draft: Draft { file, changes, maps, .. }, doors, front } = ready;
+        let ReadyConfig { draft: Draft { file, changes, maps, .. }, listeners, admin } = ready;
         let settings = Arc::new(file.settings);
         self.number += 1;
         self.parts.apply_backends(&settings.backends).await;
@@ -270,9 +270,9 @@ impl Reloader {
         }
         // Last, so that who comes from now on finds everything as this config says.
         let edge = Arc::new(self.parts.edge(&settings));
-        self.doors.turn_to(doors, &edge, &self.parts);
-        if let Some(bound) = front {
-            self.front.turn_to(bound, &self.parts.inner);
+        self.listeners.turn_to(listeners, &edge, &self.parts);
+        if let Some(bound) = admin {
+            self.admin.turn_to(bound, &self.parts.inner);
         }
         changes
     }

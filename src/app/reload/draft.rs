@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::files::Files;
-use crate::app::doors::{TermsOf, load_terms, recertified};
+use crate::app::listeners::{TermsOf, load_terms, recertified};
 use crate::geo::{AtlasError, Maps};
 use crate::settings::{self, Change, ConfigFile, Settings, SettingsError, diff};
 

@@ -41,7 +41,7 @@ struct Caller {
 
 async fn caller(edge: &Edge, number: usize) -> Caller {
     let (client, events) = edge.connect().await;
-    let meeting = (number % 10 == 0).then(|| format!("meeting-{}", number % 40));
+    let meeting = number.is_multiple_of(10).then(|| format!("meeting-{}", number % 40));
     let pipeline = client.create_pipeline(meeting.as_deref()).await.unwrap();
     Caller { client, _events: events, pipeline }
 }

@@ -13,9 +13,9 @@ use crate::settings::ListenerSettings;
 
 /// Listeners in the order of the config.
 #[derive(Default)]
-pub(super) struct Doors(Vec<Door>);
+pub(super) struct Listeners(Vec<Running>);
 
-struct Door {
+struct Running {
     /// As configured: with port 0 another is bound.
     addr: SocketAddr,
     bound: SocketAddr,
@@ -34,7 +34,7 @@ struct Place {
 }
 
 enum At {
-    /// Where this door is.
+    /// Where this one is.
     Kept(usize),
     /// At an address that was bound for it.
     New(Listener, SocketAddr),
@@ -42,7 +42,7 @@ enum At {
 
 /// A listener cannot be had. Carries its position in the config.
 #[derive(Debug)]
-pub(super) struct NoDoor(pub(super) usize, pub(super) BindError);
+pub(super) struct NoListener(pub(super) usize, pub(super) BindError);
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -99,27 +99,27 @@ fn matches(
     new.map(find).collect()
 }
 
-impl Doors {
+impl Listeners {
     /// What holds at each now.
     pub(super) fn terms(&self) -> TermsOf {
-        self.0.iter().map(|door| (door.addr, door.entrance.get().terms.clone())).collect()
+        self.0.iter().map(|running| (running.addr, running.entrance.get().terms.clone())).collect()
     }
 
     /// The URLs that clients connect to.
     pub(super) fn urls(&self) -> Vec<String> {
-        self.0.iter().map(|door| door.entrance.get().terms.url(door.bound)).collect()
+        self.0.iter().map(|running| running.entrance.get().terms.url(running.bound)).collect()
     }
 
     /// Binds what is not bound yet. Nothing is accepted there before [`Self::turn_to`].
     ///
     /// # Errors
     /// An address cannot be bound; what was bound is given up again.
-    pub(super) fn prepare(&self, terms: TermsOf) -> Result<Ready, NoDoor> {
+    pub(super) fn prepare(&self, terms: TermsOf) -> Result<Ready, NoListener> {
         let kept = matches(terms.iter().map(|(addr, _)| *addr), self.0.iter().map(|one| one.addr));
         let place = |(index, (addr, terms)): (usize, (SocketAddr, Arc<Terms>))| {
             let at = match kept[index] {
                 Some(old) => At::Kept(old),
-                None => bind(addr).map_err(|error| NoDoor(index, error))?,
+                None => bind(addr).map_err(|error| NoListener(index, error))?,
             };
             Ok(Place { addr, terms, at })
         };
@@ -140,9 +140,9 @@ impl Doors {
                     continue;
                 }
             };
-            let door = kept.expect("each is kept once");
-            door.entrance.set(entrance);
-            self.0.push(door);
+            let running = kept.expect("each is kept once");
+            running.entrance.set(entrance);
+            self.0.push(running);
         }
         for gone in old.into_iter().flatten() {
             tracing::info!(addr = %gone.bound, "no longer listening; its sessions go on");
@@ -162,12 +162,12 @@ fn open(
     (addr, bound): (SocketAddr, SocketAddr),
     entrance: Entrance,
     parts: &Parts,
-) -> Door {
+) -> Running {
     let entrance = Arc::new(Latest::new(entrance));
     let stop = parts.accepting.child_token();
     let run = listener.run(entrance.clone(), parts.lobby(), stop.clone());
     parts.clients.spawn_vital_until("listener", stop.clone(), run);
-    Door { addr, bound, entrance, stop }
+    Running { addr, bound, entrance, stop }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::admin::{self, Admin};
 use crate::runtime::Tasks;
 
 /// The admin API at work.
-pub(super) struct Front {
+pub(super) struct AdminApi {
     /// As configured: with port 0 another is bound.
     addr: SocketAddr,
     /// Where it is.
@@ -38,16 +38,16 @@ impl Bound {
     }
 
     /// Answers requests from now on.
-    pub(super) fn open(self, shown: Arc<Admin<EdgeViews>>, tasks: &Tasks) -> Front {
+    pub(super) fn open(self, shown: Arc<Admin<EdgeViews>>, tasks: &Tasks) -> AdminApi {
         let Self { addr, url, listener } = self;
         let stop = tasks.stop_token().child_token();
         let serving = admin::serve(listener, shown.clone(), stop.clone());
         tasks.spawn_vital_until("admin", stop.clone(), serving);
-        Front { addr, url, shown, stop }
+        AdminApi { addr, url, shown, stop }
     }
 }
 
-impl Front {
+impl AdminApi {
     /// Binds `addr`, unless that is where it is already.
     pub(super) async fn prepare(&self, addr: SocketAddr) -> io::Result<Option<Bound>> {
         if addr == self.addr { Ok(None) } else { Bound::at(addr).await.map(Some) }
