@@ -1,45 +1,42 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
+mod admin_api;
 mod adoption;
 mod drainage;
+mod listeners;
 mod orders;
+mod parts;
+mod reload;
 mod upkeep;
 mod views;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
-
-use crate::admin::{self, Admin, BackendRow, Readiness, Views};
-use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
-use crate::geo::{Atlas, AtlasError};
-use crate::model::{Draws, SessionId, Time};
+use crate::admin::{Admin, BackendRow, Readiness, Views};
+use crate::fleet::{Asker, AskerBounds, Fleet};
+use crate::geo::{Atlas, AtlasError, Maps};
+use crate::model::Time;
 use crate::pins::{
     Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
 };
-use crate::proxy::{
-    Arrivals, BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener,
-    Manager, Pacer, People, Placement, Sessions,
-};
-use crate::runtime::{Clock, Tasks, random};
-use crate::settings::{
-    GeoipSettings, PinSettings, PlacementSettings, Settings, ShutdownSettings, StoreKind,
-};
+use crate::proxy::{ListenError, People, Sessions, TermsError};
+use crate::runtime::{Clock, Latest, Tasks, random};
+use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
+use admin_api::Bound;
 pub(crate) use adoption::{Adoption, Left};
+use listeners::{BindError, Listeners, NoListener, Ready, load_terms};
+use parts::{Begun, Parts};
+pub use reload::{ConfigSource, ReloadError, ReloadHandle};
+use reload::{Reloader, RenewalTask};
 use upkeep::Upkeep;
 use views::EdgeViews;
 
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
-
-/// Number of the config that a process starts with.
-const FIRST_CONFIG: u64 = 1;
 
 /// Why the edge cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +44,9 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A listener cannot speak TLS.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// The admin API cannot be bound.
     #[error("cannot listen on {addr} for the admin API: {source}")]
     Admin {
@@ -71,128 +71,81 @@ pub enum StartError {
 
 /// An edge at work.
 pub struct App {
-    /// Where clients connect, a URL for each listener.
+    /// Where clients connect, a URL for each listener that it was started with.
     pub urls: Vec<String>,
-    /// Where the admin API is.
+    /// Where the admin API was at the start.
     pub admin_url: String,
+    /// Asks for the config to be read again.
+    pub reload: ReloadHandle,
     views: EdgeViews,
-    fleet: FleetHandle,
-    shutdown: ShutdownSettings,
-    readiness: Readiness,
-    accepting: CancellationToken,
-    closing: CancellationToken,
-    /// Listeners and clients.
-    clients: Tasks,
-    /// All other tasks.
-    inner: Tasks,
+    parts: Arc<Parts>,
+}
+
+/// What an edge listens on, bound and not yet in use.
+struct Addresses {
+    listeners: Ready,
+    admin: Bound,
 }
 
 impl App {
-    /// Binds every address of `settings` and starts all tasks.
+    /// Binds every address of `settings` and starts all tasks. They hold to the end: there is no file
+    /// to read again.
     ///
     /// # Errors
     /// An address, a TLS file or the state directory cannot be used; nothing runs then.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        let bound: Result<Vec<_>, _> = settings.listeners.iter().map(Listener::bind).collect();
-        let listeners = bound?;
-        let urls = listeners.iter().map(Listener::url).collect::<Result<_, _>>()?;
-        let addr = settings.admin.addr;
-        let admin =
-            TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?;
-        let admin_url = format!("http://{}", admin.local_addr()?);
-
-        let metrics = Metrics::new();
-        let inner = Tasks::new();
-        let people = start_people(&settings.geoip, &metrics, &inner)?;
-        let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
-        let handle = fleet.handle.clone();
-        let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
-        let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
-        let readiness = Readiness::default();
-        let losses = fleet.start(&inner, &metrics);
-        let upkeep = Upkeep {
-            fleet: handle.clone(),
-            keeper: keeper.clone(),
-            sessions: sessions.clone(),
-            readiness: readiness.clone(),
-            metrics: metrics.clone(),
-            clock,
-            spread: settings.loss.spread,
-        };
-        inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-        let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
-        let (fleet, witness) = (handle.clone(), asker.clone());
-        let (clock_of, promises) = (Arc::new(clock), settings.placement.promises);
-        let adoption =
-            Adoption { fleet, keeper: keeper.clone(), clock: clock_of, witness, promises };
-        inner.spawn("adoption", adoption.run(left, inner.stop_token()));
-        let placement =
-            placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let of = (clock, metrics.clone());
-        let drains = drainage::start(settings, (&placement, asker.clone()), of, &inner).await;
-        let moves_per_second = settings.drain.moves_per_second;
-        let views = EdgeViews { clock, placement: placement.clone(), drains, moves_per_second };
-        let shown =
-            Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
-        inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
-
-        let app = Self {
-            urls,
-            admin_url,
-            views,
-            fleet: handle,
-            shutdown: settings.shutdown.clone(),
-            readiness,
-            accepting: CancellationToken::new(),
-            closing: CancellationToken::new(),
-            clients: Tasks::new(),
-            inner,
-        };
-        let edge = Arc::new(app.edge(settings, clock, (placement, asker, metrics)));
-        app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
-        Ok(app)
+        Self::start_from(None, settings, clock).await
     }
 
-    fn edge(
-        &self,
+    /// The same with `settings` that were read from `source`, which is read again when it changes, or
+    /// when somebody asks for it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_from(
+        source: Option<ConfigSource>,
         settings: &Settings,
         clock: Clock,
-        (placement, asker, metrics): (Arc<Placement>, Asker, Metrics),
-    ) -> Edge {
-        let timer = Arc::new(clock);
-        let pacer = settings.pacing.pace().map(|pace| Arc::new(Pacer::new(pace, timer)));
-        Edge {
-            server_id: SessionId::from_random(random::secret()).to_string(),
-            limits: settings.limits.clone(),
-            clock,
-            metrics,
-            fleet: self.fleet.clone(),
-            blocking: BlockingCalls::new(settings.limits.blocking_calls_max),
-            asker: Some(asker),
-            hold: settings.sessions.hold,
-            pacer,
-            placement,
-            manager: Manager::new(Clock::unix_seconds()),
-            closing: self.closing.clone(),
-            close_window: self.shutdown.close_window,
-            loss_spread: settings.loss.spread,
-            draws: Mutex::new(Draws::seeded(random::seed())),
-        }
+    ) -> Result<Self, StartError> {
+        let addresses = bind(settings).await?;
+        let metrics = Metrics::new();
+        let inner = Tasks::new();
+        let (atlas, renewal) = Atlas::new(Maps::open(&settings.geoip)?, metrics.clone());
+        let people = People { atlas, arrivals: Arc::default() };
+        let begun = begin((settings, clock), (metrics, inner), people)?;
+        let drains = drainage::start(settings, &begun).await;
+        let parts = Arc::new(Parts::new(begun, drains, settings));
+        let renewal = RenewalTask::start(renewal, &settings.geoip, &parts.inner);
+        Ok(Self::open(parts, addresses, renewal, source))
     }
 
-    fn accept(
-        &self,
-        listeners: Vec<Listener>,
-        (edge, sessions): (&Arc<Edge>, &Arc<Sessions<Connection>>),
-        connections_max: usize,
-    ) {
-        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        for listener in listeners {
-            let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
-            let shared = (edge.clone(), sessions.clone());
-            let run = listener.run(shared, permits.clone(), tasks, stop);
-            self.clients.spawn_vital("listener", run);
-        }
+    /// Lets clients and operators in.
+    fn open(
+        parts: Arc<Parts>,
+        addresses: Addresses,
+        renewal: RenewalTask,
+        source: Option<ConfigSource>,
+    ) -> Self {
+        let (reload, requests) = reload::channel();
+        let views = EdgeViews {
+            clock: parts.clock,
+            placement: parts.placement.clone(),
+            drains: parts.drains.clone(),
+            drain_pace: parts.drain_pace.clone(),
+            reload: reload.clone(),
+        };
+        let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
+        let shown = Arc::new(Admin { views: views.clone(), readiness, metrics });
+        let admin = addresses.admin.open(shown, &parts.inner);
+        let mut listeners = Listeners::default();
+        let edge = Arc::new(parts.edge(&parts.settings.get()));
+        listeners.turn_to(addresses.listeners, &edge, &parts);
+        parts.metrics.on_config(Clock::unix_seconds());
+        let (urls, admin_url) = (listeners.urls(), admin.url.clone());
+        let reloader = Reloader::new(parts.clone(), (listeners, admin, renewal), source);
+        let taking_up = reloader.run(requests, parts.inner.stop_token());
+        parts.inner.spawn_vital("reload", taking_up);
+        Self { urls, admin_url, reload, views, parts }
     }
 
     /// Every backend as it is now, in the order of the config.
@@ -203,66 +156,96 @@ impl App {
 
     /// Waits until a task that the edge cannot do without has ended; returns its name.
     pub async fn failed(&self) -> &'static str {
-        let (inner, clients) = (self.inner.stop_token(), self.clients.stop_token());
+        let Parts { inner, clients, .. } = &*self.parts;
+        let (inner_stop, clients_stop) = (inner.stop_token(), clients.stop_token());
         tokio::select! {
-            () = inner.cancelled() => {}
-            () = clients.cancelled() => {}
+            () = inner_stop.cancelled() => {}
+            () = clients_stop.cancelled() => {}
         }
-        let ended = self.inner.ended_unasked().or_else(|| self.clients.ended_unasked());
+        let ended = inner.ended_unasked().or_else(|| clients.ended_unasked());
         ended.unwrap_or("unknown")
     }
 
     /// Stops in order: readiness off, no more accepts, client connections closed one after another
     /// within the window, whatever is left at the deadline cut, then all else.
     pub async fn stop(self) {
+        let parts = &self.parts;
         tracing::info!("stopping: not ready, accepting no more");
-        self.readiness.stop();
-        self.clients.stop();
-        self.accepting.cancel();
-        self.closing.cancel();
-        if !self.clients.join(self.shutdown.deadline).await {
+        parts.readiness.stop();
+        parts.clients.stop();
+        parts.accepting.cancel();
+        parts.closing.cancel();
+        if !parts.clients.join(parts.settings.get().shutdown.deadline).await {
             tracing::warn!("deadline reached, cutting what is left");
         }
-        self.inner.stop();
-        if !self.inner.join(JOIN_MAX).await {
+        parts.inner.stop();
+        if !parts.inner.join(JOIN_MAX).await {
             tracing::warn!("some tasks did not end in time");
         }
         tracing::info!("stopped");
     }
 }
 
-/// Opens the databases of places, and keeps them current.
-fn start_people(
-    settings: &GeoipSettings,
-    metrics: &Metrics,
-    tasks: &Tasks,
-) -> Result<People, StartError> {
-    let (atlas, renewal) = Atlas::open(settings, metrics.clone())?;
-    if let Some(interval) = settings.reload() {
-        tasks.spawn("geoip", renewal.run(interval, tasks.stop_token()));
-    }
-    Ok(People { atlas, arrivals: Arc::new(Arrivals::default()) })
+async fn bind(settings: &Settings) -> Result<Addresses, StartError> {
+    let terms = load_terms(&settings.listeners, &Vec::new()).map_err(|(_, error)| error)?;
+    let listeners =
+        Listeners::default().prepare(terms).map_err(|NoListener(_, error)| match error {
+            BindError::Listen(error) => StartError::Listen(error),
+            BindError::Addr(error) => StartError::Addr(error),
+        })?;
+    let addr = settings.admin.addr;
+    let admin = Bound::at(addr).await.map_err(|source| StartError::Admin { addr, source })?;
+    Ok(Addresses { listeners, admin })
 }
 
-fn placement(
-    settings: &Settings,
-    (clock, metrics): (Clock, Metrics),
-    fleet: FleetHandle,
-    (keeper, people): (Arc<Keeper>, People),
-) -> Arc<Placement> {
-    let outlook = settings.placement.outlook_for(settings.probe.sample);
-    let settings = PlacementSettings { outlook, ..settings.placement.clone() };
-    Arc::new(Placement {
+/// Starts all that works without clients.
+fn begin(
+    (settings, clock): (&Settings, Clock),
+    (metrics, inner): (Metrics, Tasks),
+    people: People,
+) -> Result<Begun, StartError> {
+    let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
+    let handle = fleet.handle.clone();
+    let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
+    let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
+    let readiness = Readiness::default();
+    let losses = fleet.start(&inner, &metrics);
+    let loss_spread = Arc::new(Latest::new(settings.loss.spread));
+    let drain_pace = Arc::new(Latest::new(settings.drain.moves_per_second));
+    let upkeep = Upkeep {
+        fleet: handle.clone(),
+        keeper: keeper.clone(),
+        sessions: sessions.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+        clock,
+        spread: loss_spread.clone(),
+    };
+    inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
+    let bounds = AskerBounds::of(settings);
+    let asker = Asker::new(handle.clone(), Arc::new(clock), bounds);
+    let (witness, promises) = (asker.clone(), settings.placement.promises);
+    let adoption = Adoption {
+        fleet: handle.clone(),
+        keeper: keeper.clone(),
+        clock: Arc::new(clock),
+        witness,
+        promises,
+    };
+    inner.spawn("adoption", adoption.run(left, inner.stop_token()));
+    let fleet = handle;
+    Ok(Begun {
+        clock,
+        metrics,
+        readiness,
+        inner,
         fleet,
         keeper,
         people,
-        config: FIRST_CONFIG,
-        decisions: DecisionLog::new(settings.decisions_max),
-        settings,
-        timer: Arc::new(clock),
-        metrics,
-        choices: Mutex::new(Choices::seeded(random::seed())),
-        queue: Arc::default(),
+        asker,
+        sessions,
+        loss_spread,
+        drain_pace,
     })
 }
 

@@ -8,6 +8,7 @@ mod drain;
 mod echo;
 mod explain;
 mod kms_sim;
+mod reload;
 mod serve;
 mod simulate;
 mod soak;
@@ -49,6 +50,8 @@ enum Command {
     Soak(soak::SoakArgs),
     /// Check a config file and print every mistake in it
     Check(check::CheckArgs),
+    /// Have a running edge read its config file again
+    Reload(reload::ReloadArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
     /// Give a backend no new meetings, and move those that are left when a deadline is over
@@ -84,6 +87,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Drain(args) => drain::run(&args),
         Command::Undrain(args) => drain::undo(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),

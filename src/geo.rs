@@ -8,17 +8,16 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use geoip::{Database, DatabaseError, Geo, OverridesError, Place, Source, Watched};
-use tokio::sync::watch;
-
+use crate::runtime::Latest;
 use crate::settings::GeoipSettings;
 use crate::telemetry::{GeoipOutcome, Metrics};
+use geoip::{Database, DatabaseError, Geo, OverridesError, Place, Source, Watched};
 pub use renewal::Renewal;
 
 /// Places by address, as they are known now. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Atlas {
-    geo: watch::Receiver<Arc<Geo>>,
+    geo: Arc<Latest<Geo>>,
     metrics: Metrics,
 }
 
@@ -38,13 +37,20 @@ pub enum AtlasError {
     Overrides(#[from] OverridesError),
 }
 
-impl Atlas {
-    /// Opens all that `settings` name: about a second for each 100 MB. Who runs the [`Renewal`] keeps
-    /// the files current.
+/// The databases and overrides of one config, opened.
+#[derive(Debug)]
+pub struct Maps {
+    files: Vec<Watched>,
+    builtin: Option<Arc<Database>>,
+    geo: Arc<Geo>,
+}
+
+impl Maps {
+    /// Opens all that `settings` name: about a second for each 100 MB.
     ///
     /// # Errors
     /// A file or the overrides cannot be used.
-    pub fn open(settings: &GeoipSettings, metrics: Metrics) -> Result<(Self, Renewal), AtlasError> {
+    pub fn open(settings: &GeoipSettings) -> Result<Self, AtlasError> {
         let open = |path: &PathBuf| {
             let failed = |source| AtlasError::Database { path: path.clone(), source };
             Watched::open(path.clone()).map_err(failed)
@@ -53,21 +59,39 @@ impl Atlas {
         let builtin = settings.builtin.then(|| Arc::new(Database::builtin()));
         let databases = files.iter().map(Watched::database).chain(builtin.clone()).collect();
         let geo = Arc::new(Geo::new(settings.overrides()?, databases));
-        let (published, geo) = watch::channel(geo);
-        Ok((Self { geo, metrics }, Renewal::new(files, builtin, published)))
+        Ok(Self { files, builtin, geo })
+    }
+}
+
+impl Atlas {
+    /// Places by `maps`. Who runs the [`Renewal`] keeps their files current.
+    #[must_use]
+    pub fn new(maps: Maps, metrics: Metrics) -> (Self, Renewal) {
+        let geo = Arc::new(Latest::new(Geo::default()));
+        let atlas = Self { geo, metrics };
+        let renewal = atlas.turn_to(maps);
+        (atlas, renewal)
+    }
+
+    /// From now on places are by `maps`, for all clones. What keeps the files current that were used
+    /// before is of no effect any more, and may be stopped.
+    #[must_use]
+    pub fn turn_to(&self, maps: Maps) -> Renewal {
+        let Maps { files, builtin, geo } = maps;
+        self.geo.set(geo.clone());
+        Renewal::new(files, builtin, (self.geo.clone(), geo))
     }
 
     /// One that never changes.
     #[must_use]
     pub fn of(geo: Geo, metrics: Metrics) -> Self {
-        Self { geo: watch::channel(Arc::new(geo)).1, metrics }
+        Self { geo: Arc::new(Latest::new(geo)), metrics }
     }
 
     /// The place of `addr`; `None` if nobody knows. Counted by who did.
     #[must_use]
     pub fn look_up(&self, addr: IpAddr) -> Option<Place> {
-        let geo = self.geo.borrow().clone();
-        let found = geo.find(addr);
+        let found = self.geo.get().find(addr);
         self.metrics.on_geoip_look_up(match found {
             Some((_, Source::Override)) => GeoipOutcome::Override,
             Some((_, Source::Database)) => GeoipOutcome::Database,

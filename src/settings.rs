@@ -8,6 +8,7 @@
 mod backend;
 mod check;
 mod declare;
+mod diff;
 mod error;
 mod field;
 mod geoip;
@@ -23,6 +24,7 @@ mod placement;
 mod probe;
 mod process;
 mod reader;
+mod reload;
 mod schema;
 mod sessions;
 mod tls;
@@ -32,9 +34,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, ReportUrl};
+pub use self::diff::{Change, diff};
 pub use self::error::{Place, SettingsError};
 pub use self::geoip::{GeoipSettings, OverrideSettings};
 pub use self::health::HealthSettings;
@@ -47,6 +51,7 @@ pub use self::place::PlaceSettings;
 pub use self::placement::{PinSettings, PlacementSettings, QueueBounds, StoreKind, WhenAway};
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
+pub use self::reload::ReloadSettings;
 pub use self::schema::schema;
 pub use self::sessions::SessionSettings;
 pub use self::tls::{TlsError, TlsIdentity};
@@ -88,6 +93,8 @@ pub struct Settings {
     pub loss: LossSettings,
     /// The bounds of what clients and backends can fill.
     pub limits: Limits,
+    /// How a change of the file is noticed.
+    pub reload: ReloadSettings,
     /// How the process ends.
     pub shutdown: ShutdownSettings,
     /// What is logged.
@@ -105,12 +112,46 @@ pub fn parse(text: &str) -> Result<Settings, Vec<SettingsError>> {
     if errors.is_empty() { Ok(settings) } else { Err(errors) }
 }
 
+/// Settings that were read from a file, and where each of its keys stands.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// What it says.
+    pub settings: Settings,
+    /// The file itself, for mistakes in keys that do not stand there.
+    top: Place,
+    places: BTreeMap<String, Place>,
+}
+
+impl ConfigFile {
+    /// A mistake in `key`, like `listeners[1].addr`, that shows only where it is used: it has the place
+    /// of the key, or of its table, or the top of the file.
+    #[must_use]
+    pub fn mistake(&self, key: &str, found: &str, expected: &str) -> SettingsError {
+        let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+        let place = self.places.get(key).or_else(|| self.places.get(table)).unwrap_or(&self.top);
+        SettingsError::Value {
+            place: place.clone(),
+            key: key.to_owned(),
+            found: found.to_owned(),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// Reads settings from the config file `path`, as [`open`] does.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
+    open(path).map(|file| file.settings)
+}
+
 /// Reads settings from the config file `path`, resolves paths in it against its directory and
-/// checks the files they name.
+/// checks the files they name. Keeps where each key stands.
 ///
 /// # Errors
 /// Every mistake, in the order of their places; or the one that the file cannot be read.
-pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
+pub fn open(path: &Path) -> Result<ConfigFile, Vec<SettingsError>> {
     let unreadable = |error: std::io::Error| {
         vec![SettingsError::Unreadable { file: path.to_owned(), reason: error.to_string() }]
     };
@@ -118,14 +159,17 @@ pub fn read(path: &Path) -> Result<Settings, Vec<SettingsError>> {
     let full_path = std::path::absolute(path).map_err(unreadable)?;
     let directory = full_path.parent().map_or_else(PathBuf::new, Path::to_owned);
     let source = Source { file: path, text: &text };
+    let mut places = BTreeMap::new();
     let (settings, errors) = parse_source(source, |settings, findings| {
         tls::resolve(settings, &directory);
         geoip::resolve(settings, &directory);
         settings.pins.state_dir = directory.join(&settings.pins.state_dir);
         tls::check(settings, findings);
         geoip::check_files(settings, findings);
+        places = findings.places();
     });
-    if errors.is_empty() { Ok(settings) } else { Err(errors) }
+    let top = source.place(&(0..0));
+    if errors.is_empty() { Ok(ConfigFile { settings, top, places }) } else { Err(errors) }
 }
 
 /// Reads `source`, applies `finish` and returns what came out with every mistake in order.
@@ -157,6 +201,7 @@ impl Section for Settings {
             drain: DrainSettings::example(),
             loss: LossSettings::example(),
             limits: Limits::example(),
+            reload: ReloadSettings::example(),
             shutdown: ShutdownSettings::example(),
             log: LogSettings::example(),
         }
@@ -194,6 +239,7 @@ impl Section for Settings {
         keys.section("drain", "How a backend is drained.", &mut self.drain);
         keys.section("loss", "How clients are told that a backend is lost.", &mut self.loss);
         keys.section("limits", "Bounds of what clients and backends can fill.", &mut self.limits);
+        keys.section("reload", "Taking up changes of this file.", &mut self.reload);
         keys.section("shutdown", "How the process ends after SIGTERM.", &mut self.shutdown);
         keys.section("log", "What is logged, on standard error.", &mut self.log);
     }

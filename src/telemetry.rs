@@ -15,7 +15,7 @@ mod shards;
 
 pub use self::labels::{
     ChoiceReason, DeepOutcome, Direction, ErrorClass, GeoipOutcome, HandshakeRejection,
-    HealthLabel, LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
+    HealthLabel, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome, RoutingKind,
 };
 pub use self::local::LocalCounts;
 pub use self::metrics::{METRICS_CONTENT_TYPE, Metrics, OpenCount};

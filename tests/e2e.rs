@@ -23,6 +23,7 @@ mod origin;
 mod pacing;
 mod placement;
 mod relay;
+mod reload;
 mod requests;
 mod restart;
 mod resume;

@@ -23,6 +23,8 @@ pub enum Order {
     Drain(BackendId, DrainOrder),
     /// Give it meetings again.
     Undrain(BackendId),
+    /// Read the config file again and take it up.
+    Reload,
 }
 
 /// How a backend is to be drained: the body of `POST /api/v1/backends/ID/drain`.

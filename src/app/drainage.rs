@@ -13,13 +13,13 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use super::parts::Begun;
 use crate::fleet::{Asker, BackendView, Drain, Drains, FleetHandle, FleetSnapshot, Stay};
 use crate::model::{BackendId, Draws, MeetingId, PipelineId, Time};
 use crate::pins::{Keeper, MeetingView};
 use crate::policy::drain::{Here, Plan, Progress};
 use crate::policy::health::Health;
-use crate::proxy::Placement;
-use crate::runtime::{Clock, Tasks, Timer, random};
+use crate::runtime::{Latest, Timer, random};
 use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
 
@@ -55,24 +55,21 @@ impl Releaser for Asker {
 }
 
 /// Puts the orders that are kept in force, before the first client comes, and starts the task.
-pub(super) async fn start(
-    settings: &Settings,
-    (placement, releaser): (&Placement, Asker),
-    (clock, metrics): (Clock, Metrics),
-    tasks: &Tasks,
-) -> Arc<Drains> {
+pub(super) async fn start(settings: &Settings, begun: &Begun) -> Arc<Drains> {
+    let Begun { fleet, keeper, asker, clock, metrics, inner, drain_pace, .. } = begun;
     let drains = Arc::new(open(&settings.pins));
-    drains.enforce(&placement.fleet, clock.now()).await;
-    let plan = Plan::new(settings.drain.moves_per_second, Draws::seeded(random::seed()));
+    drains.enforce(fleet, clock.now()).await;
+    let plan = Plan::new(*drain_pace.get(), Draws::seeded(random::seed()));
     let drainage = Drainage {
-        fleet: placement.fleet.clone(),
-        keeper: placement.keeper.clone(),
+        fleet: fleet.clone(),
+        keeper: keeper.clone(),
         drains: drains.clone(),
-        releaser,
-        timer: Arc::new(clock),
-        metrics,
+        releaser: asker.clone(),
+        pace: drain_pace.clone(),
+        timer: Arc::new(*clock),
+        metrics: metrics.clone(),
     };
-    tasks.spawn_vital("drainage", drainage.run(plan, tasks.stop_token()));
+    inner.spawn_vital("drainage", drainage.run(plan, inner.stop_token()));
     drains
 }
 
@@ -95,6 +92,8 @@ pub(crate) struct Drainage<R> {
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) drains: Arc<Drains>,
     pub(crate) releaser: R,
+    /// Meetings let go in a second.
+    pub(crate) pace: Arc<Latest<f64>>,
     pub(crate) timer: Arc<dyn Timer>,
     pub(crate) metrics: Metrics,
 }
@@ -145,6 +144,7 @@ impl<R: Releaser> Drainage<R> {
     /// Begins to let go what may be let go now.
     async fn step<'a>(&'a self, snapshot: &FleetSnapshot, plan: &mut Plan, work: &mut Work<'a>) {
         let now = self.timer.now();
+        plan.set_pace(*self.pace.get());
         if !plan.is_due(now) || work.len() >= MOVES_MAX {
             return;
         }
@@ -223,7 +223,8 @@ fn drain_of(backend: &BackendView) -> Option<Drain> {
 /// Whether the deadline of its drain is over, and it is there to release what it has.
 fn is_over(backend: &BackendView, now: Time) -> bool {
     let is_over = |drain: Drain| drain.deadline.is_some_and(|deadline| deadline <= now);
-    backend.health == Health::Healthy && drain_of(backend).is_some_and(is_over)
+    let answers = backend.incarnation.is_some() && backend.health != Health::Suspect;
+    answers && drain_of(backend).is_some_and(is_over)
 }
 
 /// What is known of a meeting, to judge when it is over.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::ReloadError;
 use super::views::EdgeViews;
 use crate::admin::{DrainOrder, Order, OrderError, Orders, Then, Views};
 use crate::fleet::{AfterDrain, DrainError};
@@ -14,6 +15,7 @@ impl Orders for EdgeViews {
         match order {
             Order::Drain(backend, how) => self.drain(backend, how).await,
             Order::Undrain(backend) => self.undrain(backend).await,
+            Order::Reload => self.reload().await,
         }
     }
 }
@@ -34,6 +36,18 @@ impl EdgeViews {
     async fn undrain(&self, backend: BackendId) -> Result<Value, OrderError> {
         let undrained = self.drains.undrain(&self.placement.fleet, backend.clone()).await;
         self.told(&backend, undrained)
+    }
+
+    async fn reload(&self) -> Result<Value, OrderError> {
+        match self.reload.reload().await {
+            Ok(changes) => Ok(json!({ "changes": changes })),
+            Err(error @ (ReloadError::Mistakes(_) | ReloadError::NoFile)) => {
+                Err(OrderError::Refused(error.to_string()))
+            }
+            Err(error @ (ReloadError::Busy | ReloadError::Stopping)) => {
+                Err(OrderError::Unavailable(error.to_string()))
+            }
+        }
     }
 
     /// The row of a backend, for which an operator has decided; `null` if it was removed at once.

@@ -14,7 +14,7 @@ use crate::fleet::{FleetHandle, FleetSnapshot, Loss};
 use crate::model::PipelineId;
 use crate::pins::Keeper;
 use crate::proxy::{Connection, Sessions};
-use crate::runtime::Clock;
+use crate::runtime::{Clock, Latest};
 use crate::telemetry::Metrics;
 
 /// How often the grace of meetings is looked at, and gauges are set.
@@ -28,7 +28,7 @@ pub(super) struct Upkeep {
     pub(super) metrics: Metrics,
     pub(super) clock: Clock,
     /// Over which time it is told what went with a backend.
-    pub(super) spread: Duration,
+    pub(super) spread: Arc<Latest<Duration>>,
 }
 
 impl Upkeep {
@@ -62,7 +62,7 @@ impl Upkeep {
     /// Tells who listens what went with a backend, evenly over the time in which its clients learn of
     /// the loss.
     async fn tell(&self, pipelines: Vec<PipelineId>) {
-        let pause = self.spread.div_f64(pipelines.len().max(1) as f64);
+        let pause = self.spread.get().div_f64(pipelines.len().max(1) as f64);
         for pipeline in pipelines {
             self.fleet.tell_lost(pipeline);
             tokio::time::sleep(pause).await;

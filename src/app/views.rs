@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::ReloadHandle;
 use super::drainage::progress;
 use crate::admin::{
     BackendRow, DecisionRow, DrainRow, MediaRow, MeetingRow, PlaceRow, Then, Unavailable, Views,
@@ -15,14 +16,16 @@ use crate::policy::decisions::Kept;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
 use crate::proxy::Placement;
-use crate::runtime::Clock;
+use crate::runtime::{Clock, Latest};
 
 #[derive(Clone)]
 pub(super) struct EdgeViews {
     pub(super) clock: Clock,
     pub(super) placement: Arc<Placement>,
     pub(super) drains: Arc<Drains>,
-    pub(super) moves_per_second: f64,
+    /// Meetings let go in a second.
+    pub(super) drain_pace: Arc<Latest<f64>>,
+    pub(super) reload: ReloadHandle,
 }
 
 impl EdgeViews {
@@ -32,7 +35,7 @@ impl EdgeViews {
 
     fn drain_row(&self, backend: &BackendView) -> Option<DrainRow> {
         let now = self.clock.now();
-        let pace = (now, self.moves_per_second);
+        let pace = (now, *self.drain_pace.get());
         let (drain, progress) = progress(&self.placement.keeper, backend, pace)?;
         let Drain { since, deadline, then, by } = drain;
         Some(DrainRow {

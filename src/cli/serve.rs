@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::App;
+use crate::app::{App, ConfigSource};
 use crate::runtime::Clock;
 use crate::settings::{self, Settings};
 use crate::telemetry::log;
@@ -22,35 +22,47 @@ pub(super) struct ServeArgs {
     config: PathBuf,
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends at once.
+/// Serves until SIGTERM or SIGINT; a second one ends at once. On SIGHUP the config is read again.
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let source = ConfigSource::new(&args.config);
     let settings = match settings::read(&args.config) {
         Ok(settings) => settings,
         Err(errors) => bail!("the config cannot be used\n{}", check::report(&errors).trim_end()),
     };
-    log::init(&settings.log)?;
+    let source = source.logging(log::init(&settings.log)?);
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(&settings))?;
+    runtime.block_on(serve(&settings, source))?;
     // What is left at the deadline is cut, not waited for.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
+async fn serve(settings: &Settings, source: ConfigSource) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let app = App::start(settings, Clock::start()).await?;
+    let mut hangups = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let app = App::start_from(Some(source), settings, Clock::start()).await?;
     for url in &app.urls {
         print(format!("listening on {url}\n"))?;
     }
     print(format!("admin on {}\n", app.admin_url))?;
     tokio::select! {
         () = signals.next() => {}
+        () = reload_on(&mut hangups, &app) => {}
         task = app.failed() => bail!("the task \"{task}\" ended unasked; see the log, and report this"),
     }
     tokio::select! {
         () = app.stop() => Ok(()),
         () = signals.next() => bail!("stopped at once by a second signal"),
     }
+}
+
+/// Has the config read again at each signal. What comes of it is in the log and in the metrics: it
+/// never ends the process.
+async fn reload_on(hangups: &mut Signal, app: &App) {
+    while hangups.recv().await.is_some() {
+        app.reload.request();
+    }
+    std::future::pending::<()>().await;
 }
 
 /// SIGTERM and SIGINT.

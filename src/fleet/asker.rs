@@ -24,7 +24,7 @@ use super::task::FleetHandle;
 use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;
-use crate::runtime::{Timer, random};
+use crate::runtime::{Latest, Timer, random};
 use crate::settings::Settings;
 use denied::Denied;
 pub(crate) use line::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
@@ -109,7 +109,8 @@ struct Inner {
     timer: Arc<dyn Timer>,
     turns: Turns,
     denied: Mutex<Denied>,
-    wait: Duration,
+    /// How long a backend may take to be heard from.
+    wait: Latest<Duration>,
     /// The session that our own questions are asked in; closed after each.
     session: SessionId,
 }
@@ -129,7 +130,14 @@ impl Asker {
         bounds: AskerBounds,
     ) -> Self {
         let (turns, wait) = (Turns::per_second(bounds.per_second), bounds.wait);
+        let wait = Latest::new(wait);
         Self(Arc::new(Inner { handle, timer, turns, denied: Mutex::default(), wait, session }))
+    }
+
+    /// Keeps these bounds from now on. Turns that are waited for come when they were promised.
+    pub fn set_bounds(&self, bounds: AskerBounds) {
+        self.0.turns.set_per_second(bounds.per_second);
+        self.0.wait.set(bounds.wait);
     }
 
     /// The backends that have this session.
@@ -299,7 +307,7 @@ impl Asker {
                 }
             }
         };
-        match select(pin!(known), self.0.timer.sleep(self.0.wait)).await {
+        match select(pin!(known), self.0.timer.sleep(*self.0.wait.get())).await {
             Either::Left((known, _)) => known,
             Either::Right(_) => Stands::Open,
         }

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geoip::{Change, Database, Geo, Watched};
-use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
+
+use crate::runtime::Latest;
 
 /// The files of the databases in use, looked at from time to time.
 #[derive(Debug)]
 pub struct Renewal {
     files: Vec<File>,
     builtin: Option<Arc<Database>>,
-    published: watch::Sender<Arc<Geo>>,
+    published: Arc<Latest<Geo>>,
+    /// What was published last by this one.
+    geo: Arc<Geo>,
 }
 
 /// A database, and why its file could not be used the last time.
@@ -27,10 +30,10 @@ impl Renewal {
     pub(super) fn new(
         files: Vec<Watched>,
         builtin: Option<Arc<Database>>,
-        published: watch::Sender<Arc<Geo>>,
+        (published, geo): (Arc<Latest<Geo>>, Arc<Geo>),
     ) -> Self {
         let files = files.into_iter().map(|watched| File { watched, failure: None }).collect();
-        Self { files, builtin, published }
+        Self { files, builtin, published, geo }
     }
 
     /// Looks at the files each `interval` until `stop`, on a thread that may block.
@@ -59,8 +62,11 @@ impl Renewal {
         if renewed > 0 {
             let files = self.files.iter().map(|file| file.watched.database());
             let databases = files.chain(self.builtin.clone()).collect();
-            let geo = self.published.borrow().with_databases(databases);
-            self.published.send_replace(Arc::new(geo));
+            let geo = Arc::new(self.geo.with_databases(databases));
+            // Another config may have come with maps of its own meanwhile.
+            if self.published.replace(&self.geo, geo.clone()) {
+                self.geo = geo;
+            }
         }
     }
 }

@@ -40,6 +40,12 @@ impl Chronicle {
         self.lock().restore(remembered)
     }
 
+    /// Remembers by these bounds from now on. Returns what is remembered no longer.
+    #[must_use]
+    pub fn set_bounds(&self, bounds: HistoryBounds) -> Vec<(Topic, Option<Memory>)> {
+        self.lock().set_bounds(bounds)
+    }
+
     /// What a meeting that begins `now` is promised, and where that is from: as `hint` says, else as it
     /// or those named alike were.
     #[must_use]

@@ -24,6 +24,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ pub enum StateError {
 pub struct DiskStore {
     memory: MemoryStore,
     pipelines: Pipelines,
-    when_away: WhenAway,
+    /// Whether a new meeting is served while nothing can be written ([`WhenAway::Serve`]).
+    serves_away: AtomicBool,
     notes: Mutex<Notes>,
     /// Wakes the writer.
     noted: Condvar,
@@ -136,7 +138,7 @@ impl DiskStore {
         Arc::new(Self {
             memory,
             pipelines: Pipelines::knowing(&contents.pipelines, pins_max),
-            when_away,
+            serves_away: AtomicBool::new(when_away == WhenAway::Serve),
             notes: Mutex::new(notes),
             noted: Condvar::new(),
             progress: watch::Sender::new(progress),
@@ -149,6 +151,10 @@ impl DiskStore {
         self.noted.notify_one();
     }
 
+    fn when_away(&self) -> WhenAway {
+        if self.serves_away.load(Ordering::Relaxed) { WhenAway::Serve } else { WhenAway::Refuse }
+    }
+
     fn claim_now(
         &self,
         meeting: &MeetingName,
@@ -156,7 +162,7 @@ impl DiskStore {
         incarnation: Incarnation,
     ) -> Result<Claim, PinError> {
         let claim = self.memory.claim_with(meeting, (backend, incarnation), || {
-            match (self.progress.borrow().is_away, self.when_away) {
+            match (self.progress.borrow().is_away, self.when_away()) {
                 (true, WhenAway::Refuse) => Err(PinError::Away),
                 (true, WhenAway::Serve) | (false, _) => Ok(self.notes().on_claim(meeting)),
             }
@@ -239,7 +245,7 @@ impl PinStore for DiskStore {
     }
 
     fn settled(&self, epoch: u64) -> BoxFuture<'static, Result<(), PinError>> {
-        match self.when_away {
+        match self.when_away() {
             WhenAway::Refuse => self.written(epoch),
             // What cannot be written is served all the same.
             WhenAway::Serve => self.written(epoch).map(|_| Ok(())).boxed(),
@@ -254,6 +260,12 @@ impl PinStore for DiskStore {
         let epoch = self.notes().on_losses(backend, losses);
         self.noted.notify_one();
         self.written(epoch)
+    }
+
+    fn set_bounds(&self, pins_max: usize, when_away: WhenAway) {
+        self.memory.set_pins_max(pins_max);
+        self.pipelines.set_max(pins_max);
+        self.serves_away.store(when_away == WhenAway::Serve, Ordering::Relaxed);
     }
 
     fn note_pipeline(&self, origin: Origin) {

@@ -12,6 +12,8 @@ use super::load::{BackendLoad, Charge};
 use super::registry::{Ended, Registry};
 use super::store::{Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingId, MeetingName, PipelineId, Time};
+use crate::policy::history::HistoryBounds;
+use crate::settings::PinSettings;
 
 /// Pins whose removal is tried again. Beyond that the oldest is given up: it stays in the store, and
 /// whoever names its meeting next goes there, or finds that it no longer holds.
@@ -75,6 +77,14 @@ impl Keeper {
     #[must_use]
     pub fn remembering(self, chronicle: Chronicle) -> Self {
         Self { chronicle, ..self }
+    }
+
+    /// What a new config says of pins, and of what is remembered of meetings that are over, holds from
+    /// now on.
+    pub fn set_bounds(&self, settings: &PinSettings, history: HistoryBounds) {
+        self.pins.set_bounds(settings.pins_max, settings.when_away);
+        self.registry.set_bounds(settings.grace, settings.pins_max);
+        self.pins.note_history(self.chronicle.set_bounds(history));
     }
 
     /// `meeting` is about to be claimed.

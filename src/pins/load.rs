@@ -173,6 +173,12 @@ impl Charge {
         self.set(Share { charged, measured, counts });
     }
 
+    /// What the meeting consists of costs that much from `now` on.
+    pub fn weigh(&mut self, weights: &Weights, now: Time) {
+        let none = Counts::default();
+        self.measure((&none, &none), weights, now);
+    }
+
     /// Gives back what has gone of the promise by `now`; says whether anything of it is left.
     pub fn wane(&mut self, now: Time) -> bool {
         let charged = self.promise.charge(self.share.measured, now, self.half_life);

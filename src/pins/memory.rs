@@ -9,11 +9,12 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::store::{Claim, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName};
+use crate::settings::WhenAway;
 
 /// Pins in memory, at most `pins_max`; at that bound new claims fail with `Full`.
 #[derive(Debug)]
 pub struct MemoryStore {
-    pins_max: usize,
+    pins_max: AtomicUsize,
     pins: DashMap<MeetingName, Slot>,
     count: AtomicUsize,
     last_epoch: AtomicU64,
@@ -34,12 +35,21 @@ impl MemoryStore {
     #[must_use]
     pub fn new(pins_max: usize) -> Self {
         Self {
-            pins_max,
+            pins_max: AtomicUsize::new(pins_max),
             pins: DashMap::new(),
             count: AtomicUsize::new(0),
             last_epoch: AtomicU64::new(0),
             backends: Mutex::default(),
         }
+    }
+
+    fn pins_max(&self) -> usize {
+        self.pins_max.load(Ordering::Relaxed)
+    }
+
+    /// At most so many from now on; those that are there stay.
+    pub(crate) fn set_pins_max(&self, pins_max: usize) {
+        self.pins_max.store(pins_max, Ordering::Relaxed);
     }
 
     /// How many meetings are pinned.
@@ -66,7 +76,7 @@ impl MemoryStore {
             Entry::Occupied(held) => return Ok(Claim::Held(self.pin(*held.get()))),
             Entry::Vacant(vacant) => vacant,
         };
-        let is_full = self.count.fetch_add(1, Ordering::Relaxed) >= self.pins_max;
+        let is_full = self.count.fetch_add(1, Ordering::Relaxed) >= self.pins_max();
         let epoch = if is_full { Err(PinError::Full) } else { next_epoch() };
         let epoch = epoch.inspect_err(|_| {
             self.count.fetch_sub(1, Ordering::Relaxed);
@@ -145,6 +155,10 @@ impl PinStore for MemoryStore {
     ) -> BoxFuture<'a, Result<bool, PinError>> {
         ready(Ok(self.remove(meeting, epoch))).boxed()
     }
+
+    fn set_bounds(&self, pins_max: usize, _when_away: WhenAway) {
+        self.set_pins_max(pins_max);
+    }
 }
 
 #[cfg(test)]
@@ -187,5 +201,10 @@ mod tests {
         store.unpin(&name("m"), pin.epoch).await.unwrap();
         assert!(matches!(claim(&store, "n", "a").await, Ok(Claim::Made(_))));
         assert_eq!(store.len(), 1);
+        store.set_bounds(2, WhenAway::Refuse);
+        assert!(matches!(claim(&store, "o", "a").await, Ok(Claim::Made(_))));
+        store.set_bounds(1, WhenAway::Refuse);
+        assert_eq!(claim(&store, "p", "a").await, Err(PinError::Full));
+        assert_eq!(store.len(), 2, "those that are there stay");
     }
 }

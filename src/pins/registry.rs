@@ -12,6 +12,7 @@ mod found;
 mod letting_go;
 mod list;
 mod media;
+mod reload;
 mod waning;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +32,7 @@ use crate::policy::access::Access;
 use crate::policy::charge::Weights;
 use crate::policy::history;
 use crate::policy::tally::{Counts, Tally};
+use crate::runtime::Latest;
 use expiry::{Expiry, Idle};
 use letting_go::LetGo;
 pub use list::MeetingView;
@@ -39,9 +41,9 @@ use waning::Waning;
 /// Pipelines and meetings of this process.
 #[derive(Debug)]
 pub struct Registry {
-    grace: Duration,
-    meetings_max: usize,
-    weights: Weights,
+    grace: Latest<Duration>,
+    meetings_max: AtomicUsize,
+    weights: Latest<Weights>,
     /// Meetings that are about to be entered.
     rooms: AtomicUsize,
     pipelines: DashMap<PipelineId, Pipeline>,
@@ -140,9 +142,9 @@ impl Registry {
     #[must_use]
     pub fn new(grace: Duration, meetings_max: usize) -> Self {
         Self {
-            grace,
-            meetings_max,
-            weights: Weights::default(),
+            grace: Latest::new(grace),
+            meetings_max: AtomicUsize::new(meetings_max),
+            weights: Latest::default(),
             rooms: AtomicUsize::new(0),
             pipelines: DashMap::new(),
             meetings: DashMap::new(),
@@ -154,8 +156,8 @@ impl Registry {
 
     /// The same, where what meetings consist of costs that much.
     #[must_use]
-    pub fn weighing(mut self, weights: Weights) -> Self {
-        self.weights = weights;
+    pub fn weighing(self, weights: Weights) -> Self {
+        self.weights.set(weights);
         self
     }
 
@@ -166,7 +168,11 @@ impl Registry {
         let room = Room(self.clone());
         // Taken before it is looked at, so that two cannot both see the last one.
         let used = self.meetings.len() + self.rooms.load(Ordering::Relaxed);
-        (used <= self.meetings_max).then_some(room)
+        (used <= self.meetings_max()).then_some(room)
+    }
+
+    fn meetings_max(&self) -> usize {
+        self.meetings_max.load(Ordering::Relaxed)
     }
 
     /// The pin of a meeting that is in use here.
@@ -314,7 +320,7 @@ impl Registry {
         let is_of = |held: &Pipeline| held.epoch == known.pin.epoch;
         let removed = self.pipelines.remove_if(&pipeline, |_, held| is_of(held));
         let Some((_, held)) = removed else { return };
-        known.forget(&held, &self.weights, now);
+        known.forget(&held, &self.weights.get(), now);
         match id {
             MeetingId::Named(_) => self.drop_live(&id, known, now),
             MeetingId::Pipeline(_) => drop(meeting.remove()),

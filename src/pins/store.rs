@@ -5,6 +5,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
 use crate::policy::history::{Memory, Topic};
+use crate::settings::WhenAway;
 
 /// A meeting's backend, at one epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,6 +110,12 @@ pub trait PinStore: Send + Sync + 'static {
     /// `pipeline`, noted or not, is of no meeting any more.
     fn forget_pipeline(&self, pipeline: PipelineId) {
         let _ = pipeline;
+    }
+
+    /// From now on at most `pins_max` meetings are pinned, and that is what becomes of a new one while
+    /// the store cannot write. The default is for stores that have no bounds of their own.
+    fn set_bounds(&self, pins_max: usize, when_away: WhenAway) {
+        let _ = (pins_max, when_away);
     }
 
     /// Notes what is remembered of meetings that are over, `None`: no longer, for the next process of

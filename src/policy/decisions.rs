@@ -162,11 +162,21 @@ impl Decisions {
         let (profiles, seen) = self.shared(profiles, seen);
         let kept = Kept { id, epoch: None, choice: Arc::new(choice), profiles, seen };
         self.kept.push_back(Entry { kept, before });
+        self.trim();
+        id
+    }
+
+    /// At most `max` from now on.
+    pub fn set_max(&mut self, max: usize) {
+        self.max = max;
+        self.trim();
+    }
+
+    fn trim(&mut self) {
         while self.kept.len() > self.max || (self.seen_count > self.seen_max && self.kept.len() > 1)
         {
             self.forget_oldest();
         }
-        id
     }
 
     /// The decision `id` has pinned its meeting with this epoch.

@@ -98,6 +98,14 @@ impl History {
         Self { bounds, meetings: Recall::default(), patterns: Recall::default() }
     }
 
+    /// Remembers by these bounds from now on. Returns what is remembered no longer.
+    pub fn set_bounds(&mut self, bounds: HistoryBounds) -> Vec<(Topic, Option<Memory>)> {
+        self.bounds = bounds;
+        let mut gone = topics(self.meetings.trim(bounds.meetings_max), Topic::Meeting);
+        gone.extend(topics(self.patterns.trim(bounds.patterns_max), Topic::Pattern));
+        gone
+    }
+
     /// What was remembered before. Times are of the same clock as all others. Returns what is remembered
     /// no longer, because there are more than the bounds allow.
     pub fn restore(
@@ -282,12 +290,19 @@ impl Recall {
         }
         self.by_turn.insert(turn, key);
         let mut changed = vec![(key, Some(memory))];
+        changed.extend(self.trim(most));
+        changed
+    }
+
+    /// Forgets the oldest beyond `most`; returns which.
+    fn trim(&mut self, most: usize) -> Vec<(u64, Option<Memory>)> {
+        let mut gone = Vec::new();
         while self.entries.len() > most {
             let Some((_, oldest)) = self.by_turn.pop_first() else { break };
             self.entries.remove(&oldest);
-            changed.push((oldest, None));
+            gone.push((oldest, None));
         }
-        changed
+        gone
     }
 
     /// What was learned, of which less is believed the older it is.
@@ -456,6 +471,9 @@ mod tests {
         }
         let smaller = HistoryBounds { meetings_max: 2, ..bounds };
         assert_eq!(History::new(smaller).restore(kept).len(), 1, "the oldest is forgotten");
+        let gone = again.set_bounds(HistoryBounds { meetings_max: 1, patterns_max: 1, ..bounds });
+        assert_eq!((gone.len(), again.len()), (3, (1, 1)));
+        assert!(again.meeting(&name("e"), at(9)).is_some(), "the newest stays");
     }
 
     #[test]

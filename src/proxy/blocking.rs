@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::model::{BackendId, Time};
@@ -15,7 +16,7 @@ const ABANDONED_FOR: Duration = Duration::from_secs(30);
 /// What is under way on all backends. At most `max` on each; a further call is refused.
 #[derive(Debug)]
 pub struct BlockingCalls {
-    max: usize,
+    max: AtomicUsize,
     backends: Mutex<BTreeMap<BackendId, UnderWay>>,
 }
 
@@ -31,14 +32,20 @@ impl BlockingCalls {
     /// No call, and room for `max` on each backend.
     #[must_use]
     pub const fn new(max: usize) -> Self {
-        Self { max, backends: Mutex::new(BTreeMap::new()) }
+        Self { max: AtomicUsize::new(max), backends: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Room for `max` on each backend from now on; those that are under way go on.
+    pub fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Takes one more call in, if there is room.
     pub(super) fn try_begin(&self, backend: &BackendId, now: Time) -> bool {
         self.with(backend, |under_way| {
             under_way.abandoned.retain(|until| *until > now);
-            let has_room = under_way.waiting + under_way.abandoned.len() < self.max;
+            let has_room =
+                under_way.waiting + under_way.abandoned.len() < self.max.load(Ordering::Relaxed);
             under_way.waiting += usize::from(has_room);
             has_room
         })

@@ -17,6 +17,11 @@ impl DecisionLog {
         Self(Mutex::new(Decisions::new(max)))
     }
 
+    /// At most `max` from now on.
+    pub fn set_max(&self, max: usize) {
+        self.lock().set_max(max);
+    }
+
     /// Keeps `choice`, made among the backends of `fleet` as they were `seen`; returns its id.
     pub(super) fn keep(&self, choice: Choice, fleet: &FleetSnapshot, seen: Vec<Seen>) -> u64 {
         let profiles = fleet.backends.iter().map(|backend| &backend.profile);

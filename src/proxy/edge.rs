@@ -1,4 +1,4 @@
-//! What all client connections of a process share.
+//! What client connections share: one generation of it for each config.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::policy::access::Access;
 use crate::policy::guard::Rules;
 use crate::protocol::error::Failure;
 use crate::protocol::request::Hints;
-use crate::runtime::{Clock, random};
+use crate::runtime::{Clock, Latest, random};
 use crate::session::{Bounds, Remains, Session, Wish};
 use crate::settings::Limits;
 use crate::telemetry::Metrics;
@@ -28,7 +28,11 @@ use crate::telemetry::Metrics;
 /// because clients ask it before anything else and refuse to start without these three modules.
 const STOCK_SERVER_INFO: &str = include_str!("server_info.json");
 
-/// Everything a client connection needs besides its own state.
+/// Everything a client connection needs besides its own state, as the config says that was the newest
+/// when it came.
+///
+/// It never changes. A reload makes another for the connections that come after it, with the same
+/// stateful parts (those behind an `Arc` or a handle); this one lives as long as its connections.
 pub struct Edge {
     /// What `connect` tells as the server's identity: new at each start.
     pub server_id: String,
@@ -41,9 +45,9 @@ pub struct Edge {
     /// The backends.
     pub fleet: FleetHandle,
     /// Calls that block a thread of their backend.
-    pub blocking: BlockingCalls,
-    /// Gives costly calls their turns; `None`: all go at once.
-    pub pacer: Option<Arc<Pacer>>,
+    pub blocking: Arc<BlockingCalls>,
+    /// Gives costly calls their turns.
+    pub pacer: Arc<Pacer>,
     /// Places new pipelines.
     pub placement: Arc<Placement>,
     /// Asks the backends for what this process does not know; `None`: nobody can be asked.
@@ -53,11 +57,11 @@ pub struct Edge {
     /// Over which time the clients of a backend that is lost are told so.
     pub loss_spread: Duration,
     /// The server manager that clients see.
-    pub manager: Manager,
+    pub manager: Arc<Manager>,
     /// Cancelled when client connections are to be closed.
     pub closing: CancellationToken,
-    /// Over which time they are closed.
-    pub close_window: Duration,
+    /// Over which time they are closed: what is said then counts.
+    pub close_window: Arc<Latest<Duration>>,
     /// Draws of masks and of the moment in that window. Taken once for a link or a connection.
     pub draws: Mutex<Draws>,
 }
@@ -91,11 +95,11 @@ impl Edge {
 
     /// A session of a new connection; `url` holds the hints of its URL, `rules` are its listener's.
     pub(super) fn new_session(&self, url: Hints, rules: Arc<Rules>) -> Session {
-        let limits = &self.limits;
+        let (limits, pace) = (&self.limits, self.pacer.pace());
         let bounds = Bounds {
             depth_max: limits.depth_max,
             held_max_bytes: limits.held_max_bytes,
-            paced_max_bytes: self.pacer.as_ref().map_or(0, |pacer| pacer.held_max_bytes()),
+            paced_max_bytes: pace.map_or(0, |pace| pace.held_max_bytes),
             calls_max: limits.calls_max,
             pipelines_max: limits.pipelines_max,
             subscriptions_max: limits.subscriptions_max,
@@ -104,7 +108,7 @@ impl Edge {
         };
         let id = SessionId::from_random(random::secret());
         let session = Session::new(id, &self.server_id, url, bounds).under(rules);
-        if self.pacer.is_some() { session.paced() } else { session }
+        if pace.is_some() { session.paced() } else { session }
     }
 
     /// What is left of `session` now that its client is away; `None` if there is nothing.
@@ -222,12 +226,11 @@ impl Edge {
     /// Waits until one connection is to be closed: some time within the window after the signal, so
     /// that not all clients come back at once.
     pub(super) fn closing(&self) -> impl Future<Output = ()> + use<> {
-        let closing = self.closing.clone();
+        let (closing, window) = (self.closing.clone(), self.close_window.clone());
         let fraction = Draws::seeded(self.draw()).fraction();
-        let delay = self.close_window.mul_f64(fraction);
         async move {
             closing.cancelled().await;
-            tokio::time::sleep(delay).await;
+            tokio::time::sleep(window.get().mul_f64(fraction)).await;
         }
     }
 }

@@ -5,26 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs::Ticketer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::arrivals::Arrival;
-use super::edge::Edge;
+use super::entrance::Entrance;
 use super::handshake::{Accepted, shake_hands};
-use super::origin::Origin;
 use super::relay::Relay;
 use super::sessions::Sessions;
+use super::slots::{Slot, Slots};
 use super::socket::Socket;
 use super::stream::{self, Stream};
 use super::visit::{Connection, Visit};
-use crate::policy::guard::Rules;
 use crate::protocol::request::{Hints, Vantage};
-use crate::runtime::Tasks;
-use crate::settings::{ListenerSettings, TlsError};
+use crate::runtime::{Latest, Tasks};
 use crate::telemetry::HandshakeRejection;
 use crate::telemetry::redact::ClientNet;
 
@@ -34,110 +28,84 @@ const BACKLOG: u32 = 8_192;
 /// Pause after a failed accept, so that running out of descriptors does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a listener cannot start.
+/// An address cannot be bound.
 #[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// The address cannot be bound.
-    #[error("cannot listen on {addr}: {source}")]
-    Bind {
-        /// As configured.
-        addr: SocketAddr,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The certificate or key cannot be used.
-    #[error("cannot speak TLS on {addr}: {source}")]
-    Tls {
-        /// As configured.
-        addr: SocketAddr,
-        /// What is wrong with the files.
-        source: TlsError,
-    },
-    /// There are no keys to make session tickets with.
-    #[error("cannot make TLS session tickets on {addr}: {source}")]
-    Tickets {
-        /// As configured.
-        addr: SocketAddr,
-        /// What the TLS library says.
-        source: rustls::Error,
-    },
+#[error("cannot listen on {addr}: {source}")]
+pub struct ListenError {
+    /// As configured.
+    pub addr: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
 }
 
 /// A bound address that clients connect to.
 pub struct Listener {
     socket: TcpListener,
-    path: Arc<str>,
-    tls: Option<TlsAcceptor>,
-    rules: Arc<Rules>,
-    origin: Arc<Origin>,
+}
+
+/// What all listeners share.
+#[derive(Clone)]
+pub struct Lobby {
+    /// Where clients that come back find their session.
+    pub sessions: Arc<Sessions<Connection>>,
+    /// Room for connections; further ones wait in the backlog of the system.
+    pub slots: Arc<Slots>,
+    /// The group that connections become tasks of.
+    pub tasks: Tasks,
 }
 
 impl Listener {
     /// Binds the address; nothing is accepted yet.
     ///
     /// # Errors
-    /// The address or the TLS files cannot be used.
-    pub fn bind(settings: &ListenerSettings) -> Result<Self, ListenError> {
-        let addr = settings.addr;
-        let socket = bind(addr).map_err(|source| ListenError::Bind { addr, source })?;
-        let tls = settings.tls.as_ref().map(|files| {
-            let identity = files.load().map_err(|source| ListenError::Tls { addr, source })?;
-            let resolver = rustls::sign::SingleCertAndKey::from(identity);
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let mut config = ServerConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("the provider has the default versions")
-                .with_no_client_auth()
-                .with_cert_resolver(Arc::new(resolver));
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            // The client keeps what its next handshake is shortened by, so none is forgotten here.
-            config.ticketer =
-                Ticketer::new().map_err(|source| ListenError::Tickets { addr, source })?;
-            Ok(TlsAcceptor::from(Arc::new(config)))
-        });
-        let rules = Arc::new(settings.rules());
-        let origin = Arc::new(Origin(settings.origin.clone()));
-        let path = settings.path.as_str().into();
-        Ok(Self { socket, path, tls: tls.transpose()?, rules, origin })
+    /// The system refuses.
+    pub fn bind(addr: SocketAddr) -> Result<Self, ListenError> {
+        let socket = bind(addr).map_err(|source| ListenError { addr, source })?;
+        Ok(Self { socket })
     }
 
-    /// The URL to connect to, with the port that was really bound.
+    /// The address that was really bound, with its port.
     ///
     /// # Errors
     /// What the system says.
-    pub fn url(&self) -> io::Result<String> {
-        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        Ok(format!("{scheme}://{}{}", self.socket.local_addr()?, self.path))
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
-    /// Accepts until `stop`. Each connection becomes a task of `tasks` that runs until its `close`
-    /// token tells it to end. At most as many as `permits` are open; further ones wait in the
-    /// backlog.
-    pub async fn run(
-        self,
-        (edge, sessions): (Arc<Edge>, Arc<Sessions<Connection>>),
-        permits: Arc<Semaphore>,
-        tasks: Tasks,
-        stop: CancellationToken,
-    ) {
-        while let Some(permit) = stop.run_until_cancelled(permits.clone().acquire_owned()).await {
-            let permit = permit.expect("nobody closes the semaphore");
+    /// Accepts until `stop`, then takes in who has connected before that. Each connection gets what
+    /// `entrance` is at that moment, and becomes a task of the lobby's that runs until its `closing`
+    /// token tells it to end.
+    pub async fn run(self, entrance: Arc<Latest<Entrance>>, lobby: Lobby, stop: CancellationToken) {
+        let admit = |(stream, addr): (TcpStream, SocketAddr), slot| {
+            let (entrance, lobby) = (entrance.get(), lobby.clone());
+            let visitor = Visitor { entrance, lobby, peer: addr.ip().to_canonical() };
+            visitor.lobby.tasks.clone().spawn_one_of_many(visitor.serve(stream, slot));
+        };
+        while let Some(slot) = stop.run_until_cancelled(lobby.slots.take()).await {
             match stop.run_until_cancelled(self.socket.accept()).await {
-                None => return,
-                Some(Ok((stream, addr))) => {
-                    let (edge, sessions) = (edge.clone(), sessions.clone());
-                    let (path, rules) = (self.path.clone(), self.rules.clone());
-                    let (origin, peer) = (self.origin.clone(), addr.ip().to_canonical());
-                    let tasks_too = tasks.clone();
-                    let visitor =
-                        Visitor { edge, sessions, path, rules, origin, peer, tasks: tasks_too };
-                    let tls = self.tls.clone();
-                    tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
-                }
+                None => break,
+                Some(Ok(accepted)) => admit(accepted, slot),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept; operator: see the limit of open files");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
+            }
+        }
+        self.empty(&lobby.slots, admit);
+    }
+
+    /// Takes in who waits to be accepted, as far as there is room, and closes the socket: whoever is
+    /// in the system's backlog by then is reset.
+    fn empty(self, slots: &Arc<Slots>, admit: impl Fn((TcpStream, SocketAddr), Slot)) {
+        // The runtime may not have heard of who came last.
+        let Ok(socket) = self.socket.into_std() else { return };
+        while let Some(slot) = slots.try_take()
+            && let Ok((stream, addr)) = socket.accept()
+        {
+            let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            match taken {
+                Ok(stream) => admit((stream, addr), slot),
+                Err(error) => tracing::warn!(%error, "a connection was not taken in"),
             }
         }
     }
@@ -153,55 +121,45 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// A client that has connected.
 struct Visitor {
-    edge: Arc<Edge>,
-    sessions: Arc<Sessions<Connection>>,
-    path: Arc<str>,
-    rules: Arc<Rules>,
-    origin: Arc<Origin>,
+    entrance: Arc<Entrance>,
+    lobby: Lobby,
     /// The other end of the socket.
     peer: IpAddr,
-    tasks: Tasks,
 }
 
 impl Visitor {
-    async fn serve(
-        self,
-        stream: TcpStream,
-        tls: Option<TlsAcceptor>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let timeout = self.edge.limits.handshake_timeout;
-        let (accepted, client) =
-            match tokio::time::timeout(timeout, self.shake_hands(stream, tls)).await {
-                Ok(Ok(accepted)) => accepted,
-                Ok(Err(reason)) => return self.edge.metrics.on_handshake_rejected(reason),
-                Err(_) => {
-                    return self.edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout);
-                }
-            };
-        let counts = (self.edge.metrics.on_connection(), permit);
+    async fn serve(self, stream: TcpStream, slot: Slot) {
+        let edge = self.entrance.edge.clone();
+        let timeout = edge.limits.handshake_timeout;
+        let (accepted, client) = match tokio::time::timeout(timeout, self.shake_hands(stream)).await
+        {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(reason)) => return edge.metrics.on_handshake_rejected(reason),
+            Err(_) => return edge.metrics.on_handshake_rejected(HandshakeRejection::Timeout),
+        };
+        let counts = (edge.metrics.on_connection(), slot);
         let Accepted { stream, first, mut hints, headers } = accepted;
         // Not to be kept for as long as the connection is open.
         drop(headers);
         let arrival = self.arrive(client, &mut hints);
-        let rules = self.rules;
-        let session = self.edge.new_session(hints.clone(), rules.clone());
+        let rules = self.entrance.terms.rules.clone();
+        let session = edge.new_session(hints.clone(), rules.clone());
         let net = client.map(|addr| tracing::field::display(ClientNet::of(addr)));
         tracing::debug!(session = ?session.id(), client = net, "client connected");
-        let socket = Socket::server(stream, self.edge.limits.message_max_bytes, &first);
-        let stop = self.edge.closing();
+        let socket = Socket::server(stream, edge.limits.message_max_bytes, &first);
+        let stop = edge.closing();
         let connection = Connection { socket, _counts: counts, _arrival: arrival };
         let client = Box::new(Visit::new(connection, hints, rules));
-        let relay = Box::new(Relay::new((self.edge, self.sessions), session, client));
+        let relay = Box::new(Relay::new((edge, self.lobby.sessions), session, client));
         // A task of its own, which has no room for the handshake.
-        self.tasks.spawn_one_of_many(relay.run(stop));
+        self.lobby.tasks.spawn_one_of_many(relay.run(stop));
     }
 
     /// Notes in `hints` where this connection comes from, and counts `client` among the people of the
     /// meeting that its URL names.
     fn arrive(&self, client: Option<IpAddr>, hints: &mut Hints) -> Option<Arrival> {
-        let people = &self.edge.placement.people;
-        hints.vantage = self.origin.vantage(client, &people.atlas);
+        let people = &self.entrance.edge.placement.people;
+        hints.vantage = self.entrance.terms.origin.vantage(client, &people.atlas);
         let (Some(meeting), Some(Vantage::Client(place))) = (&hints.meeting, hints.vantage) else {
             return None;
         };
@@ -214,20 +172,54 @@ impl Visitor {
     async fn shake_hands(
         &self,
         mut stream: TcpStream,
-        tls: Option<TlsAcceptor>,
     ) -> Result<(Accepted<Stream>, Option<IpAddr>), HandshakeRejection> {
         #[cfg(not(target_os = "linux"))]
         stream::tune(&stream).map_err(|_| HandshakeRejection::Io)?;
-        let peer = self.origin.read_peer(&mut stream, self.peer).await?;
-        let stream = match tls {
+        let terms = &self.entrance.terms;
+        let peer = terms.origin.read_peer(&mut stream, self.peer).await?;
+        let stream = match terms.acceptor() {
             None => Stream::Plain(stream),
             Some(tls) => {
                 let stream = tls.accept(stream).await.map_err(|_| HandshakeRejection::Tls)?;
                 Stream::Tls(Box::new(stream))
             }
         };
-        let accepted = shake_hands(stream, &self.path).await?;
-        let client = self.origin.client(peer, &accepted.headers);
+        let accepted = shake_hands(stream, &terms.path).await?;
+        let client = terms.origin.client(peer, &accepted.headers);
         Ok((accepted, client))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::io::Read;
+    use std::net::TcpStream as Client;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_connected_is_taken_in_before_the_socket_is_closed() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut clients: Vec<_> = (0..10).map(|_| Client::connect(addr).unwrap()).collect();
+        let taken = RefCell::new(Vec::new());
+        listener.empty(&Slots::new(8), |(stream, peer), slot| {
+            taken.borrow_mut().push((stream, peer, slot));
+        });
+        let taken = taken.into_inner();
+        let peers: Vec<_> = taken.iter().map(|(_, peer, _)| *peer).collect();
+        let expected: Vec<_> =
+            clients[..8].iter().map(|client| client.local_addr().unwrap()).collect();
+        assert_eq!(peers, expected, "as many as there is room for, in the order they came");
+        assert!(Client::connect(addr).is_err(), "it is closed");
+        for client in &mut clients {
+            client.set_nonblocking(true).unwrap();
+        }
+        let is_open = |client: &mut Client| {
+            client.read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        assert!(clients[..8].iter_mut().all(is_open));
+        assert!(!is_open(&mut clients[9]), "there was no room");
     }
 }

@@ -10,13 +10,14 @@ use futures_util::future::BoxFuture;
 
 use crate::model::{BackendId, Time};
 use crate::policy::pacing::{Ask, Bucket, Pace, Turn};
-use crate::runtime::Timer;
+use crate::runtime::{Latest, Timer};
 
 /// One bucket for each backend that was asked for a costly call lately: one that is full again is as
 /// good as none.
 #[derive(Debug)]
 pub struct Pacer {
-    pace: Pace,
+    /// `None`: all go at once.
+    pace: Latest<Option<Pace>>,
     timer: Arc<dyn Timer>,
     buckets: Mutex<BTreeMap<BackendId, Bucket>>,
 }
@@ -36,24 +37,31 @@ pub(super) enum Asked {
 impl Pacer {
     /// Paces calls by what `timer` tells.
     #[must_use]
-    pub fn new(pace: Pace, timer: Arc<dyn Timer>) -> Self {
-        Self { pace, timer, buckets: Mutex::default() }
+    pub fn new(pace: Option<Pace>, timer: Arc<dyn Timer>) -> Self {
+        Self { pace: Latest::new(pace), timer, buckets: Mutex::default() }
     }
 
-    /// Bytes of one client connection that may wait behind its turns.
-    pub(super) const fn held_max_bytes(&self) -> usize {
-        self.pace.held_max_bytes
+    /// Keeps another pace from now on. Turns that are waited for come when they were promised.
+    pub fn set_pace(&self, pace: Option<Pace>) {
+        self.pace.set(pace);
+    }
+
+    /// The pace; `None` if there is none to be kept.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        *self.pace.get()
     }
 
     /// Asks for a turn at `backend`.
     pub(super) fn ask(self: &Arc<Self>, backend: &BackendId, ask: Ask) -> Asked {
+        let Some(pace) = self.pace() else { return Asked::Now };
         let now = self.timer.now();
-        match self.with(backend, now, |bucket| bucket.ask(&self.pace, ask, now)) {
+        match self.with(backend, now, |bucket| bucket.ask(&pace, ask, now)) {
             Turn::Now => Asked::Now,
             Turn::At(at) => Asked::Later(Waiting {
                 pacer: Arc::clone(self),
                 backend: backend.clone(),
                 cost: ask.cost,
+                pace,
                 until: Some(self.timer.sleep(at.since(now))),
             }),
             Turn::TooLarge => Asked::TooLarge,
@@ -83,6 +91,8 @@ pub(super) struct Waiting {
     pacer: Arc<Pacer>,
     backend: BackendId,
     cost: u32,
+    /// By which the turn was booked.
+    pace: Pace,
     /// `None` when it has come.
     until: Option<BoxFuture<'static, ()>>,
 }
@@ -105,9 +115,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if self.until.is_some() {
             let (pacer, now) = (&self.pacer, self.pacer.timer.now());
-            pacer.with(&self.backend, now, |bucket| {
-                bucket.give_back(&pacer.pace, self.cost, now);
-            });
+            pacer.with(&self.backend, now, |bucket| bucket.give_back(&self.pace, self.cost, now));
         }
     }
 }
@@ -154,7 +162,7 @@ mod tests {
     fn pacer() -> (Arc<Pacer>, Arc<Mutex<Time>>) {
         let still = Still::default();
         let now = Arc::clone(&still.0);
-        (Arc::new(Pacer::new(PACE, Arc::new(still))), now)
+        (Arc::new(Pacer::new(Some(PACE), Arc::new(still))), now)
     }
 
     fn ask(pacer: &Arc<Pacer>, backend: &str) -> Asked {
@@ -190,6 +198,21 @@ mod tests {
         assert_eq!((&mut waiting).now_or_never(), Some(()), "the first in the queue again");
         drop(waiting);
         assert!(matches!(ask(&pacer, "a"), Asked::Later(_)), "it was used, and not given back");
+    }
+
+    #[test]
+    fn another_pace_holds_for_the_tokens_that_are_left() {
+        let (pacer, now) = pacer();
+        assert!(matches!(ask(&pacer, "a"), Asked::Now));
+        let mut waiting = later(ask(&pacer, "a"));
+        pacer.set_pace(Some(Pace { burst: 3, ..PACE }));
+        assert!(matches!(ask(&pacer, "a"), Asked::Now), "two were taken, and three may be");
+        assert!(matches!(ask(&pacer, "a"), Asked::Later(_)), "no new bucket");
+        pacer.set_pace(None);
+        assert!(matches!(ask(&pacer, "a"), Asked::Now));
+        assert_eq!((&mut waiting).now_or_never(), None, "its turn comes when it was promised");
+        *now.lock().unwrap() = Time::ZERO + PACE.interval;
+        assert_eq!(waiting.now_or_never(), Some(()));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use crate::policy::decisions::Cause;
 use crate::policy::pin::{Verdict, judge};
 use crate::policy::promise::{Mix, Promise, Source};
 use crate::protocol::request::{Hints, Said};
-use crate::runtime::Timer;
+use crate::runtime::{Latest, Timer};
 use crate::settings::PlacementSettings;
 use crate::telemetry::{ChoiceReason, Metrics};
 
@@ -56,10 +56,8 @@ pub struct Placement {
     pub keeper: Arc<Keeper>,
     /// Where people are.
     pub people: People,
-    /// How a new meeting gets its backend.
-    pub settings: PlacementSettings,
-    /// Counts the configs that `settings` and the fleet's profiles are from; 1 at the start.
-    pub config: u64,
+    /// By which config a new meeting gets its backend: the newest, whenever its session began.
+    pub config: Latest<PlacementConfig>,
     /// What was chosen, and why.
     pub decisions: DecisionLog,
     /// The clock, and what waits.
@@ -70,6 +68,23 @@ pub struct Placement {
     pub choices: Mutex<Choices>,
     /// Who waits for room.
     pub queue: Arc<Queue>,
+}
+
+/// How a new meeting gets its backend, by one config.
+#[derive(Clone, Debug)]
+pub struct PlacementConfig {
+    /// Counts the configs of the process, from 1.
+    pub number: u64,
+    /// What it says.
+    pub settings: PlacementSettings,
+}
+
+impl PlacementConfig {
+    /// What a process starts with.
+    #[must_use]
+    pub const fn first(settings: PlacementSettings) -> Self {
+        Self { number: 1, settings }
+    }
 }
 
 /// A place that was found.
@@ -162,7 +177,9 @@ impl Placement {
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
         let Some(meeting) = &wanted.meeting else { return self.place_unnamed(wanted, at) };
         let found = self.place_named(meeting, wanted, at);
-        self.within(self.settings.wait, found).await.unwrap_or(Err(PlaceError::Waiting))
+        self.within(self.config.get().settings.wait, found)
+            .await
+            .unwrap_or(Err(PlaceError::Waiting))
     }
 
     /// What `work` comes to; `None` if it takes longer than `limit`.
@@ -259,11 +276,13 @@ impl Placement {
         now: Time,
     ) -> (Promise, Source) {
         let hint = participants.map(Mix::all_publish);
-        self.keeper.chronicle.promise(&self.settings.promises, hint, meeting, now)
+        let config = self.config.get();
+        self.keeper.chronicle.promise(&config.settings.promises, hint, meeting, now)
     }
 
     fn charge(&self, backend: &BackendView, promise: Promise) -> Charge {
-        Charge::new(backend.load.clone(), promise, self.settings.promises.half_life)
+        let half_life = self.config.get().settings.promises.half_life;
+        Charge::new(backend.load.clone(), promise, half_life)
     }
 
     fn place_unnamed(

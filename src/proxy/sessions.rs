@@ -15,6 +15,7 @@ use futures_util::task::AtomicWaker;
 
 use super::visit::Visit;
 use crate::model::{Incarnation, MeetingName, SessionId, Time};
+use crate::runtime::Latest;
 use crate::session::Remains;
 
 /// Sessions by id; their clients are connected by `C`.
@@ -23,10 +24,16 @@ pub struct Sessions<C> {
     known: DashMap<SessionId, Known<C>>,
     /// Sessions whose client is away, the longest first.
     away: Mutex<VecDeque<(Time, SessionId)>>,
-    /// How long they are remembered.
+    bounds: Latest<AwayBounds>,
+}
+
+/// Which sessions are remembered whose client is away.
+#[derive(Clone, Copy, Debug)]
+struct AwayBounds {
+    /// For how long.
     keep: Duration,
     /// How many at most; the oldest is forgotten for a new one.
-    away_max: usize,
+    max: usize,
 }
 
 #[derive(Debug)]
@@ -107,7 +114,14 @@ impl<C> Sessions<C> {
     /// No sessions. One whose client is away is remembered for `keep`; at most `away_max` are.
     #[must_use]
     pub fn new(keep: Duration, away_max: usize) -> Self {
-        Self { known: DashMap::new(), away: Mutex::default(), keep, away_max }
+        let bounds = Latest::new(AwayBounds { keep, max: away_max });
+        Self { known: DashMap::new(), away: Mutex::default(), bounds }
+    }
+
+    /// From now on one is remembered for `keep`, and at most `away_max` are.
+    pub fn set_bounds(&self, keep: Duration, away_max: usize) {
+        self.bounds.set(AwayBounds { keep, max: away_max });
+        self.trim(&mut self.lock());
     }
 
     /// A session begins, or goes on, at a connection.
@@ -170,8 +184,9 @@ impl<C> Sessions<C> {
 
     /// What is left of a session whose client is away; it is its client's again.
     pub(super) fn take(&self, id: SessionId, now: Time) -> Option<Away> {
+        let keep = self.bounds.get().keep;
         let is_away = |known: &Known<C>| match known {
-            Known::Away(away) => away.since + self.keep > now,
+            Known::Away(away) => away.since + keep > now,
             Known::AtWork(_) => false,
         };
         match self.known.remove_if(&id, |_, known| is_away(known))? {
@@ -182,8 +197,9 @@ impl<C> Sessions<C> {
 
     /// Forgets sessions whose client has been away for too long.
     pub fn sweep(&self, now: Time) {
+        let keep = self.bounds.get().keep;
         let mut queue = self.lock();
-        while queue.front().is_some_and(|(since, _)| *since + self.keep <= now) {
+        while queue.front().is_some_and(|(since, _)| *since + keep <= now) {
             if let Some((since, id)) = queue.pop_front() {
                 self.forget(since, id);
             }
@@ -205,7 +221,12 @@ impl<C> Sessions<C> {
     fn remember(&self, since: Time, id: SessionId) {
         let mut queue = self.lock();
         queue.push_back((since, id));
-        if queue.len() > self.away_max
+        self.trim(&mut queue);
+    }
+
+    fn trim(&self, queue: &mut VecDeque<(Time, SessionId)>) {
+        let max = self.bounds.get().max;
+        while queue.len() > max
             && let Some((since, id)) = queue.pop_front()
         {
             self.forget(since, id);

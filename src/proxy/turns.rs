@@ -23,8 +23,7 @@ pub(super) struct Turns {
 impl Turns {
     /// Asks for a turn at `backend`.
     pub(super) fn ask(&mut self, edge: &Edge, ticket: Ticket, backend: &BackendId, ask: Ask) {
-        let asked = edge.pacer.as_ref().map_or(Asked::Now, |pacer| pacer.ask(backend, ask));
-        let answer = match asked {
+        let answer = match edge.pacer.ask(backend, ask) {
             Asked::Now => Paced::Go,
             Asked::Later(waiting) => {
                 edge.metrics.on_pacing_wait();

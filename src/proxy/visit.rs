@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::arrivals::Arrival;
 use super::sessions::Desk;
+use super::slots::Slot;
 use super::socket::Socket;
 use crate::policy::guard::Rules;
 use crate::protocol::request::Hints;
@@ -30,7 +29,7 @@ pub(crate) struct Visit<C> {
 pub struct Connection {
     pub(super) socket: Socket,
     /// Held for as long as the connection is open.
-    pub(super) _counts: (OpenCount, OwnedSemaphorePermit),
+    pub(super) _counts: (OpenCount, Slot),
     /// Its client among the people of the meeting that its URL names.
     pub(super) _arrival: Option<Arrival>,
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::declare::{Field, Key, Keys, Kind, Mismatch, Section, Value};
-use super::error::{SettingsError, Source};
+use super::error::{Place, SettingsError, Source};
 use super::nearest::nearest;
 
 /// Longest text shown as found, in characters.
@@ -67,6 +67,12 @@ impl<'t> Findings<'t> {
     /// Whether `key` stands in the file with a value of its kind.
     pub(super) fn has(&self, key: &str) -> bool {
         self.spans.contains_key(key)
+    }
+
+    /// Where each key stands that was read.
+    pub(super) fn places(&self) -> BTreeMap<String, Place> {
+        let spans = self.spans.iter();
+        spans.map(|(key, span)| (key.clone(), self.source.place(span))).collect()
     }
 
     /// Whether there is a mistake in `key`.

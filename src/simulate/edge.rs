@@ -21,9 +21,10 @@ use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
 use crate::proxy::{
-    BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, People, Placement, Sessions,
+    BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, People, Placement, PlacementConfig,
+    Sessions,
 };
-use crate::runtime::{Clock, Timer};
+use crate::runtime::{Clock, Latest, Timer};
 use crate::session::Bounds;
 use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
 use crate::telemetry::Metrics;
@@ -152,16 +153,16 @@ impl EdgeSim {
             server_id: "edge".to_owned(),
             limits: limits(shape),
             clock: Clock::start(),
-            pacer: Some(Arc::new(Pacer::new(shape.pace, Arc::new(clock.clone())))),
+            pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
             fleet: handle.clone(),
             placement: Arc::new(placement((handle, keeper.clone()), clock, &metrics, draws.next())),
             metrics,
-            blocking: BlockingCalls::new(usize::MAX),
+            blocking: Arc::new(BlockingCalls::new(usize::MAX)),
             asker: Some(asker),
             hold: shape.hold,
-            manager: Manager::new(0),
+            manager: Arc::new(Manager::new(0)),
             closing: CancellationToken::new(),
-            close_window: Duration::ZERO,
+            close_window: Arc::default(),
             loss_spread: Duration::ZERO,
             draws: Mutex::new(Draws::seeded(draws.next())),
         };
@@ -281,12 +282,12 @@ fn placement(
     metrics: &Metrics,
     seed: u64,
 ) -> Placement {
+    let settings = PlacementSettings { wait: PLACEMENT_WAIT, ..PlacementSettings::default() };
     Placement {
         fleet,
         keeper,
         people: People::nowhere(metrics.clone()),
-        settings: PlacementSettings { wait: PLACEMENT_WAIT, ..PlacementSettings::default() },
-        config: 1,
+        config: Latest::new(PlacementConfig::first(settings)),
         decisions: DecisionLog::new(DECISIONS_MAX),
         timer: Arc::new(clock.clone()),
         metrics: metrics.clone(),

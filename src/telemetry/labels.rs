@@ -53,6 +53,16 @@ labels! {
         BackendOut = "backend_out",
     }
 
+    /// What became of a reload of the config.
+    ReloadOutcome = "outcome" {
+        /// It has changed something.
+        Applied = "applied",
+        /// There was nothing to change.
+        Unchanged = "unchanged",
+        /// There was a mistake, and nothing was changed.
+        Refused = "refused",
+    }
+
     /// Why a connection did not become a session.
     HandshakeRejection = "reason" {
         /// No such path: HTTP 404.

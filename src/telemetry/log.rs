@@ -1,12 +1,14 @@
 //! Log lines: standard error, for people or as JSON.
 
+use std::fmt;
 use std::io;
+use std::sync::Arc;
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, reload};
 
 use crate::settings::{LogFormat, LogSettings};
 
@@ -19,29 +21,64 @@ pub enum LogError {
     /// The process logs already.
     #[error("logging was started before")]
     Started(#[from] TryInitError),
+    /// Nothing logs any more.
+    #[error("the log filter cannot be changed")]
+    Change(#[from] reload::Error),
 }
 
-/// Starts logging to standard error, for the whole process.
+/// Which lines are logged; clones are of the same log.
+#[derive(Clone)]
+pub struct LogFilter(Arc<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogFilter {
+    /// From now on those of `filter`, in the syntax of `EnvFilter`.
+    ///
+    /// # Errors
+    /// It is malformed, or nothing logs any more.
+    pub fn set(&self, filter: &str) -> Result<(), LogError> {
+        Ok((self.0)(EnvFilter::builder().parse(filter)?)?)
+    }
+}
+
+impl fmt::Debug for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogFilter").finish_non_exhaustive()
+    }
+}
+
+/// Starts logging to standard error, for the whole process. Returns what changes the filter.
 ///
 /// # Errors
 /// Logging was started before, or the filter is malformed.
-pub fn init(settings: &LogSettings) -> Result<(), LogError> {
-    Ok(subscriber(settings, io::stderr)?.try_init()?)
+pub fn init(settings: &LogSettings) -> Result<LogFilter, LogError> {
+    let (subscriber, filter) = subscriber(settings, io::stderr)?;
+    subscriber.try_init()?;
+    Ok(filter)
 }
 
-/// What turns events into lines for `writer`.
+/// What turns events into lines for `writer`, and what decides which.
 fn subscriber<W>(
     settings: &LogSettings,
     writer: W,
-) -> Result<Box<dyn Subscriber + Send + Sync>, ParseError>
+) -> Result<(Box<dyn Subscriber + Send + Sync>, LogFilter), ParseError>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder().parse(&settings.filter)?;
-    let builder = fmt().with_env_filter(filter).with_writer(writer);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     Ok(match settings.format {
-        LogFormat::Pretty => Box::new(builder.with_ansi(false).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Pretty => {
+            let builder = builder.with_ansi(false).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let filter = LogFilter(Arc::new(move |filter| handle.reload(filter)));
+            (Box::new(builder.finish()), filter)
+        }
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let filter = LogFilter(Arc::new(move |filter| handle.reload(filter)));
+            (Box::new(builder.finish()), filter)
+        }
     })
 }
 
@@ -69,7 +106,7 @@ mod tests {
         let settings = LogSettings { format, filter: filter.to_owned() };
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber(&settings, move || writer.clone()).unwrap();
+        let (subscriber, _) = subscriber(&settings, move || writer.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(meeting = "standup", "pinned");
             tracing::debug!("detail");
@@ -93,5 +130,25 @@ mod tests {
         let text = logged(LogFormat::Pretty, "info");
         assert!(text.contains("meeting=\"standup\"") && !text.contains("detail"), "{text}");
         assert_eq!(logged(LogFormat::Pretty, "warn"), "");
+    }
+
+    #[test]
+    fn the_filter_can_be_changed_meanwhile() {
+        for format in [LogFormat::Pretty, LogFormat::Json] {
+            let settings = LogSettings { format, filter: "warn".to_owned() };
+            let written = Lines::default();
+            let writer = written.clone();
+            let (subscriber, filter) = subscriber(&settings, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!("before");
+                filter.set("debug").unwrap();
+                tracing::debug!("after");
+                assert!(filter.set("pinfold=nonsense").is_err());
+                tracing::debug!("still");
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!text.contains("before"), "{text}");
+            assert!(text.contains("after") && text.contains("still"), "{text}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
     ChoiceReason, DeepOutcome, Direction, ErrorClass, GeoipOutcome, HandshakeRejection,
-    HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
+    HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome, RoutingKind,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -70,6 +70,9 @@ struct Values {
     events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
+    config_reloads: PerLabel<ReloadOutcome, Counter>,
+    config_success: Gauge,
+    config_success_at: Gauge,
     choices: PerLabel<ChoiceReason, Counter>,
     probes: PerLabel<ProbeOutcome, Counter>,
     deep_probes: PerLabel<DeepOutcome, Counter>,
@@ -213,6 +216,24 @@ impl Metrics {
         self.0.values.events_dropped.inc_by(count);
     }
 
+    /// A config is in use since that moment, in seconds since 1970.
+    pub fn on_config(&self, unix_seconds: u64) {
+        self.0.values.config_success.set(1);
+        let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
+        self.0.values.config_success_at.set(seconds);
+    }
+
+    /// Counts a reload of the config that came to an end at that moment, in seconds since 1970.
+    pub fn on_reload(&self, outcome: ReloadOutcome, unix_seconds: u64) {
+        self.0.values.config_reloads.of(outcome).inc();
+        match outcome {
+            ReloadOutcome::Applied | ReloadOutcome::Unchanged => self.on_config(unix_seconds),
+            ReloadOutcome::Refused => {
+                self.0.values.config_success.set(0);
+            }
+        }
+    }
+
     /// Shows the number of pins.
     pub fn set_pins(&self, count: usize) {
         self.0.values.pins.set(signed(count));
@@ -328,6 +349,17 @@ impl Values {
             ),
             errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
             pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
+            config_reloads: counters(r, "config_reloads", "Reloads of the config"),
+            config_success: gauge(
+                r,
+                "config_last_reload_success",
+                "Whether the last reload of the config, or the start, went well",
+            ),
+            config_success_at: gauge(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "When a reload of the config, or the start, last went well",
+            ),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
             deep_probes: counters(r, "deep_probes", "Pipelines made and released as a probe"),
@@ -463,6 +495,21 @@ mod tests {
                 "pinfold_local_answers_total{reason=\"ping\"} 1",
             ],
         );
+    }
+
+    #[test]
+    fn a_reload_that_fails_is_seen_until_one_goes_well() {
+        let metrics = Metrics::new();
+        metrics.on_config(1_000);
+        metrics.on_reload(ReloadOutcome::Refused, 2_000);
+        let (success, at) = (
+            "pinfold_config_last_reload_success",
+            "pinfold_config_last_reload_success_timestamp_seconds",
+        );
+        assert_shows(&metrics, &[&format!("{success} 0"), &format!("{at} 1000")]);
+        metrics.on_reload(ReloadOutcome::Unchanged, 3_000);
+        assert_shows(&metrics, &[&format!("{success} 1"), &format!("{at} 3000")]);
+        assert_shows(&metrics, &["pinfold_config_reloads_total{outcome=\"refused\"} 1"]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) enum OrderRoute<'a> {
     Drain(&'a str),
     /// Give it meetings again.
     Undrain(&'a str),
+    /// Read the config again.
+    Reload,
 }
 
 impl<'a> OrderRoute<'a> {
@@ -29,6 +31,9 @@ impl<'a> OrderRoute<'a> {
     pub(super) fn of(method: &Method, path: &'a str) -> Option<Self> {
         if method != Method::POST {
             return None;
+        }
+        if path == "/api/v1/reload" {
+            return Some(Self::Reload);
         }
         let (id, verb) = path.strip_prefix("/api/v1/backends/")?.split_once('/')?;
         match verb {
@@ -45,6 +50,10 @@ impl<'a> OrderRoute<'a> {
             Self::Undrain(id) => {
                 of_json::<Nothing>(body)?;
                 Ok(Order::Undrain(backend(id)?))
+            }
+            Self::Reload => {
+                of_json::<Nothing>(body)?;
+                Ok(Order::Reload)
             }
         }
     }
@@ -119,6 +128,8 @@ mod tests {
         let body = r#"{"deadline_ms":5,"then":"remove"}"#;
         assert_eq!(read(path, body), Ok(Order::Drain(a(), how)));
         assert_eq!(read("/api/v1/backends/kms-a/undrain", "{}"), Ok(Order::Undrain(a())));
+        assert_eq!(read("/api/v1/reload", ""), Ok(Order::Reload));
+        assert!(matches!(read("/api/v1/reload", r#"{"x":1}"#), Err(OrderError::Invalid(_))));
         for body in ["[", r#"{"deadline":5}"#, r#"{"then":"leave"}"#, r#"{"deadline_ms":-1}"#] {
             assert!(matches!(read(path, body), Err(OrderError::Invalid(_))), "{body}");
         }

@@ -10,6 +10,7 @@ use crate::fleet::stub::{StubFleet, id};
 use crate::model::{Legs, MeetingName, SessionId};
 use crate::pins::{Begun, Charge, Claim, MemoryStore, Origin, Pin, Registry};
 use crate::policy::promise::Promise;
+use crate::runtime::Clock;
 
 /// Backends that release pipelines, unless they are silent.
 #[derive(Clone, Default)]
@@ -56,6 +57,7 @@ impl World {
             keeper: world.keeper.clone(),
             drains: world.drains.clone(),
             releaser: world.backends.clone(),
+            pace: Arc::new(Latest::new(100.0)),
             timer: Arc::new(clock),
             metrics: Metrics::new(),
         };

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::model::Time;
 use crate::policy::pacing::{Ask, Bucket, Pace, Turn};
-use crate::runtime::Timer;
+use crate::runtime::{Latest, Timer};
 
 /// Longest wait of a question for its turn, from when it came. Beyond that it is not asked.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -61,34 +61,35 @@ impl Quota {
 
     /// The question was worth asking.
     pub(super) fn refund(&self, now: Time) {
-        self.turns.lock().refund(&self.turns.pace, 1, now);
+        self.turns.lock().refund(&self.turns.pace.get(), 1, now);
     }
 }
 
 /// Turns that some share.
 #[derive(Debug)]
 pub(super) struct Turns {
-    pace: Pace,
+    pace: Latest<Pace>,
     bucket: Mutex<Bucket>,
 }
 
 impl Turns {
     fn new(pace: Pace) -> Self {
-        Self { pace, bucket: Mutex::default() }
+        Self { pace: Latest::new(pace), bucket: Mutex::default() }
     }
 
     /// So many a second.
     pub(super) fn per_second(count: u32) -> Self {
-        let interval = Duration::from_secs(1) / count.max(1);
-        // How many wait is bounded by the time they may.
-        let waiting_max = usize::MAX;
-        let (burst, wait_max) = (count.max(1), WAIT_MAX);
-        Self::new(Pace { interval, burst, wait_max, waiting_max, held_max_bytes: 0 })
+        Self::new(pace_of(count))
+    }
+
+    /// So many a second from now on.
+    pub(super) fn set_per_second(&self, count: u32) {
+        self.pace.set(pace_of(count));
     }
 
     async fn wait(&self, timer: &dyn Timer, since: Time) -> Result<(), u32> {
         let now = timer.now();
-        let turn = self.lock().ask(&self.pace, Ask { cost: 1, since }, now);
+        let turn = self.lock().ask(&self.pace.get(), Ask { cost: 1, since }, now);
         match turn {
             Turn::Now => Ok(()),
             Turn::At(at) => {
@@ -109,6 +110,14 @@ impl Turns {
     }
 }
 
+fn pace_of(count: u32) -> Pace {
+    let interval = Duration::from_secs(1) / count.max(1);
+    // How many wait is bounded by the time they may.
+    let waiting_max = usize::MAX;
+    let (burst, wait_max) = (count.max(1), WAIT_MAX);
+    Pace { interval, burst, wait_max, waiting_max, held_max_bytes: 0 }
+}
+
 /// A turn that is waited for. Dropped before it has come, it is given back.
 struct Booked<'a> {
     turns: &'a Turns,
@@ -122,7 +131,7 @@ impl Drop for Booked<'_> {
         if self.has_come {
             bucket.on_turn();
         } else {
-            bucket.give_back(&self.turns.pace, 1, self.timer.now());
+            bucket.give_back(&self.turns.pace.get(), 1, self.timer.now());
         }
     }
 }

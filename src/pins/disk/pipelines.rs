@@ -15,7 +15,7 @@ pub(super) type Made = (u64, u128);
 pub(super) struct Pipelines {
     made: DashMap<PipelineId, Made>,
     count: AtomicUsize,
-    max: usize,
+    max: AtomicUsize,
 }
 
 impl Pipelines {
@@ -23,12 +23,17 @@ impl Pipelines {
     pub(super) fn knowing(found: &[Origin], max: usize) -> Self {
         let made: DashMap<_, _> =
             found.iter().map(|origin| (origin.pipeline, made(origin))).collect();
-        Self { count: AtomicUsize::new(made.len()), made, max }
+        Self { count: AtomicUsize::new(made.len()), made, max: AtomicUsize::new(max) }
+    }
+
+    /// At most so many from now on; those that are noted stay.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Notes one; `false` if there is no room, or it was noted under that pin before: it keeps its maker.
     pub(super) fn insert(&self, origin: &Origin) -> bool {
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.max {
+        if self.count.fetch_add(1, Ordering::Relaxed) >= self.max.load(Ordering::Relaxed) {
             self.count.fetch_sub(1, Ordering::Relaxed);
             return false;
         }

@@ -68,7 +68,8 @@ impl Registry {
 
     fn queue(&self, since: Time, expiry: Expiry) {
         let mut expiries = self.expiries.lock().expect("nothing panics while holding it");
-        expiries.push_back((since + self.grace, expiry));
+        // Looked at with the lock held, so that a new grace finds all that was queued by the one before.
+        expiries.push_back((since + *self.grace.get(), expiry));
     }
 
     fn next_due(&self, now: Time) -> Option<Expiry> {
@@ -82,7 +83,7 @@ impl Registry {
         idle.is_queued = false;
         match idle.since {
             None => false,
-            Some(since) if since + self.grace <= now => true,
+            Some(since) if since + *self.grace.get() <= now => true,
             Some(since) => {
                 idle.is_queued = true;
                 self.queue(since, expiry);
@@ -107,7 +108,7 @@ impl Registry {
         ended.pipelines.push(pipeline);
         let held = held.remove();
         let known = meeting.get_mut();
-        known.forget(&held, &self.weights, now);
+        known.forget(&held, &self.weights.get(), now);
         known.live -= 1;
         if known.live > 0 {
             return;

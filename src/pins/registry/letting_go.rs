@@ -77,10 +77,11 @@ impl Registry {
         if !known.is_ending || known.pin.epoch != epoch {
             return ended;
         }
+        let weights = self.weights.get();
         self.pipelines.retain(|pipeline, held| {
             let is_of = held.meeting == *id && held.epoch == epoch;
             if is_of {
-                known.forget(held, &self.weights, now);
+                known.forget(held, &weights, now);
                 known.live -= 1;
                 ended.pipelines.push(*pipeline);
             }

@@ -14,7 +14,7 @@ impl Registry {
         tally.apply(change);
         // A meeting with a pipeline has one.
         if let Some(charge) = &mut meeting.charge {
-            charge.measure((&before, tally.counts()), &self.weights, now);
+            charge.measure((&before, tally.counts()), &self.weights.get(), now);
         }
     }
 }

@@ -258,6 +258,37 @@ fn a_meeting_is_charged_what_all_its_pipelines_cost_if_that_is_more_than_its_res
 }
 
 #[test]
+fn other_weights_hold_for_meetings_that_are_here_too() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    feed(&world, 1, 1, 4);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(5 + 4), Legs(5)));
+    world.registry.weigh(Weights { receive: Legs(3), ..Weights::default() }, world.now);
+    assert_eq!((world.load.legs(), world.load.measured()), (Legs(13 + 4), Legs(13)));
+    feed(&world, 2, 1, 2);
+    assert_eq!(world.load.measured(), Legs(13 + 7));
+}
+
+#[test]
+fn another_grace_holds_for_who_has_left_already() {
+    let mut world = World::new();
+    for (meeting, pipeline) in [("first", 1), ("second", 2)] {
+        world.create(meeting, pipeline);
+        world.registry.unhold(PipelineId::from_u128(pipeline), world.now);
+        assert!(world.pass(10).is_empty());
+    }
+    world.registry.set_bounds(Duration::from_secs(15), 100);
+    assert_eq!(world.pass(0), ["first"], "20 s ago");
+    assert_eq!(world.pass(5), ["second"]);
+    world.create("third", 3);
+    world.registry.unhold(PipelineId::from_u128(3), world.now);
+    world.registry.set_bounds(Duration::from_secs(90), 100);
+    assert!(world.pass(GRACE.as_secs()).is_empty());
+    assert_eq!(world.pass(30), ["third"]);
+}
+
+#[test]
 fn what_nobody_uses_is_counted_until_it_ends() {
     let mut world = World::new();
     world.create("m", 1);

@@ -23,7 +23,7 @@ impl Registry {
         let mut all = self.waning.lock().expect("nothing panics while holding it");
         // Beyond that, which takes more new meetings than a sweep looks at, for long, a promise goes
         // only when something changes in its meeting, and with it.
-        if all.len() < self.meetings_max.saturating_mul(2) {
+        if all.len() < self.meetings_max().saturating_mul(2) {
             all.push_back(waning);
         }
     }

@@ -75,6 +75,21 @@ fn the_newest_come_first_and_the_oldest_go() {
 }
 
 #[test]
+fn fewer_are_kept_from_one_moment_to_the_next() {
+    let fleet = profiles(2);
+    let mut decisions = Decisions::new(3);
+    for meeting in ["a", "b", "c"] {
+        decide(&mut decisions, meeting, (&fleet, &[0, 50]), WhenFull::Reject);
+    }
+    decisions.set_max(1);
+    assert_eq!(ids(decisions.recent()), [3]);
+    assert_eq!(decisions.newest.len(), 1);
+    decisions.set_max(2);
+    decide(&mut decisions, "d", (&fleet, &[0, 50]), WhenFull::Reject);
+    assert_eq!(ids(decisions.recent()), [4, 3]);
+}
+
+#[test]
 fn none_are_kept_if_none_are_wanted() {
     let mut decisions = Decisions::new(0);
     decide(&mut decisions, "a", (&profiles(1), &[0]), WhenFull::Reject);

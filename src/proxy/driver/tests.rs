@@ -16,8 +16,10 @@ use crate::policy::access::Isolation;
 use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
-use crate::proxy::{BlockingCalls, DecisionLog, Manager, People, Placement};
-use crate::runtime::Clock;
+use crate::proxy::{
+    BlockingCalls, DecisionLog, Manager, Pacer, People, Placement, PlacementConfig,
+};
+use crate::runtime::{Clock, Latest};
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
 
@@ -66,8 +68,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         fleet: fleet.handle.clone(),
         keeper: Arc::new(Keeper::new(Arc::new(MemoryStore::new(10)), registry)),
         people: People::nowhere(metrics.clone()),
-        settings: settings.placement,
-        config: 1,
+        config: Latest::new(PlacementConfig::first(settings.placement)),
         decisions: DecisionLog::new(0),
         timer: Arc::new(Clock::start()),
         metrics: metrics.clone(),
@@ -80,14 +81,14 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         clock: Clock::start(),
         metrics,
         fleet: fleet.handle.clone(),
-        blocking: BlockingCalls::new(4),
-        pacer: None,
+        blocking: Arc::new(BlockingCalls::new(4)),
+        pacer: Arc::new(Pacer::new(None, Arc::new(Clock::start()))),
         placement: Arc::new(placement),
         asker: None,
         hold: Duration::ZERO,
-        manager: Manager::new(0),
+        manager: Arc::new(Manager::new(0)),
         closing: CancellationToken::new(),
-        close_window: Duration::ZERO,
+        close_window: Arc::default(),
         loss_spread: Duration::ZERO,
         draws: Mutex::new(Draws::seeded(0)),
     })

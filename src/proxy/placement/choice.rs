@@ -76,12 +76,14 @@ impl Placement {
         at: &Where,
         asked: Option<Asked>,
     ) -> Result<Chosen, PlaceError> {
+        let by = self.config.get();
+        let (rules, outlook) = (&by.settings.rules, &by.settings.outlook);
         let snapshot: Arc<FleetSnapshot> = self.fleet.snapshot();
         let now = self.timer.now();
         let mut seen = Vec::with_capacity(snapshot.backends.len());
         let mut choices = self.choices.lock().expect("nothing panics while holding it");
         // A transaction that touches one backend cannot wait for another.
-        let queues = self.settings.rules.when_full == WhenFull::Queue && at.on.is_none();
+        let queues = rules.when_full == WhenFull::Queue && at.on.is_none();
         if queues && self.queue.is_ahead_of(wanted.number, &wanted.require) {
             return Err(PlaceError::NoRoomYet);
         }
@@ -90,10 +92,8 @@ impl Placement {
         let mut choose = |avoid: Option<&BackendId>| {
             let candidates = snapshot.backends.iter();
             seen.clear();
-            seen.extend(
-                candidates.map(|view| at.candidate(view, avoid, (&self.settings.outlook, now))),
-            );
-            choices.chooser.choose(&request, &self.settings.rules, seen.iter().copied())
+            seen.extend(candidates.map(|view| at.candidate(view, avoid, (outlook, now))));
+            choices.chooser.choose(&request, rules, seen.iter().copied())
         };
         let mut outcome = choose(at.avoid.as_ref());
         if at.avoid.is_some() && chosen(outcome, queues).is_err() {
@@ -109,7 +109,7 @@ impl Placement {
         drop(choices);
         let took = self.timer.now().since(now);
         let decision = asked.map(|asked| {
-            let made = Made { at: now, took, request, outcome, seen };
+            let made = Made { at: now, took, request, outcome, seen, by: by.clone() };
             self.keep(wanted.meeting.as_ref(), asked, &snapshot, made)
         });
         charged.map(|chosen| Chosen { decision, ..chosen })

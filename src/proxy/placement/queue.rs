@@ -144,7 +144,7 @@ impl Placement {
         mut wanted: Wanted,
         at: &Where,
     ) -> Result<(Placed, ChoiceReason), PlaceError> {
-        let bounds = self.settings.queue;
+        let bounds = self.config.get().settings.queue;
         let Some(turn) = self.queue.enter(&wanted.require, bounds.max, self.timer.now()) else {
             return Err(PlaceError::QueueFull(self.queue.lock().spot(None, &wanted.require)));
         };

@@ -1,8 +1,9 @@
 //! What is kept of a choice, and what one would depend on now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Placement, Where};
+use super::{Placement, PlacementConfig, Where};
 use crate::fleet::FleetSnapshot;
 use crate::model::{Labels, MeetingName, SessionId, Time};
 use crate::policy::choose::{Candidate, Outcome, Request, Scene, Stand};
@@ -34,6 +35,7 @@ pub(super) struct Made<'a> {
     pub(super) request: Request,
     pub(super) outcome: Outcome,
     pub(super) seen: Vec<Candidate<'a>>,
+    pub(super) by: Arc<PlacementConfig>,
 }
 
 impl Placement {
@@ -45,9 +47,9 @@ impl Placement {
         fleet: &FleetSnapshot,
         made: Made<'_>,
     ) -> u64 {
-        let Made { at, took, request, outcome, seen } = made;
+        let Made { at, took, request, outcome, seen, by } = made;
         let Asked { session, source, cause } = asked;
-        let (meeting, config, rules) = (meeting.cloned(), self.config, self.settings.rules);
+        let (meeting, config, rules) = (meeting.cloned(), by.number, by.settings.rules);
         let choice =
             Choice { at, took, meeting, session, cause, source, config, request, rules, outcome };
         let seen = seen.iter().map(|seen| Seen { standing: seen.standing, load: seen.load });
@@ -65,14 +67,15 @@ impl Placement {
             load,
         };
         let fleet = self.fleet.snapshot();
-        let outlook = (&self.settings.outlook, self.timer.now());
+        let config = self.config.get();
+        let outlook = (&config.settings.outlook, self.timer.now());
         let candidates = fleet.backends.iter().map(|view| at.candidate(view, None, outlook));
-        let reserve = self.settings.promises.default;
+        let reserve = config.settings.promises.default;
         let demands = Labels::default();
         Scene {
-            config: self.config,
+            config: config.number,
             request: Request { key: 0, place: None, reserve, demands, turn },
-            rules: self.settings.rules,
+            rules: config.settings.rules,
             backends: candidates.map(stand).collect(),
         }
     }

@@ -8,6 +8,7 @@ use std::process::Command;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
+use pinfold::admin::client::{FetchError, post_json};
 use pinfold::load::{Client, Events};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -178,6 +179,26 @@ impl Edge {
     /// The same, when it has ended.
     pub(crate) fn into_dir(self) -> TempDir {
         self.dir
+    }
+
+    /// Writes its config file anew, as at the start: for backends `(id, url)` and more settings.
+    pub(crate) fn rewrite(&self, backends: &[(&str, &str)], more: &str) {
+        write_config(backends, more, &self.dir);
+    }
+
+    /// Has it read its config file again: the keys that have changed, or what is wrong.
+    pub(crate) async fn reload(&self) -> Result<Vec<String>, String> {
+        let base = format!("http://{}", self.admin);
+        let order = json!({});
+        let ordered = post_json::<Value>(&base, "/api/v1/reload", &order);
+        match within_bound("a reload", ordered).await {
+            Ok(told) => {
+                let changes = told["changes"].as_array().unwrap().iter();
+                Ok(changes.map(|change| change["key"].as_str().unwrap().to_owned()).collect())
+            }
+            Err(FetchError::Status(409, reason)) => Err(reason),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     /// A client of the first listener.

@@ -175,7 +175,7 @@ async fn a_busy_machine_is_avoided_and_samplers_that_all_stop_make_all_dear_and_
     let snapshot = world.fleet.handle.snapshot();
     let now = world.placement.timer.now();
     for backend in &snapshot.backends {
-        let load = backend.candidate(&world.placement.settings.outlook, now).load;
+        let load = backend.candidate(&world.placement.config.get().settings.outlook, now).load;
         assert!(load.feared > 0.8 && load.measured < 0.21, "{load:?}");
     }
 }

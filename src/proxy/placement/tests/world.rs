@@ -10,7 +10,7 @@ use crate::fleet::stub::{StubFleet, backend};
 use crate::model::{Draws, Incarnation};
 use crate::pins::{MemoryStore, PinStore, Registry};
 use crate::policy::health::Health;
-use crate::runtime::Clock;
+use crate::runtime::{Clock, Latest};
 use crate::settings::BackendSettings;
 
 /// How long a meeting that nobody uses lives on.
@@ -147,8 +147,7 @@ impl World {
             fleet: fleet.handle.clone(),
             keeper: Arc::new(Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 1_000)))),
             people: People::nowhere(Metrics::new()),
-            settings,
-            config: 1,
+            config: Latest::new(PlacementConfig::first(settings)),
             decisions: DecisionLog::new(100),
             timer: Arc::new(timer.clone()),
             metrics: Metrics::new(),
