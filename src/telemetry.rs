@@ -14,8 +14,8 @@ mod per_label;
 mod shards;
 
 pub use self::labels::{
-    ChoiceReason, Direction, ErrorClass, GeoipOutcome, HandshakeRejection, HealthLabel,
-    LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
+    ChoiceReason, Direction, DiscoverySource, ErrorClass, GeoipOutcome, HandshakeRejection,
+    HealthLabel, LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind, SourceLabel,
 };
 pub use self::local::LocalCounts;
 pub use self::metrics::{METRICS_CONTENT_TYPE, Metrics, OpenCount};

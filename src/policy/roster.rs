@@ -167,11 +167,15 @@ impl<B: Clone> Roster<B> {
         }
     }
 
-    /// A process before knew this one from `source`, which has said nothing yet.
+    /// A process before knew this one from `source`, which has said nothing yet. One of
+    /// [`Source::Past`] was leaving: it is withdrawn.
     pub fn restore(&mut self, source: &Source, offer: Offer<B>, now: Time) {
-        let url = offer.url.clone();
+        let key = (source.clone(), offer.url.clone());
         self.name(source, offer);
-        self.fall_silent(source, &url, now);
+        if let Some(entry) = self.entries.get_mut(&key) {
+            let is_past = *source == Source::Past;
+            entry.word = if is_past { Word::Withdrawn(now) } else { Word::Silent(now) };
+        }
     }
 
     /// Only sources for which `is_there` holds exist from now on; what others said is forgotten.

@@ -15,8 +15,8 @@ use crate::policy::tally::Counts;
 use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
-    ChoiceReason, Direction, ErrorClass, GeoipOutcome, HandshakeRejection, HealthLabel, Label,
-    LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind,
+    ChoiceReason, Direction, DiscoverySource, ErrorClass, GeoipOutcome, HandshakeRejection,
+    HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, RoutingKind, SourceLabel,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -67,6 +67,8 @@ struct Values {
     choices: PerLabel<ChoiceReason, Counter>,
     probes: PerLabel<ProbeOutcome, Counter>,
     backends: PerLabel<HealthLabel, Gauge>,
+    backends_by_source: PerLabel<SourceLabel, Gauge>,
+    discovery_failures: PerLabel<DiscoverySource, Counter>,
     of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
@@ -136,6 +138,16 @@ impl Metrics {
     /// The place of an address was looked up.
     pub fn on_geoip_look_up(&self, outcome: GeoipOutcome) {
         self.0.values.geoip_look_ups.of(outcome).inc();
+    }
+
+    /// Shows how many backends that source names.
+    pub fn set_backends_of(&self, source: SourceLabel, count: usize) {
+        self.0.values.backends_by_source.of(source).set(signed(count));
+    }
+
+    /// Counts a look-up, or a file, that told nothing, or a server that may not register.
+    pub fn on_discovery_failure(&self, source: DiscoverySource) {
+        self.0.values.discovery_failures.of(source).inc();
     }
 
     /// Counts a link that was opened; keep the count as long as it lives.
@@ -281,6 +293,17 @@ impl Values {
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
             probes: counters(r, "probes", "Probes of backends"),
             backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
+            backends_by_source: register(
+                r,
+                "backends_by_source",
+                "Backends that are wanted, by who names them",
+                PerLabel::new(Gauge::default),
+            ),
+            discovery_failures: counters(
+                r,
+                "discovery_failures",
+                "Look-ups and files that told nothing, servers that may not register",
+            ),
             of_backends: BackendGauges::register(r),
             placement: register(
                 r,

@@ -17,6 +17,8 @@ pub enum Source {
     Dns(Arc<str>),
     /// The backend itself, by registering.
     Registrar,
+    /// A process before, for a backend that was leaving then.
+    Past,
 }
 
 impl Source {
@@ -28,20 +30,12 @@ impl Source {
                 "config" => Some(Self::Config),
                 "api" => Some(Self::Api),
                 "registrar" => Some(Self::Registrar),
+                "past" => Some(Self::Past),
                 _ => None,
             },
             Some(("file", path)) => Some(Self::File(path.into())),
             Some(("dns", name)) => Some(Self::Dns(name.into())),
             Some(_) => None,
-        }
-    }
-
-    /// Whether what it says is the word of an operator, which counts at once.
-    #[must_use]
-    pub const fn is_operator(&self) -> bool {
-        match self {
-            Self::Config | Self::Api => true,
-            Self::File(_) | Self::Dns(_) | Self::Registrar => false,
         }
     }
 }
@@ -54,6 +48,7 @@ impl fmt::Display for Source {
             Self::File(path) => write!(f, "file {path}"),
             Self::Dns(name) => write!(f, "dns {name}"),
             Self::Registrar => f.write_str("registrar"),
+            Self::Past => f.write_str("past"),
         }
     }
 }
@@ -65,7 +60,7 @@ mod tests {
     #[test]
     fn a_source_reads_back_what_it_shows() {
         let (file, dns) = (Source::File("/a b.json".into()), Source::Dns("srv a".into()));
-        for source in [Source::Config, Source::Api, file, dns, Source::Registrar] {
+        for source in [Source::Config, Source::Api, file, dns, Source::Registrar, Source::Past] {
             assert_eq!(Source::parse(&source.to_string()), Some(source));
         }
         for text in ["", "file", "configs", "tape a"] {

@@ -101,9 +101,10 @@ fn what_a_process_before_knew_is_held() {
     let mut roster = roster();
     roster.restore(&dns(), offer("a", "a"), at(0));
     roster.restore(&Source::Registrar, offer("b", "b"), at(0));
-    assert_eq!(members(&mut roster, 59, &[]), ["a", "b"]);
+    roster.restore(&Source::Past, offer("c", "c"), at(0));
+    assert_eq!(members(&mut roster, 59, &[]), ["a", "b", "c"]);
     roster.hear(&dns(), offers(&["a"]), true, at(59));
-    assert_eq!(members(&mut roster, 60, &[]), ["a"]);
+    assert_eq!(members(&mut roster, 60, &["c"]), ["a"], "c was leaving");
 }
 
 #[test]
