@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
+use crate::discovery::{Discovery, DiscoveryError};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::geo::{Atlas, AtlasError};
 use crate::model::{Draws, SessionId, Time};
@@ -37,6 +38,9 @@ use views::EdgeViews;
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
 
+/// Name of the file, in the state directory, of backends that were found.
+const FOUND_BACKENDS: &str = "backends.json";
+
 /// Number of the config that a process starts with.
 const FIRST_CONFIG: u64 = 1;
 
@@ -57,6 +61,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Discovery cannot start.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// The places of addresses cannot be had.
     #[error(transparent)]
     Geoip(#[from] AtlasError),
@@ -74,6 +81,8 @@ pub struct App {
     pub urls: Vec<String>,
     /// Where the admin API is.
     pub admin_url: String,
+    /// Where servers register, without the path, which may be a secret; `None` if they may not.
+    pub registrar_url: Option<String>,
     views: EdgeViews,
     fleet: FleetHandle,
     shutdown: ShutdownSettings,
@@ -103,12 +112,16 @@ impl App {
         let metrics = Metrics::new();
         let inner = Tasks::new();
         let people = start_people(&settings.geoip, &metrics, &inner)?;
-        let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
+        let mut discovery =
+            open_discovery(settings, (people.atlas.clone(), metrics.clone(), clock)).await?;
+        let registrar_url = discovery.registrar_url();
+        let fleet = Fleet::new(&discovery.backends(), &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
         let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
+        let discovery = discovery.start(handle.clone(), &inner);
         let upkeep = Upkeep {
             fleet: handle.clone(),
             keeper: keeper.clone(),
@@ -126,7 +139,7 @@ impl App {
         inner.spawn("adoption", adoption.run(left, inner.stop_token()));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let views = EdgeViews { clock, placement: placement.clone() };
+        let views = EdgeViews { clock, placement: placement.clone(), discovery };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
         inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
@@ -134,6 +147,7 @@ impl App {
         let app = Self {
             urls,
             admin_url,
+            registrar_url,
             views,
             fleet: handle,
             shutdown: settings.shutdown.clone(),
@@ -223,6 +237,16 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Discovery, with what it has noted if anything outlives the process.
+async fn open_discovery(
+    settings: &Settings,
+    instruments: (Atlas, Metrics, Clock),
+) -> Result<Discovery, DiscoveryError> {
+    let keeps = settings.pins.store == StoreKind::Disk;
+    let notes = keeps.then(|| settings.pins.state_dir.join(FOUND_BACKENDS));
+    Discovery::open(&settings.backends, &settings.discovery, notes, instruments).await
 }
 
 /// Opens the databases of places, and keeps them current.

@@ -9,6 +9,7 @@ mod bad_input;
 mod bench;
 mod calls;
 mod demo;
+mod discovery;
 pub(crate) mod harness;
 mod hostile;
 mod isolation;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::views::EdgeViews;
 use crate::admin::{DrainOrder, Order, OrderError, Orders, Then, Views};
+use crate::discovery::ChangeError;
 use crate::fleet::{AfterDrain, DrainError};
 use crate::model::BackendId;
 
@@ -14,6 +15,13 @@ impl Orders for EdgeViews {
         match order {
             Order::Drain(backend, how) => self.drain(backend, how).await,
             Order::Undrain(backend) => self.undrain(backend).await,
+            Order::AddBackend(backend) => {
+                let id = backend.id.clone();
+                self.told_change(&id, self.discovery.add(*backend).await)
+            }
+            Order::RemoveBackend(id) => {
+                self.told_change(&id, self.discovery.remove(id.clone()).await)
+            }
         }
     }
 }
@@ -35,6 +43,22 @@ impl EdgeViews {
         self.told(&backend, undrained)
     }
 
+    /// The row of a backend that was added or removed; `null` if it is gone, or has to wait.
+    fn told_change(
+        &self,
+        id: &BackendId,
+        changed: Result<(), ChangeError>,
+    ) -> Result<Value, OrderError> {
+        changed.map_err(|error| match error {
+            ChangeError::Unknown => OrderError::Unknown(error.to_string()),
+            ChangeError::NamedBy(_) | ChangeError::Taken(..) | ChangeError::TooMany(_) => {
+                OrderError::Refused(error.to_string())
+            }
+            ChangeError::Ending => OrderError::Unavailable(error.to_string()),
+        })?;
+        self.row(id)
+    }
+
     /// The row of a backend, for which an operator has decided; `null` if it was removed at once.
     fn told(&self, id: &BackendId, decided: Result<(), DrainError>) -> Result<Value, OrderError> {
         decided.map_err(|error| match error {
@@ -42,6 +66,10 @@ impl EdgeViews {
             DrainError::Configured | DrainError::Leaving => OrderError::Refused(error.to_string()),
             DrainError::Ending => OrderError::Unavailable(error.to_string()),
         })?;
+        self.row(id)
+    }
+
+    fn row(&self, id: &BackendId) -> Result<Value, OrderError> {
         let row = self.backends().into_iter().find(|row| row.id == id.as_str());
         Ok(json!({ "backend": row }))
     }

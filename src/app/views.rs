@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
+use crate::discovery::DiscoveryHandle;
 use crate::fleet::BackendView;
 use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
 use crate::pins::{MeetingView, Registry};
 use crate::policy::choose::Scene;
 use crate::policy::decisions::Kept;
+use crate::policy::roster::Source;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
 use crate::proxy::Placement;
@@ -17,6 +19,7 @@ use crate::runtime::Clock;
 pub(super) struct EdgeViews {
     pub(super) clock: Clock,
     pub(super) placement: Arc<Placement>,
+    pub(super) discovery: DiscoveryHandle,
 }
 
 impl EdgeViews {
@@ -52,7 +55,7 @@ impl Views for EdgeViews {
             .snapshot()
             .backends
             .iter()
-            .map(|backend| backend_row(backend))
+            .map(|backend| backend_row(backend, self.discovery.source_of(&backend.id)))
             .collect()
     }
 
@@ -86,11 +89,12 @@ impl Views for EdgeViews {
     }
 }
 
-fn backend_row(backend: &BackendView) -> BackendRow {
+fn backend_row(backend: &BackendView, source: Option<Source>) -> BackendRow {
     let Usage { cpu_count, cpu_percent, memory_kb } = backend.usage.last();
     BackendRow {
         id: backend.id.to_string(),
         url: backend.url.to_string(),
+        source: source.map(|source| source.to_string()),
         health: backend.health.as_str().to_owned(),
         stay: backend.stay.as_str().to_owned(),
         takes_pins: backend.takes_pins(),
