@@ -1,5 +1,6 @@
 //! The `pinfold` command: arguments to calls into the library, one file per subcommand.
 
+mod backend;
 mod bench;
 mod check;
 mod choose;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Show the backends of a running edge
     Status(status::StatusArgs),
+    /// Add a backend to a running edge, or remove one that was added
+    Backend(backend::BackendArgs),
     /// Tell why a meeting is where it is
     Why(why::WhyArgs),
     /// Tell where a meeting would go, by the state of a running edge or one that was saved
@@ -73,6 +76,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args),
         Command::Bench(args) => bench::run(*args),
         Command::Check(args) => check::run(&args),
+        Command::Backend(args) => backend::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),

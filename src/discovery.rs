@@ -237,3 +237,6 @@ impl DiscoveryHandle {
         answered.await.ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,10 +129,7 @@ impl NamePattern {
     /// Whether `name`, in lower case, is one of those meant.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        let (first, rest) = match self.0.split_once('*') {
-            None => return self.0 == name,
-            Some(parts) => parts,
-        };
+        let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
         let Some(mut name) = name.strip_prefix(first) else { return false };
         let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
         // The leftmost place for each part leaves most for those that follow.
