@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admin::{Admin, BackendRow, Readiness, Views};
+use crate::discovery::{Discovery, DiscoveryError};
 use crate::fleet::{Asker, AskerBounds, Fleet};
 use crate::geo::{Atlas, AtlasError, Maps};
 use crate::model::Time;
@@ -38,6 +39,9 @@ use views::EdgeViews;
 /// How long tasks other than clients may take to end after they were told to.
 const JOIN_MAX: Duration = Duration::from_secs(5);
 
+/// Name of the file, in the state directory, of backends that were found.
+const FOUND_BACKENDS: &str = "backends.json";
+
 /// Why the edge cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -58,6 +62,9 @@ pub enum StartError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Discovery cannot start.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
     /// The places of addresses cannot be had.
     #[error(transparent)]
     Geoip(#[from] AtlasError),
@@ -77,6 +84,8 @@ pub struct App {
     pub admin_url: String,
     /// Asks for the config to be read again.
     pub reload: ReloadHandle,
+    /// Where servers register, without the path, which may be a secret; `None` if they may not.
+    pub registrar_url: Option<String>,
     views: EdgeViews,
     parts: Arc<Parts>,
 }
@@ -112,11 +121,15 @@ impl App {
         let inner = Tasks::new();
         let (atlas, renewal) = Atlas::new(Maps::open(&settings.geoip)?, metrics.clone());
         let people = People { atlas, arrivals: Arc::default() };
-        let begun = begin((settings, clock), (metrics, inner), people)?;
+        let instruments = (people.atlas.clone(), metrics.clone(), clock);
+        let discovery = open_discovery(settings, instruments).await?;
+        let registrar_url = discovery.registrar_url();
+        let begun = begin((settings, clock), (metrics, inner), (people, discovery))?;
         let drains = drainage::start(settings, &begun).await;
         let parts = Arc::new(Parts::new(begun, drains, settings));
         let renewal = RenewalTask::start(renewal, &settings.geoip, &parts.inner);
-        Ok(Self::open(parts, addresses, renewal, source))
+        let app = Self::open(parts, addresses, renewal, source);
+        Ok(Self { registrar_url, ..app })
     }
 
     /// Lets clients and operators in.
@@ -132,6 +145,7 @@ impl App {
             placement: parts.placement.clone(),
             drains: parts.drains.clone(),
             drain_pace: parts.drain_pace.clone(),
+            discovery: parts.discovery.clone(),
             reload: reload.clone(),
         };
         let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
@@ -145,7 +159,7 @@ impl App {
         let reloader = Reloader::new(parts.clone(), (listeners, admin, renewal), source);
         let taking_up = reloader.run(requests, parts.inner.stop_token());
         parts.inner.spawn_vital("reload", taking_up);
-        Self { urls, admin_url, reload, views, parts }
+        Self { urls, admin_url, registrar_url: None, reload, views, parts }
     }
 
     /// Every backend as it is now, in the order of the config.
@@ -198,18 +212,29 @@ async fn bind(settings: &Settings) -> Result<Addresses, StartError> {
     Ok(Addresses { listeners, admin })
 }
 
+/// Discovery, with what it has noted if anything outlives the process.
+async fn open_discovery(
+    settings: &Settings,
+    instruments: (Atlas, Metrics, Clock),
+) -> Result<Discovery, DiscoveryError> {
+    let keeps = settings.pins.store == StoreKind::Disk;
+    let notes = keeps.then(|| settings.pins.state_dir.join(FOUND_BACKENDS));
+    Discovery::open(&settings.backends, &settings.discovery, notes, instruments).await
+}
+
 /// Starts all that works without clients.
 fn begin(
     (settings, clock): (&Settings, Clock),
     (metrics, inner): (Metrics, Tasks),
-    people: People,
+    (people, mut discovery): (People, Discovery),
 ) -> Result<Begun, StartError> {
-    let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
+    let fleet = Fleet::new(&discovery.backends(), &settings.probe, clock, random::seed());
     let handle = fleet.handle.clone();
     let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
     let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
     let readiness = Readiness::default();
     let losses = fleet.start(&inner, &metrics);
+    let discovery = discovery.start(handle.clone(), &inner);
     let loss_spread = Arc::new(Latest::new(settings.loss.spread));
     let drain_pace = Arc::new(Latest::new(settings.drain.moves_per_second));
     let upkeep = Upkeep {
@@ -246,6 +271,7 @@ fn begin(
         sessions,
         loss_spread,
         drain_pace,
+        discovery,
     })
 }
 

@@ -1,5 +1,6 @@
 //! The `pinfold` command: arguments to calls into the library, one file per subcommand.
 
+mod backend;
 mod bench;
 mod check;
 mod choose;
@@ -58,6 +59,8 @@ enum Command {
     Drain(drain::DrainArgs),
     /// Give a drained backend meetings again
     Undrain(drain::UndrainArgs),
+    /// Add a backend to a running edge, or remove one that was added
+    Backend(backend::BackendArgs),
     /// Tell why a meeting is where it is
     Why(why::WhyArgs),
     /// Tell where a meeting would go, by the state of a running edge or one that was saved
@@ -88,6 +91,7 @@ pub fn run() -> ExitCode {
         Command::Drain(args) => drain::run(&args),
         Command::Undrain(args) => drain::undo(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Backend(args) => backend::run(&args),
         Command::Why(args) => why::run(&args),
         Command::Choose(args) => choose::run(&args),
         Command::Echo(args) => echo::run(&args),

@@ -18,6 +18,7 @@ pub mod runtime;
 pub mod geo;
 pub mod pins;
 pub mod fleet;
+pub mod discovery;
 pub mod proxy;
 pub mod admin;
 pub mod load;

@@ -15,4 +15,5 @@ pub mod load;
 pub mod pacing;
 pub mod pin;
 pub mod promise;
+pub mod roster;
 pub mod tally;

@@ -9,11 +9,14 @@ mod backend;
 mod check;
 mod declare;
 mod diff;
+mod discovery;
 mod error;
 mod field;
 mod geoip;
 mod health;
+mod json;
 mod limits;
+mod listed;
 mod listener;
 mod loss;
 mod nearest;
@@ -25,6 +28,7 @@ mod probe;
 mod process;
 mod reader;
 mod reload;
+mod rule;
 mod schema;
 mod sessions;
 mod tls;
@@ -39,10 +43,14 @@ use std::path::{Path, PathBuf};
 
 pub use self::backend::{BackendSettings, BackendUrl, BackendUrlError, ReportUrl};
 pub use self::diff::{Change, diff};
+pub use self::discovery::{
+    DiscoverySettings, DnsKind, DnsSettings, FileSettings, RegistrarSettings,
+};
 pub use self::error::{Place, SettingsError};
 pub use self::geoip::{GeoipSettings, OverrideSettings};
 pub use self::health::HealthSettings;
 pub use self::limits::Limits;
+pub use self::listed::{KeptBackend, parse_backend, read_backends, read_kept, write_kept};
 pub use self::listener::{Dialect, ListenerSettings, TlsFiles};
 pub use self::loss::{DrainSettings, LossSettings};
 pub use self::origin::{Forwarded, OriginSettings, ProxyProtocol};
@@ -52,6 +60,7 @@ pub use self::placement::{PinSettings, PlacementSettings, QueueBounds, StoreKind
 pub use self::probe::ProbeSettings;
 pub use self::process::{AdminSettings, LogFormat, LogSettings, ShutdownSettings};
 pub use self::reload::ReloadSettings;
+pub use self::rule::{NamePattern, RuleSettings};
 pub use self::schema::schema;
 pub use self::sessions::SessionSettings;
 pub use self::tls::{TlsError, TlsIdentity};
@@ -64,6 +73,9 @@ use crate::policy::charge::Weights;
 /// Name shown for settings that come from no file.
 const NO_FILE: &str = "<config>";
 
+/// Most backends of a fleet, wherever they come from. A config or a list with more is refused.
+pub const BACKENDS_MAX: usize = 1_024;
+
 /// Everything an operator can set, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -71,8 +83,11 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// Where the admin API listens.
     pub admin: AdminSettings,
-    /// The fleet; at least one, ids and URLs all different.
+    /// The fleet as far as the config names it: ids and URLs all different. At least one if there is
+    /// no other source.
     pub backends: Vec<BackendSettings>,
+    /// Where other backends come from.
+    pub discovery: DiscoverySettings,
     /// How the health of backends is found out.
     pub probe: ProbeSettings,
     /// Where pins are kept, and how long.
@@ -163,6 +178,7 @@ pub fn open(path: &Path) -> Result<ConfigFile, Vec<SettingsError>> {
     let (settings, errors) = parse_source(source, |settings, findings| {
         tls::resolve(settings, &directory);
         geoip::resolve(settings, &directory);
+        discovery::resolve(settings, &directory);
         settings.pins.state_dir = directory.join(&settings.pins.state_dir);
         tls::check(settings, findings);
         geoip::check_files(settings, findings);
@@ -191,6 +207,7 @@ impl Section for Settings {
             listeners: vec![ListenerSettings::example()],
             admin: AdminSettings::example(),
             backends: vec![BackendSettings::example()],
+            discovery: DiscoverySettings::example(),
             probe: ProbeSettings::example(),
             pins: PinSettings::example(),
             sessions: SessionSettings::example(),
@@ -208,9 +225,23 @@ impl Section for Settings {
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
-        keys.list("listeners", "Addresses that clients connect to.", &mut self.listeners);
+        keys.list(
+            "listeners",
+            "Addresses that clients connect to. At least one.",
+            &mut self.listeners,
+        );
         keys.section("admin", "The admin API: health, metrics, state.", &mut self.admin);
-        keys.list("backends", "The Kurento Media Servers.", &mut self.backends);
+        keys.entries(
+            "backends",
+            "The Kurento Media Servers. At least one, or a source in [discovery].",
+            &mut self.backends,
+        );
+        keys.section(
+            "discovery",
+            "Where other backends come from. Those that are found are probed before they get \
+             meetings, and listed in state_dir of [pins], so that a restart knows them.",
+            &mut self.discovery,
+        );
         keys.section("probe", "How the health of backends is found out.", &mut self.probe);
         keys.section(
             "health",

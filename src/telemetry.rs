@@ -14,8 +14,9 @@ mod per_label;
 mod shards;
 
 pub use self::labels::{
-    ChoiceReason, DeepOutcome, Direction, ErrorClass, GeoipOutcome, HandshakeRejection,
-    HealthLabel, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome, RoutingKind,
+    ChoiceReason, DeepOutcome, Direction, DiscoverySource, ErrorClass, GeoipOutcome,
+    HandshakeRejection, HealthLabel, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome,
+    RoutingKind, SourceLabel,
 };
 pub use self::local::LocalCounts;
 pub use self::metrics::{METRICS_CONTENT_TYPE, Metrics, OpenCount};

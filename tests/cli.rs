@@ -40,7 +40,8 @@ fn check_tells_every_mistake_and_fails() {
     assert_eq!(checked.status.code(), Some(1));
     assert_eq!(text(&checked.stdout), "");
     let expected = format!(
-        "{path}:1:1: backends: found nothing, expected at least one [[backends]]\n\
+        "{path}:1:1: backends: found nothing, expected at least one [[backends]], or a \
+         source in [discovery]\n\
          {path}:2:8: listeners[0].addr: found 3, expected an IP address and port like \
          \"127.0.0.1:8888\"\n\
          {path}:3:2: prob: found an unknown key, expected \"probe\"\n"

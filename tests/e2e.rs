@@ -10,6 +10,7 @@ mod bench;
 mod calls;
 mod demo;
 mod drain;
+mod discovery;
 pub(crate) mod harness;
 mod health;
 mod hostile;

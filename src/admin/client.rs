@@ -76,17 +76,33 @@ pub async fn post_json<T: DeserializeOwned>(
     body: &impl Serialize,
 ) -> Result<T, FetchError> {
     let body = serde_json::to_vec(body)?.into();
-    Ok(serde_json::from_slice(&success(base, path, Some(body)).await?)?)
+    Ok(serde_json::from_slice(&success(base, path, Ask::Post(body)).await?)?)
+}
+
+/// Orders what is at `path` to be removed; returns what is told of it.
+///
+/// # Errors
+/// As for [`fetch_json`].
+pub async fn delete_json<T: DeserializeOwned>(base: &str, path: &str) -> Result<T, FetchError> {
+    Ok(serde_json::from_slice(&success(base, path, Ask::Delete).await?)?)
+}
+
+/// What is asked for.
+enum Ask {
+    Get,
+    /// With this body, JSON.
+    Post(Bytes),
+    Delete,
 }
 
 async fn fetch_success(base: &str, path: &str) -> Result<Bytes, FetchError> {
-    success(base, path, None).await
+    success(base, path, Ask::Get).await
 }
 
-/// The answer to an order, if there is a body, or to a question.
-async fn success(base: &str, path: &str, body: Option<Bytes>) -> Result<Bytes, FetchError> {
+/// The answer to an order or a question.
+async fn success(base: &str, path: &str, ask: Ask) -> Result<Bytes, FetchError> {
     let (authority, url) = parse_url(base, path)?;
-    let fetched = time::timeout(TIMEOUT, fetch(&authority, url, body));
+    let fetched = time::timeout(TIMEOUT, fetch(&authority, url, ask));
     let (status, body) = fetched.await.map_err(|_| FetchError::Timeout)??;
     if (200..300).contains(&status) {
         return Ok(body);
@@ -111,19 +127,16 @@ fn parse_url(base: &str, path: &str) -> Result<(String, Uri), FetchError> {
 }
 
 /// Sends the request and reads the whole answer: status and body.
-async fn fetch(
-    authority: &str,
-    target: Uri,
-    body: Option<Bytes>,
-) -> Result<(u16, Bytes), FetchError> {
+async fn fetch(authority: &str, target: Uri, ask: Ask) -> Result<(u16, Bytes), FetchError> {
     let failed = |error| FetchError::Connect(authority.to_owned(), error);
     let socket = TcpStream::connect(authority).await.map_err(failed)?;
     // The admin API knows itself by address only, whatever name led here.
     let host = socket.peer_addr().map_err(failed)?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = match body {
-        None => Request::get(target).header(HOST, host).body(Full::default()),
-        Some(body) => Request::post(target)
+    let request = match ask {
+        Ask::Get => Request::get(target).header(HOST, host).body(Full::default()),
+        Ask::Delete => Request::delete(target).header(HOST, host).body(Full::default()),
+        Ask::Post(body) => Request::post(target)
             .header(HOST, host)
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body)),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::BackendId;
+use crate::settings::BackendSettings;
 
 /// Who carries out what operators order.
 pub trait Orders: Send + Sync + 'static {
@@ -17,7 +18,7 @@ pub trait Orders: Send + Sync + 'static {
 }
 
 /// What an operator orders.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Order {
     /// Give a backend no new meetings.
     Drain(BackendId, DrainOrder),
@@ -25,6 +26,10 @@ pub enum Order {
     Undrain(BackendId),
     /// Read the config file again and take it up.
     Reload,
+    /// Add a backend, or say something else of one that was added before.
+    AddBackend(Box<BackendSettings>),
+    /// Remove a backend that was added before.
+    RemoveBackend(BackendId),
 }
 
 /// How a backend is to be drained: the body of `POST /api/v1/backends/ID/drain`.

@@ -60,6 +60,9 @@ pub struct BackendRow {
     pub id: String,
     /// Where it listens.
     pub url: String,
+    /// Who named it: `config`, `api`, `file PATH`, `dns KIND NAME`, `registrar`, or `past` for one that
+    /// was leaving when the process before ended. `null` while nobody does.
+    pub source: Option<String>,
     /// One word: `unknown`, `healthy`, `suspect`, `ejected` or `trial`.
     pub health: String,
     /// One word: `open`, `draining` or `leaving`.

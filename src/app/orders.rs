@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::ReloadError;
 use super::views::EdgeViews;
 use crate::admin::{DrainOrder, Order, OrderError, Orders, Then, Views};
+use crate::discovery::ChangeError;
 use crate::fleet::{AfterDrain, DrainError};
 use crate::model::BackendId;
 
@@ -16,6 +17,13 @@ impl Orders for EdgeViews {
             Order::Drain(backend, how) => self.drain(backend, how).await,
             Order::Undrain(backend) => self.undrain(backend).await,
             Order::Reload => self.reload().await,
+            Order::AddBackend(backend) => {
+                let id = backend.id.clone();
+                self.told_change(&id, self.discovery.add(*backend).await)
+            }
+            Order::RemoveBackend(id) => {
+                self.told_change(&id, self.discovery.remove(id.clone()).await)
+            }
         }
     }
 }
@@ -50,6 +58,22 @@ impl EdgeViews {
         }
     }
 
+    /// The row of a backend that was added or removed; `null` if it is gone, or has to wait.
+    fn told_change(
+        &self,
+        id: &BackendId,
+        changed: Result<(), ChangeError>,
+    ) -> Result<Value, OrderError> {
+        changed.map_err(|error| match error {
+            ChangeError::Unknown => OrderError::Unknown(error.to_string()),
+            ChangeError::NamedBy(_) | ChangeError::Taken(..) | ChangeError::TooMany(_) => {
+                OrderError::Refused(error.to_string())
+            }
+            ChangeError::Ending => OrderError::Unavailable(error.to_string()),
+        })?;
+        self.row(id)
+    }
+
     /// The row of a backend, for which an operator has decided; `null` if it was removed at once.
     fn told(&self, id: &BackendId, decided: Result<(), DrainError>) -> Result<Value, OrderError> {
         decided.map_err(|error| match error {
@@ -57,6 +81,10 @@ impl EdgeViews {
             DrainError::Configured | DrainError::Leaving => OrderError::Refused(error.to_string()),
             DrainError::Ending => OrderError::Unavailable(error.to_string()),
         })?;
+        self.row(id)
+    }
+
+    fn row(&self, id: &BackendId) -> Result<Value, OrderError> {
         let row = self.backends().into_iter().find(|row| row.id == id.as_str());
         Ok(json!({ "backend": row }))
     }

@@ -7,8 +7,9 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::Readiness;
-use crate::fleet::{Asker, AskerBounds, Drains, FleetChange, FleetHandle};
-use crate::model::{BackendId, Draws, SessionId};
+use crate::discovery::DiscoveryHandle;
+use crate::fleet::{Asker, AskerBounds, Drains, FleetHandle};
+use crate::model::{Draws, SessionId};
 use crate::pins::Keeper;
 use crate::policy::charge::Weights;
 use crate::proxy::{
@@ -16,7 +17,7 @@ use crate::proxy::{
     Placement, PlacementConfig, Sessions, Slots,
 };
 use crate::runtime::{Clock, Latest, Tasks, random};
-use crate::settings::{BackendSettings, PlacementSettings, Settings};
+use crate::settings::{PlacementSettings, Settings};
 use crate::telemetry::Metrics;
 
 /// The stateful parts of an edge.
@@ -28,6 +29,7 @@ pub(super) struct Parts {
     pub(super) asker: Asker,
     pub(super) sessions: Arc<Sessions<Connection>>,
     pub(super) drains: Arc<Drains>,
+    pub(super) discovery: DiscoveryHandle,
     /// Meetings that drains let go in a second.
     pub(super) drain_pace: Arc<Latest<f64>>,
     /// Over which time it is told what went with a backend.
@@ -63,13 +65,14 @@ pub(super) struct Begun {
     pub(super) sessions: Arc<Sessions<Connection>>,
     pub(super) loss_spread: Arc<Latest<Duration>>,
     pub(super) drain_pace: Arc<Latest<f64>>,
+    pub(super) discovery: DiscoveryHandle,
 }
 
 impl Parts {
     /// The parts of an edge that starts with `settings`.
     pub(super) fn new(begun: Begun, drains: Arc<Drains>, settings: &Settings) -> Self {
         let Begun { clock, metrics, readiness, inner, fleet, keeper, people, .. } = begun;
-        let Begun { asker, sessions, loss_spread, drain_pace, .. } = begun;
+        let Begun { asker, sessions, loss_spread, drain_pace, discovery, .. } = begun;
         let placement = Placement {
             fleet,
             keeper,
@@ -89,6 +92,7 @@ impl Parts {
             asker,
             sessions,
             drains,
+            discovery,
             drain_pace,
             loss_spread,
             pacer: Arc::new(Pacer::new(settings.pacing.pace(), Arc::new(clock))),
@@ -130,25 +134,6 @@ impl Parts {
     pub(super) fn lobby(&self) -> Lobby {
         let (sessions, slots) = (self.sessions.clone(), self.slots.clone());
         Lobby { sessions, slots, tasks: self.clients.clone() }
-    }
-
-    /// The backends of the config are these from now on.
-    pub(super) async fn apply_backends(&self, backends: &[BackendSettings]) {
-        let change = self.placement.fleet.set_backends(backends.to_vec()).await;
-        if change != FleetChange::default() {
-            let FleetChange { added, changed, leaving, removed, waiting } = change;
-            let shown = |ids: Vec<BackendId>| {
-                ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-            };
-            tracing::info!(
-                added = shown(added),
-                changed = shown(changed),
-                leaving = shown(leaving),
-                removed = shown(removed),
-                waiting = shown(waiting),
-                "fleet changed"
-            );
-        }
     }
 
     /// Tells every part what `new`, the config of that `number`, says: it holds for whoever is there,

@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 use super::admin_api::{AdminApi, Bound};
 use super::listeners::{Listeners, NoListener, Ready};
 use super::parts::Parts;
+use crate::discovery::DiscoveryError;
 use crate::geo::Renewal;
 use crate::runtime::{Clock, Tasks};
-use crate::settings::{Change, ConfigFile, GeoipSettings, SettingsError};
+use crate::settings::{Change, ConfigFile, GeoipSettings, Settings, SettingsError};
 use crate::telemetry::ReloadOutcome;
 use crate::telemetry::log::LogFilter;
 use draft::{Draft, InUse};
@@ -241,6 +242,7 @@ impl Reloader {
         }
         let ready =
             self.prepare(draft).await.map_err(|mistake| ReloadError::Mistakes(vec![mistake]))?;
+        self.turn_discovery(&ready.draft.file).await?;
         Ok(self.take_up(ready).await)
     }
 
@@ -257,12 +259,25 @@ impl Reloader {
         Ok(ReadyConfig { draft, listeners, admin })
     }
 
+    /// Backends come from where the config says from now on: the last step that may fail, because it
+    /// may bind an address.
+    async fn turn_discovery(&self, file: &ConfigFile) -> Result<(), ReloadError> {
+        let Settings { backends, discovery, .. } = &file.settings;
+        let turned = self.parts.discovery.set_config(backends.clone(), discovery.clone()).await;
+        turned.map_err(|error| match error {
+            DiscoveryError::Bind { addr, source } => {
+                let mistake = cannot_bind(file, "discovery.registrar.addr", (addr, &source));
+                ReloadError::Mistakes(vec![mistake])
+            }
+            DiscoveryError::Ending => ReloadError::Stopping,
+        })
+    }
+
     /// Makes it the config in use. Nothing here can fail.
     async fn take_up(&mut self, ready: ReadyConfig) -> Vec<Change> {
         let ReadyConfig { draft: Draft { file, changes, maps, .. }, listeners, admin } = ready;
         let settings = Arc::new(file.settings);
         self.number += 1;
-        self.parts.apply_backends(&settings.backends).await;
         self.parts.take_up(&settings, self.number).await;
         if let Some(maps) = maps {
             let renewal = self.parts.placement.people.atlas.turn_to(maps);

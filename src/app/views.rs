@@ -8,11 +8,13 @@ use super::drainage::progress;
 use crate::admin::{
     BackendRow, DecisionRow, DrainRow, MediaRow, MeetingRow, PlaceRow, Then, Unavailable, Views,
 };
+use crate::discovery::DiscoveryHandle;
 use crate::fleet::{AfterDrain, BackendView, Drain, DrainedBy, Drains};
 use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
 use crate::pins::{MeetingView, Registry};
 use crate::policy::choose::Scene;
 use crate::policy::decisions::Kept;
+use crate::policy::roster::Source;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
 use crate::proxy::Placement;
@@ -25,6 +27,7 @@ pub(super) struct EdgeViews {
     pub(super) drains: Arc<Drains>,
     /// Meetings let go in a second.
     pub(super) drain_pace: Arc<Latest<f64>>,
+    pub(super) discovery: DiscoveryHandle,
     pub(super) reload: ReloadHandle,
 }
 
@@ -83,7 +86,10 @@ impl Views for EdgeViews {
             .snapshot()
             .backends
             .iter()
-            .map(|backend| BackendRow { drain: self.drain_row(backend), ..backend_row(backend) })
+            .map(|backend| BackendRow {
+                drain: self.drain_row(backend),
+                ..backend_row(backend, self.discovery.source_of(&backend.id))
+            })
             .collect()
     }
 
@@ -125,11 +131,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn backend_row(backend: &BackendView) -> BackendRow {
+fn backend_row(backend: &BackendView, source: Option<Source>) -> BackendRow {
     let Usage { cpu_count, cpu_percent, memory_kb } = backend.usage.last();
     BackendRow {
         id: backend.id.to_string(),
         url: backend.url.to_string(),
+        source: source.map(|source| source.to_string()),
         health: backend.health.as_str().to_owned(),
         stay: backend.stay.as_str().to_owned(),
         drain: None,

@@ -44,6 +44,9 @@ async fn serve(settings: &Settings, source: ConfigSource) -> anyhow::Result<()> 
     for url in &app.urls {
         print(format!("listening on {url}\n"))?;
     }
+    if let Some(url) = &app.registrar_url {
+        print(format!("registrar on {url}\n"))?;
+    }
     print(format!("admin on {}\n", app.admin_url))?;
     tokio::select! {
         () = signals.next() => {}

@@ -93,6 +93,7 @@ mod tests {
         BackendRow {
             id: id.to_owned(),
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
+            source: Some("config".to_owned()),
             health: health.to_owned(),
             stay: "open".to_owned(),
             drain: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::Findings;
-use super::{Settings, geoip, origin};
+use super::{BACKENDS_MAX, BackendSettings, Settings, discovery, geoip, origin};
 
 /// Adds to `findings` whatever keys of `settings` contradict each other.
 pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
@@ -11,12 +11,33 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings<'_>) {
     check_order(settings, findings);
     origin::check(settings, findings);
     geoip::check_overrides(settings, findings);
-    let ids = settings.backends.iter().map(|backend| backend.id.to_string());
-    refuse_repeated(findings, ids, |i| format!("backends[{i}].id"));
-    let urls = settings.backends.iter().map(|backend| backend.url.to_string());
-    refuse_repeated(findings, urls, |i| format!("backends[{i}].url"));
+    discovery::check(settings, findings);
+    check_backends(settings, findings);
     let addrs = settings.listeners.iter().map(|listener| listener.addr.to_string());
     refuse_repeated(findings, addrs, |i| format!("listeners[{i}].addr"));
+}
+
+/// There is somewhere for a backend to come from.
+fn check_backends(settings: &Settings, findings: &mut Findings<'_>) {
+    let has_none = settings.backends.is_empty() && !findings.refuses("backends");
+    if has_none && !settings.discovery.has_source() && findings.is_whole() {
+        let expected = "at least one [[backends]], or a source in [discovery]";
+        let found = if findings.has("backends") { "an empty array" } else { "nothing" };
+        findings.refuse("backends", found, expected);
+    }
+    check_distinct(&settings.backends, findings);
+}
+
+/// Backends of one file are all different, and not too many.
+pub(super) fn check_distinct(backends: &[BackendSettings], findings: &mut Findings<'_>) {
+    if backends.len() > BACKENDS_MAX {
+        let expected = format!("at most {BACKENDS_MAX}");
+        findings.refuse("backends", &backends.len().to_string(), &expected);
+    }
+    let ids = backends.iter().map(|backend| backend.id.to_string());
+    refuse_repeated(findings, ids, |i| format!("backends[{i}].id"));
+    let urls = backends.iter().map(|backend| backend.url.to_string());
+    refuse_repeated(findings, urls, |i| format!("backends[{i}].url"));
 }
 
 /// The admin API has an address of its own, and one that strangers do not reach.
@@ -59,7 +80,7 @@ fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
 
 /// Refuses each value that stood in an earlier entry. Values that could not be read are passed
 /// over, as is port 0: the system gives each listener a different one.
-fn refuse_repeated(
+pub(super) fn refuse_repeated(
     findings: &mut Findings<'_>,
     values: impl Iterator<Item = String>,
     key: impl Fn(usize) -> String,

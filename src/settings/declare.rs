@@ -117,8 +117,27 @@ pub(super) trait Keys {
     /// An array of tables with at least one entry.
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
 
+    /// An array of tables that may be absent or empty.
+    fn entries<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
+
     /// An array of inline tables that may be absent or empty.
     fn tables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>);
+
+    /// A table below a section of the file that may be absent; written with a header of its own, so
+    /// nothing but such tables follows it.
+    fn subtable<S: Section>(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        field: &mut Option<S>,
+    ) {
+        self.optional(name, doc, field);
+    }
+
+    /// An array of such tables that may be absent or empty.
+    fn subtables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        self.tables(name, doc, field);
+    }
 
     /// A whole number of `unit`.
     fn integer(

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use super::declare::{Field, Key, Keys, Section, Value};
 
+/// A path that nobody can guess keeps strangers from registering servers.
+const SECRET: &str = "discovery.registrar.path";
+
 /// One key that two configs say otherwise. Values stand as in a config file, on one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
@@ -47,16 +50,13 @@ pub fn diff(old: &Settings, new: &Settings) -> Vec<Change> {
         let is_same = was.is_some_and(|was| line.says_the_same_as(was));
         (!is_same).then(|| Change {
             key: line.key.clone(),
-            before: was.map(|was| was.value.clone()),
-            after: Some(line.value.clone()),
+            before: was.map(|was| was.told()),
+            after: Some(line.told()),
         })
     });
     let gone = before.iter().filter(|line| is_told(line) && !after_of.contains_key(&*line.key));
-    let gone = gone.map(|line| Change {
-        key: line.key.clone(),
-        before: Some(line.value.clone()),
-        after: None,
-    });
+    let gone =
+        gone.map(|line| Change { key: line.key.clone(), before: Some(line.told()), after: None });
     changed.chain(gone).collect()
 }
 
@@ -85,6 +85,15 @@ enum Kind {
 }
 
 impl Line {
+    /// Its value, for logs and operators: not what may be a password.
+    fn told(&self) -> String {
+        match SECRET.strip_prefix(self.key.as_str()) {
+            Some("") => "\"...\"".to_owned(),
+            Some(rest) if rest.starts_with('.') => "{ ... }".to_owned(),
+            Some(_) | None => self.value.clone(),
+        }
+    }
+
     /// Of two lines with the same key. What stands in a table is told by lines of its own, and so are
     /// entries that only one array has.
     fn says_the_same_as(&self, other: &Self) -> bool {
@@ -138,7 +147,7 @@ impl Flat {
         self.table = outer;
     }
 
-    fn entries<S: Section>(&mut self, name: &'static str, entries: &mut [S]) {
+    fn array<S: Section>(&mut self, name: &'static str, entries: &mut [S]) {
         let path = self.path_of(name);
         let mut names: Vec<String> = Vec::new();
         for entry in entries.iter_mut() {
@@ -175,11 +184,15 @@ impl Keys for Flat {
     }
 
     fn list<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
-        self.entries(name, field);
+        self.array(name, field);
+    }
+
+    fn entries<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
+        self.array(name, field);
     }
 
     fn tables<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
-        self.entries(name, field);
+        self.array(name, field);
     }
 }
 
@@ -239,6 +252,10 @@ impl Keys for Inline {
         self.members.push(format!("{name} = {}", Self::all(field)));
     }
 
+    fn entries<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
+        self.members.push(format!("{name} = {}", Self::all(field)));
+    }
+
     fn tables<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {
         self.members.push(format!("{name} = {}", Self::all(field)));
     }
@@ -287,6 +304,17 @@ url = "ws://10.0.0.2"
     fn changes_between(before: &str, after: &str) -> Vec<String> {
         let [before, after] = [before, after].map(|text| parse(text).unwrap());
         diff(&before, &after).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_may_be_a_password_is_not_told() {
+        let with = |path: &str| {
+            let keys = "addr = \"127.0.0.1:8890\"\nallow = [\"10.0.0.0/8\"]";
+            format!("[discovery.registrar]\n{keys}\npath = \"/{path}\"\n")
+        };
+        let told = changes(&with("secret-1"), &with("secret-2"));
+        assert_eq!(told, ["discovery.registrar.path: \"...\" -> \"...\""]);
+        assert_eq!(changes("", &with("secret")), ["discovery.registrar: added { ... }"]);
     }
 
     #[test]

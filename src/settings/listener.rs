@@ -16,7 +16,9 @@ use crate::protocol::loss::OnLoss;
 /// Longest listener path, in bytes.
 const PATH_MAX_LEN: usize = 256;
 
-const PATH_FORM: &str = "a path that begins with / and does not end with it, like \"/kurento\"";
+/// What [`parse_path`] expects.
+pub(super) const PATH_FORM: &str =
+    "a path that begins with / and does not end with it, like \"/kurento\"";
 
 /// One address that clients connect to: an entry of `[[listeners]]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,7 +189,7 @@ impl Section for TlsFiles {
 }
 
 /// Reads a URL path that can be compared with a request's, byte by byte.
-fn parse_path(text: &str) -> Result<String, Mismatch> {
+pub(super) fn parse_path(text: &str) -> Result<String, Mismatch> {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%');
     let is_path = text.starts_with('/')
         && !text.ends_with('/')

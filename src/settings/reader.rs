@@ -42,9 +42,17 @@ pub(super) fn read_section<S: Section>(source: Source<'_>) -> (S, Findings<'_>) 
         place: source.place(&error.span().unwrap_or_default()),
         message: error.message().replace('\n', " "),
     });
-    let is_whole = syntax_errors.is_empty();
-    let mut findings =
-        Findings { source, errors: errors.collect(), spans: BTreeMap::new(), is_whole };
+    read_document(source, &document, errors.collect())
+}
+
+/// Reads what `source` was parsed into, with these mistakes in its form.
+pub(super) fn read_document<'t, S: Section>(
+    source: Source<'t>,
+    document: &Spanned<DeTable<'t>>,
+    errors: Vec<SettingsError>,
+) -> (S, Findings<'t>) {
+    let is_whole = errors.is_empty();
+    let mut findings = Findings { source, errors, spans: BTreeMap::new(), is_whole };
     let mut section = S::example();
     findings.read_table(document.get_ref(), document.span(), String::new(), &mut section);
     findings.drop_consequences();
@@ -62,6 +70,11 @@ impl<'t> Findings<'t> {
         let mut reader = Reader { table, span, path, known: Vec::new(), findings: self };
         section.keys(&mut reader);
         reader.refuse_unknown_keys();
+    }
+
+    /// Whether the text could be read as a whole.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether `key` stands in the file with a value of its kind.
@@ -231,6 +244,12 @@ impl Keys for Reader<'_, '_> {
             }
         };
         self.read_entries(entries, &path, field);
+    }
+
+    fn entries<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        // Unlike that of a key with a default, the example is none.
+        field.clear();
+        self.tables(name, doc, field);
     }
 
     fn tables<S: Section>(&mut self, name: &'static str, _doc: &'static str, field: &mut Vec<S>) {

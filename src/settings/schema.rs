@@ -102,6 +102,10 @@ impl Keys for SchemaWriter {
         self.add(name, doc, schema);
     }
 
+    fn entries<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        self.tables(name, doc, field);
+    }
+
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, _field: &mut Vec<S>) {
         self.required.push(name);
         let mut schema = Map::new();

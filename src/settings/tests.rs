@@ -99,7 +99,7 @@ fn tables_of_the_wrong_shape_are_refused() {
         mistakes_in("listeners = []\nbackends = 3\nadmin = [1]\nlog = \"json\"\nprobes = 1"),
         [
             "1:13: listeners: found an empty array, expected at least one [[listeners]]",
-            "2:12: backends: found 3, expected at least one [[backends]]",
+            "2:12: backends: found 3, expected an array of tables",
             "3:9: admin: found an array, expected a table",
             "4:7: log: found \"json\", expected a table",
             "5:1: probes: found an unknown key, expected \"probe\"",
@@ -109,7 +109,8 @@ fn tables_of_the_wrong_shape_are_refused() {
         mistakes_in(""),
         [
             "1:1: listeners: found nothing, expected at least one [[listeners]]",
-            "1:1: backends: found nothing, expected at least one [[backends]]",
+            "1:1: backends: found nothing, expected at least one [[backends]], or a source in \
+             [discovery]",
         ]
     );
 }

@@ -28,7 +28,7 @@ pub fn example() -> String {
 }
 
 fn write(mut settings: Settings, has_comments: bool, head: String) -> String {
-    let mut writer = Writer { text: head, has_comments, is_inline: false };
+    let mut writer = Writer { text: head, has_comments, is_inline: false, path: "" };
     settings.keys(&mut writer);
     writer.text.trim_start().to_owned()
 }
@@ -39,6 +39,8 @@ struct Writer {
     has_comments: bool,
     /// Whether the table at hand is written on one line.
     is_inline: bool,
+    /// The section at hand, of those that the file always has.
+    path: &'static str,
 }
 
 impl Writer {
@@ -63,9 +65,22 @@ impl Writer {
 
     /// `section` as an inline table.
     fn inline<S: Section>(&mut self, section: &mut S) -> String {
-        let mut inner = Self { text: String::new(), has_comments: false, is_inline: true };
+        let mut inner =
+            Self { text: String::new(), has_comments: false, is_inline: true, path: self.path };
         section.keys(&mut inner);
         format!("{{ {} }}", inner.text)
+    }
+
+    /// `section` as a table that is not set: all of it in comments.
+    fn commented<S: Section>(&mut self, (header, doc): (&str, &str), section: &mut S) {
+        let (has_comments, path) = (self.has_comments, self.path);
+        let mut inner = Self { text: String::new(), has_comments, is_inline: false, path };
+        inner.header(header, doc);
+        section.keys(&mut inner);
+        for line in inner.text.lines() {
+            let is_comment = line.is_empty() || line.starts_with('#');
+            self.line(&if is_comment { line.to_owned() } else { format!("# {line}") });
+        }
     }
 }
 
@@ -87,7 +102,39 @@ impl Keys for Writer {
 
     fn section<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut S) {
         self.header(&format!("[{name}]"), doc);
+        self.path = name;
         field.keys(self);
+    }
+
+    fn subtable<S: Section>(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        field: &mut Option<S>,
+    ) {
+        let header = format!("[{}.{name}]", self.path);
+        match field {
+            Some(section) => {
+                self.header(&header, doc);
+                section.keys(self);
+            }
+            None => {
+                let doc = format!("{doc} Not set by default.");
+                self.commented((&header, &doc), &mut S::example());
+            }
+        }
+    }
+
+    fn subtables<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        let header = format!("[[{}.{name}]]", self.path);
+        if field.is_empty() {
+            let doc = format!("{doc} None by default.");
+            self.commented((&header, &doc), &mut S::example());
+        }
+        for section in field {
+            self.header(&header, doc);
+            section.keys(self);
+        }
     }
 
     fn optional<S: Section>(
@@ -129,9 +176,13 @@ impl Keys for Writer {
 
     fn list<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
         for section in field {
-            self.header(&format!("[[{name}]]"), &format!("{doc} At least one."));
+            self.header(&format!("[[{name}]]"), doc);
             section.keys(self);
         }
+    }
+
+    fn entries<S: Section>(&mut self, name: &'static str, doc: &'static str, field: &mut Vec<S>) {
+        self.list(name, doc, field);
     }
 }
 

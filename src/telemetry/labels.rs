@@ -93,6 +93,32 @@ labels! {
         Unknown = "unknown",
     }
 
+    /// Who named a backend.
+    SourceLabel = "source" {
+        /// The config file.
+        Config = "config",
+        /// The admin API.
+        Api = "api",
+        /// A file that is watched.
+        File = "file",
+        /// A name that is looked up.
+        Dns = "dns",
+        /// The backend itself.
+        Registrar = "registrar",
+        /// A process before, for one that was leaving.
+        Past = "past",
+    }
+
+    /// What failed to tell of backends.
+    DiscoverySource = "source" {
+        /// A file that is watched.
+        File = "file",
+        /// A name that is looked up.
+        Dns = "dns",
+        /// A server that may not register.
+        Registrar = "registrar",
+    }
+
     /// Why a link could not be opened, or ended other than by us.
     LinkFailure = "reason" {
         /// No connection: refused, unreachable, no such host.

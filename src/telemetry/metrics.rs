@@ -16,8 +16,9 @@ use crate::policy::tally::Counts;
 use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
-    ChoiceReason, DeepOutcome, Direction, ErrorClass, GeoipOutcome, HandshakeRejection,
-    HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome, RoutingKind,
+    ChoiceReason, DeepOutcome, Direction, DiscoverySource, ErrorClass, GeoipOutcome,
+    HandshakeRejection, HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome,
+    RoutingKind, SourceLabel,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -79,6 +80,8 @@ struct Values {
     ejections: PerLabel<Cause, Counter>,
     backends: PerLabel<HealthLabel, Gauge>,
     backends_spared: Gauge,
+    backends_by_source: PerLabel<SourceLabel, Gauge>,
+    discovery_failures: PerLabel<DiscoverySource, Counter>,
     of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
@@ -148,6 +151,16 @@ impl Metrics {
     /// The place of an address was looked up.
     pub fn on_geoip_look_up(&self, outcome: GeoipOutcome) {
         self.0.values.geoip_look_ups.of(outcome).inc();
+    }
+
+    /// Shows how many backends that source names.
+    pub fn set_backends_of(&self, source: SourceLabel, count: usize) {
+        self.0.values.backends_by_source.of(source).set(signed(count));
+    }
+
+    /// Counts a look-up, or a file, that told nothing, or a server that may not register.
+    pub fn on_discovery_failure(&self, source: DiscoverySource) {
+        self.0.values.discovery_failures.of(source).inc();
     }
 
     /// Counts a link that was opened; keep the count as long as it lives.
@@ -369,6 +382,17 @@ impl Values {
                 r,
                 "backends_spared",
                 "Backends that would be ejected, if half of their region were not out",
+            ),
+            backends_by_source: register(
+                r,
+                "backends_by_source",
+                "Backends that are wanted, by who names them",
+                PerLabel::new(Gauge::default),
+            ),
+            discovery_failures: counters(
+                r,
+                "discovery_failures",
+                "Look-ups and files that told nothing, servers that may not register",
             ),
             of_backends: BackendGauges::register(r),
             placement: register(

@@ -1,4 +1,4 @@
-//! `POST` requests: what operators order.
+//! `POST` and `DELETE` requests: what operators order.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::admin::http::{Answer, error, json};
 use crate::admin::orders::{Order, OrderError, Orders};
 use crate::model::BackendId;
+use crate::settings::{BackendSettings, parse_backend};
 
 use super::query;
 
@@ -24,22 +25,31 @@ pub(super) enum OrderRoute<'a> {
     Undrain(&'a str),
     /// Read the config again.
     Reload,
+    /// Add a backend.
+    AddBackend,
+    /// Remove the backend whose id stands in the path.
+    RemoveBackend(&'a str),
 }
+
+const BACKENDS_PATH: &str = "/api/v1/backends";
+
+const RELOAD_PATH: &str = "/api/v1/reload";
 
 impl<'a> OrderRoute<'a> {
     /// The order of a request with `method` for `path`; `None` if there is none.
     pub(super) fn of(method: &Method, path: &'a str) -> Option<Self> {
-        if method != Method::POST {
-            return None;
+        if path == RELOAD_PATH {
+            return (method == Method::POST).then_some(Self::Reload);
         }
-        if path == "/api/v1/reload" {
-            return Some(Self::Reload);
+        let rest = path.strip_prefix(BACKENDS_PATH)?;
+        if rest.is_empty() {
+            return (method == Method::POST).then_some(Self::AddBackend);
         }
-        let (id, verb) = path.strip_prefix("/api/v1/backends/")?.split_once('/')?;
-        match verb {
-            "drain" => Some(Self::Drain(id)),
-            "undrain" => Some(Self::Undrain(id)),
-            _ => None,
+        match rest.strip_prefix('/')?.split_once('/') {
+            Some((id, "drain")) if method == Method::POST => Some(Self::Drain(id)),
+            Some((id, "undrain")) if method == Method::POST => Some(Self::Undrain(id)),
+            None if method == Method::DELETE => rest.strip_prefix('/').map(Self::RemoveBackend),
+            Some(_) | None => None,
         }
     }
 
@@ -54,6 +64,11 @@ impl<'a> OrderRoute<'a> {
             Self::Reload => {
                 of_json::<Nothing>(body)?;
                 Ok(Order::Reload)
+            }
+            Self::AddBackend => Ok(Order::AddBackend(Box::new(described(body)?))),
+            Self::RemoveBackend(id) => {
+                of_json::<Nothing>(body)?;
+                Ok(Order::RemoveBackend(backend(id)?))
             }
         }
     }
@@ -102,6 +117,15 @@ fn of_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, OrderError> {
     serde_json::from_slice(body).map_err(|error| OrderError::Invalid(format!("the body: {error}")))
 }
 
+/// Reads a backend: an object with the keys of `[[backends]]`.
+fn described(body: &[u8]) -> Result<BackendSettings, OrderError> {
+    let text = str::from_utf8(body).map_err(|_| OrderError::Invalid("not UTF-8".to_owned()))?;
+    parse_backend(text).map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        OrderError::Invalid(mistakes.join("; "))
+    })
+}
+
 fn backend(encoded: &str) -> Result<BackendId, OrderError> {
     let id = query::decode("the backend", encoded).map_err(OrderError::Invalid)?;
     BackendId::parse(&id).map_err(|_| OrderError::Unknown("no such backend".to_owned()))
@@ -135,9 +159,23 @@ mod tests {
         }
         let unknown = read("/api/v1/backends/%20/drain", "");
         assert!(matches!(unknown, Err(OrderError::Unknown(_))));
-        for path in ["/api/v1/backends", "/api/v1/backends/a/explode", "/api/v1/backends/a"] {
+        for path in ["/api/v1/backend", "/api/v1/backends/a/explode", "/api/v1/backends/a"] {
             assert_eq!(OrderRoute::of(&Method::POST, path), None, "{path}");
         }
         assert_eq!(OrderRoute::of(&Method::GET, path), None);
+        let path = "/api/v1/backends";
+        let body = r#"{"id": "kms-a", "url": "ws://10.0.0.5", "capacity": 90}"#;
+        let Ok(Order::AddBackend(added)) = read(path, body) else { panic!("no backend") };
+        assert_eq!((added.id, added.capacity.0), (a(), 90));
+        for (body, told) in [
+            ("", "EOF"),
+            (r#"{"id": "kms-a"}"#, "<backend>:1:1: url: found nothing"),
+            (r#"{"id": "a", "url": "ws://b", "x": 1}"#, "x: found an unknown key"),
+        ] {
+            let refused = read(path, body).unwrap_err().to_string();
+            assert!(refused.contains(told), "{refused}");
+        }
+        let removed = OrderRoute::of(&Method::DELETE, "/api/v1/backends/kms-a").unwrap();
+        assert_eq!(removed.read(b""), Ok(Order::RemoveBackend(a())));
     }
 }

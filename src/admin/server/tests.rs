@@ -67,6 +67,7 @@ impl Views for FixedViews {
         vec![BackendRow {
             id: "kms-a".to_owned(),
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
+            source: Some("config".to_owned()),
             health: "healthy".to_owned(),
             stay: "open".to_owned(),
             drain: None,
@@ -140,6 +141,8 @@ impl Orders for FixedViews {
     async fn order(&self, order: Order) -> Result<Value, OrderError> {
         match order {
             Order::Drain(backend, _) => Ok(json!({ "drained": backend.as_str() })),
+            Order::AddBackend(backend) => Ok(json!({ "added": backend.id.as_str() })),
+            Order::RemoveBackend(id) => Ok(json!({ "removed": id.as_str() })),
             Order::Undrain(_) => Err(OrderError::Refused("it is not drained".to_owned())),
             Order::Reload => Ok(json!({ "changes": [] })),
         }

@@ -75,6 +75,8 @@ pub(crate) struct Edge {
     /// Address of its first listener.
     pub(crate) url: String,
     pub(crate) process: Process,
+    /// Where servers register, without the path, if they may.
+    pub(crate) registrar: Option<String>,
     admin: String,
     dir: TempDir,
 }
@@ -131,14 +133,15 @@ impl Edge {
 
     /// The edge that `process` is, once it has told its addresses.
     async fn of(mut process: Process, dir: TempDir) -> Self {
-        let (mut url, mut admin) = (None, None);
+        let (mut url, mut admin, mut registrar) = (None, None, None);
         while url.is_none() || admin.is_none() {
             let line = process.next_line().await;
             let after = |mark| line.strip_prefix(mark).map(str::to_owned);
             url = url.or_else(|| after("listening on "));
+            registrar = registrar.or_else(|| after("registrar on "));
             admin = admin.or_else(|| after("admin on http://"));
         }
-        Self { url: url.unwrap(), admin: admin.unwrap(), process, dir }
+        Self { url: url.unwrap(), admin: admin.unwrap(), registrar, process, dir }
     }
 
     /// The same for backends with more keys of their config each, once all are eligible.
