@@ -174,6 +174,7 @@ impl App {
             manager: Manager::new(Clock::unix_seconds()),
             closing: self.closing.clone(),
             close_window: self.shutdown.close_window,
+            moved: self.moved.clone(),
             draws: Mutex::new(Draws::seeded(random::seed())),
         }
     }

@@ -87,8 +87,12 @@ impl Keeper {
         self.on_end(lost).await;
     }
 
-    /// Ends the meetings that nobody has used for the grace, and tries again what has failed.
+    /// Ends the meetings that nobody has used for the grace, and tries again what has failed; nothing
+    /// while another process decides about the pins.
     pub async fn sweep(&self, now: Time) {
+        if !self.pins.is_ours() {
+            return;
+        }
         let again = std::mem::take(&mut *self.lock());
         for again in again {
             match again {
@@ -162,7 +166,7 @@ impl Keeper {
             }
             Ok(_) => self.registry.disown(meeting, pin.epoch),
             // Whoever joins looks again; if nobody does it ends like any other, after the grace.
-            Err(PinError::Away | PinError::Full) => {}
+            Err(PinError::Away | PinError::Full | PinError::Moved) => {}
         }
     }
 
@@ -184,7 +188,9 @@ impl Keeper {
     async fn unpin(&self, meeting: MeetingName, epoch: u64) {
         match self.pins.unpin(&meeting, epoch).await {
             Ok(_) => self.registry.unpinned(&meeting, epoch),
-            Err(error) => {
+            // For the other process to judge, unless the pins come back to this one.
+            Err(PinError::Moved) => self.try_again(Again::Unpin { meeting, epoch }),
+            Err(error @ (PinError::Away | PinError::Full)) => {
                 tracing::warn!(%error, "pin not removed, trying again");
                 self.try_again(Again::Unpin { meeting, epoch });
             }
@@ -200,7 +206,9 @@ impl Keeper {
             }
             // There is none, or somebody takes part in it by now, and its end will come.
             Ok(_) => {}
-            Err(PinError::Away | PinError::Full) => self.try_again(Again::Doubt(meeting)),
+            Err(PinError::Away | PinError::Full | PinError::Moved) => {
+                self.try_again(Again::Doubt(meeting));
+            }
         }
     }
 

@@ -46,6 +46,9 @@ pub enum PinError {
     /// It holds as many pins as it may.
     #[error("the table of meetings is full; operator: raise pins.pins_max or add edges")]
     Full,
+    /// It is another process's by now.
+    #[error("another process has taken over")]
+    Moved,
 }
 
 /// Which backend each named meeting is pinned to.
@@ -106,6 +109,11 @@ pub trait PinStore: Send + Sync + 'static {
     /// `pipeline`, noted or not, is of no meeting any more.
     fn forget_pipeline(&self, pipeline: PipelineId) {
         let _ = pipeline;
+    }
+
+    /// Whether this process decides about the pins.
+    fn is_ours(&self) -> bool {
+        true
     }
 
     /// Notes what is remembered of meetings that are over, `None`: no longer, for the next process of

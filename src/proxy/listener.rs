@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -65,7 +66,7 @@ pub enum ListenError {
 
 /// A bound address that clients connect to.
 pub struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
     path: Arc<str>,
     tls: Option<TlsAcceptor>,
     rules: Arc<Rules>,
@@ -80,6 +81,24 @@ impl Listener {
     pub fn bind(settings: &ListenerSettings) -> Result<Self, ListenError> {
         let addr = settings.addr;
         let socket = bind(addr).map_err(|source| ListenError::Bind { addr, source })?;
+        Self::on(settings, socket)
+    }
+
+    /// The same on a socket that listens already, at that address.
+    ///
+    /// # Errors
+    /// The socket or the TLS files cannot be used.
+    pub fn inherit(
+        settings: &ListenerSettings,
+        socket: std::net::TcpListener,
+    ) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Bind { addr: settings.addr, source };
+        stream::tune(&socket).map_err(failed)?;
+        Self::on(settings, TcpListener::from_std(socket).map_err(failed)?)
+    }
+
+    fn on(settings: &ListenerSettings, socket: TcpListener) -> Result<Self, ListenError> {
+        let addr = settings.addr;
         let tls = settings.tls.as_ref().map(|files| {
             let identity = files.load().map_err(|source| ListenError::Tls { addr, source })?;
             let resolver = rustls::sign::SingleCertAndKey::from(identity);
@@ -98,7 +117,7 @@ impl Listener {
         let rules = Arc::new(settings.rules());
         let origin = Arc::new(Origin(settings.origin.clone()));
         let path = settings.path.as_str().into();
-        Ok(Self { socket, path, tls: tls.transpose()?, rules, origin })
+        Ok(Self { socket: Arc::new(socket), path, tls: tls.transpose()?, rules, origin })
     }
 
     /// The URL to connect to, with the port that was really bound.
@@ -110,8 +129,15 @@ impl Listener {
         Ok(format!("{scheme}://{}{}", self.socket.local_addr()?, self.path))
     }
 
-    /// Accepts until `stop`. Each connection becomes a task of `tasks` that runs until its `close`
-    /// token tells it to end. At most as many as `permits` are open; further ones wait in the
+    /// Its socket, for as long as it listens.
+    #[must_use]
+    pub fn socket(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.socket)
+    }
+
+    /// Accepts until `stop`, and then what has come before, unless another process has the socket by
+    /// now: nobody who has connected is reset. Each connection becomes a task of `tasks` that runs
+    /// until the edge tells it to end. At most as many as `permits` are open; further ones wait in the
     /// backlog.
     pub async fn run(
         self,
@@ -120,26 +146,49 @@ impl Listener {
         tasks: Tasks,
         stop: CancellationToken,
     ) {
+        let shared = (edge, sessions, tasks);
         while let Some(permit) = stop.run_until_cancelled(permits.clone().acquire_owned()).await {
             let permit = permit.expect("nobody closes the semaphore");
             match stop.run_until_cancelled(self.socket.accept()).await {
-                None => return,
-                Some(Ok((stream, addr))) => {
-                    let (edge, sessions) = (edge.clone(), sessions.clone());
-                    let (path, rules) = (self.path.clone(), self.rules.clone());
-                    let (origin, peer) = (self.origin.clone(), addr.ip().to_canonical());
-                    let tasks_too = tasks.clone();
-                    let visitor =
-                        Visitor { edge, sessions, path, rules, origin, peer, tasks: tasks_too };
-                    let tls = self.tls.clone();
-                    tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
-                }
+                None => break,
+                Some(Ok((stream, addr))) => self.welcome((stream, addr), &shared, permit),
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept; operator: see the limit of open files");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+        if shared.0.moved.is_cancelled() {
+            return;
+        }
+        while let Ok(permit) = permits.clone().try_acquire_owned()
+            && let Ok(accepted) = self.accept_waiting()
+        {
+            self.welcome(accepted, &shared, permit);
+        }
+    }
+
+    fn welcome(
+        &self,
+        (stream, addr): (TcpStream, SocketAddr),
+        (edge, sessions, tasks): &(Arc<Edge>, Arc<Sessions<Connection>>, Tasks),
+        permit: OwnedSemaphorePermit,
+    ) {
+        let (edge, sessions, tasks_too) = (edge.clone(), sessions.clone(), tasks.clone());
+        let (path, rules) = (self.path.clone(), self.rules.clone());
+        let (origin, peer) = (self.origin.clone(), addr.ip().to_canonical());
+        let visitor = Visitor { edge, sessions, path, rules, origin, peer, tasks: tasks_too };
+        let tls = self.tls.clone();
+        tasks.spawn_one_of_many(visitor.serve(stream, tls, permit));
+    }
+
+    /// Takes a connection that is there, without waiting. Asks the system, because the event loop may
+    /// not have told of it yet.
+    fn accept_waiting(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (socket, addr) = SockRef::from(&*self.socket).accept()?;
+        socket.set_nonblocking(true)?;
+        let addr = addr.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+        Ok((TcpStream::from_std(socket.into())?, addr))
     }
 }
 

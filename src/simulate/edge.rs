@@ -161,6 +161,7 @@ impl EdgeSim {
             manager: Manager::new(0),
             closing: CancellationToken::new(),
             close_window: Duration::ZERO,
+            moved: CancellationToken::new(),
             draws: Mutex::new(Draws::seeded(draws.next())),
         };
         Self {

@@ -84,6 +84,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         manager: Manager::new(0),
         closing: CancellationToken::new(),
         close_window: Duration::ZERO,
+        moved: CancellationToken::new(),
         draws: Mutex::new(Draws::seeded(0)),
     })
 }
