@@ -1,6 +1,7 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
 mod adoption;
+mod orders;
 mod upkeep;
 mod views;
 
@@ -117,12 +118,7 @@ impl App {
             clock,
         };
         inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-        let asker = Asker::start(
-            &settings.backends,
-            (handle.clone(), clock),
-            AskerBounds::of(settings),
-            &inner,
-        );
+        let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
         let (fleet, witness) = (handle.clone(), asker.clone());
         let (clock_of, promises) = (Arc::new(clock), settings.placement.promises);
         let adoption =

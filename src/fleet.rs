@@ -9,10 +9,13 @@ mod events;
 mod probe;
 mod samples;
 mod snapshot;
+mod staff;
+mod stay;
 #[cfg(test)]
 pub(crate) mod stub;
 mod table;
 mod task;
+mod wanted;
 
 pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, RETRY_AFTER_MS, answer_to, request};
 pub use asker::{Asker, AskerBounds, Payer, Quota};
@@ -21,9 +24,11 @@ pub use events::{Heard, ObjectEvents};
 pub(crate) use probe::pause_after;
 pub use samples::{Dimensions, Samples};
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime, SharedUsage};
+pub use stay::{AfterDrain, Drain, DrainError, DrainedBy, Stay};
 pub(crate) use table::Report;
 pub(crate) use task::FleetOwner;
 pub use task::{Fleet, FleetHandle, Loss};
+pub use wanted::FleetChange;
 
 #[cfg(test)]
 mod tests;

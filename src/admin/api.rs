@@ -1,8 +1,10 @@
 //! Requests to answers.
 
 mod decisions;
+mod orders;
 mod query;
 
+use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};
@@ -10,8 +12,11 @@ use hyper::{Method, Request, StatusCode};
 use crate::model::MeetingId;
 use crate::telemetry::METRICS_CONTENT_TYPE;
 
+use orders::OrderRoute;
+
 use super::guard;
 use super::http::{Answer, error, json, with_type};
+use super::orders::Orders;
 use super::server::Admin;
 use super::views::{BackendRows, MeetingRows, Unavailable, Views};
 
@@ -32,18 +37,32 @@ const MEETINGS_PATH: &str = "/api/v1/meetings";
 const DECISIONS_PATH: &str = "/api/v1/decisions";
 
 /// Answers `request`; never fails, an error is an answer.
-pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Request<B>) -> Answer {
-    if let Err(refusal) = guard::check(request) {
+pub(super) async fn answer<V, B>(admin: &Admin<V>, request: Request<B>) -> Answer
+where
+    V: Views + Orders,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    if let Err(refusal) = guard::check(&request) {
         return error(StatusCode::FORBIDDEN, &refusal.to_string());
     }
+    let (head, body) = request.into_parts();
+    if let Some(route) = OrderRoute::of(&head.method, head.uri.path()) {
+        return orders::answer(&admin.views, route, body).await;
+    }
+    show(admin, &Request::from_parts(head, body)).await
+}
+
+/// Answers a request that changes nothing.
+async fn show<V: Views, B: Body>(admin: &Admin<V>, request: &Request<B>) -> Answer {
     let path = request.uri().path();
     let Some(route) = Route::of(path) else {
-        return error(StatusCode::NOT_FOUND, &format!("no such path: {path}"));
+        return match orders::is_order_path(path) {
+            true => not_allowed("only POST is allowed", "POST"),
+            false => error(StatusCode::NOT_FOUND, &format!("no such path: {path}")),
+        };
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are allowed");
-        answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return answer;
+        return not_allowed("only GET and HEAD are allowed", "GET, HEAD");
     }
     if !request.body().is_end_stream() {
         return error(StatusCode::BAD_REQUEST, "requests have no body here");
@@ -65,6 +84,12 @@ pub(super) async fn answer<V: Views, B: Body>(admin: &Admin<V>, request: &Reques
         Route::DecisionState(id) => decisions::state(admin, id),
         Route::State => json(StatusCode::OK, &admin.views.scene()),
     }
+}
+
+fn not_allowed(reason: &str, allowed: &'static str) -> Answer {
+    let mut answer = error(StatusCode::METHOD_NOT_ALLOWED, reason);
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 /// What a path asks for.

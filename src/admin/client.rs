@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio::time;
@@ -65,9 +66,27 @@ pub async fn fetch_text(base: &str, path: &str) -> Result<String, FetchError> {
     Ok(String::from_utf8_lossy(&fetch_success(base, path).await?).into_owned())
 }
 
+/// Gives the order at `path` with `body` as JSON; returns what is told of it.
+///
+/// # Errors
+/// As for [`fetch_json`].
+pub async fn post_json<T: DeserializeOwned>(
+    base: &str,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, FetchError> {
+    let body = serde_json::to_vec(body)?.into();
+    Ok(serde_json::from_slice(&success(base, path, Some(body)).await?)?)
+}
+
 async fn fetch_success(base: &str, path: &str) -> Result<Bytes, FetchError> {
+    success(base, path, None).await
+}
+
+/// The answer to an order, if there is a body, or to a question.
+async fn success(base: &str, path: &str, body: Option<Bytes>) -> Result<Bytes, FetchError> {
     let (authority, url) = parse_url(base, path)?;
-    let fetched = time::timeout(TIMEOUT, fetch(&authority, url));
+    let fetched = time::timeout(TIMEOUT, fetch(&authority, url, body));
     let (status, body) = fetched.await.map_err(|_| FetchError::Timeout)??;
     if (200..300).contains(&status) {
         return Ok(body);
@@ -92,13 +111,23 @@ fn parse_url(base: &str, path: &str) -> Result<(String, Uri), FetchError> {
 }
 
 /// Sends the request and reads the whole answer: status and body.
-async fn fetch(authority: &str, target: Uri) -> Result<(u16, Bytes), FetchError> {
+async fn fetch(
+    authority: &str,
+    target: Uri,
+    body: Option<Bytes>,
+) -> Result<(u16, Bytes), FetchError> {
     let failed = |error| FetchError::Connect(authority.to_owned(), error);
     let socket = TcpStream::connect(authority).await.map_err(failed)?;
     // The admin API knows itself by address only, whatever name led here.
     let host = socket.peer_addr().map_err(failed)?.to_string();
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket)).await?;
-    let request = Request::get(target).header(HOST, host).body(Empty::<Bytes>::new());
+    let request = match body {
+        None => Request::get(target).header(HOST, host).body(Full::default()),
+        Some(body) => Request::post(target)
+            .header(HOST, host)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::new(body)),
+    };
     let request = request.map_err(|_| FetchError::Url(authority.to_owned()))?;
     let answer = async {
         let answer = read(sender.send_request(request).await?).await;

@@ -61,6 +61,8 @@ pub struct BackendRow {
     pub url: String,
     /// One word: `unknown`, `healthy`, `suspect`, `ejected` or `trial`.
     pub health: String,
+    /// One word: `open`, `draining` or `leaving`.
+    pub stay: String,
     /// Whether it gets new meetings now.
     pub takes_pins: bool,
     /// What the server calls itself; new after each of its restarts. `null` until heard from.

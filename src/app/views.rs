@@ -92,6 +92,7 @@ fn backend_row(backend: &BackendView) -> BackendRow {
         id: backend.id.to_string(),
         url: backend.url.to_string(),
         health: backend.health.as_str().to_owned(),
+        stay: backend.stay.as_str().to_owned(),
         takes_pins: backend.takes_pins(),
         server_id: backend.server_id.as_deref().map(ToOwned::to_owned),
         version: backend.version.as_deref().map(ToOwned::to_owned),

@@ -15,13 +15,18 @@ pub fn of_backends(rows: &[BackendRow]) -> String {
     lines.extend(rows.iter().map(|row| {
         [
             row.id.clone(),
-            row.health.clone(),
+            health(row),
             row.meetings.to_string(),
             row.participants.to_string(),
             format!("{}/{}", row.load_legs, row.capacity_legs),
         ]
     }));
     aligned(&lines, 2)
+}
+
+/// How a backend does, and that it does not stay, if it does not.
+fn health(row: &BackendRow) -> String {
+    if row.stay == "open" { row.health.clone() } else { format!("{}, {}", row.health, row.stay) }
 }
 
 /// Writes `lines` so that cells of a column stand below each other, the first `words` columns left
@@ -54,6 +59,7 @@ mod tests {
             id: id.to_owned(),
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
             health: health.to_owned(),
+            stay: "open".to_owned(),
             takes_pins: true,
             server_id: None,
             version: None,
@@ -81,6 +87,12 @@ kms-a      healthy         3            12  12/400
 kms-paris  ejected      1000             0  12/400
 ";
         assert_eq!(of_backends(&rows), expected);
+    }
+
+    #[test]
+    fn a_backend_that_does_not_stay_is_shown_as_such() {
+        let draining = BackendRow { stay: "draining".to_owned(), ..row("a", "healthy", (3, 12)) };
+        assert!(of_backends(&[draining]).contains("a        healthy, draining  "));
     }
 
     #[test]

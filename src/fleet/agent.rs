@@ -14,6 +14,7 @@ use hyper::header::{ACCEPT, HOST};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::table::Report;
@@ -32,7 +33,7 @@ const HEAD_MAX_BYTES: usize = 16 << 10;
 pub(super) struct AgentPoll {
     pub(super) index: usize,
     pub(super) url: ReportUrl,
-    pub(super) settings: ProbeSettings,
+    pub(super) settings: watch::Receiver<ProbeSettings>,
     pub(super) draws: Draws,
     pub(super) handle: FleetHandle,
 }
@@ -70,7 +71,8 @@ impl AgentPoll {
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut is_known_to_fail = false;
         loop {
-            let asked = tokio::time::timeout(self.settings.timeout, ask(&self.url));
+            let timeout = self.settings.borrow().timeout;
+            let asked = tokio::time::timeout(timeout, ask(&self.url));
             let Some(asked) = stop.run_until_cancelled(asked).await else { return };
             match asked.unwrap_or(Err(AgentError::Timeout)) {
                 Ok(usage) => {
@@ -95,8 +97,9 @@ impl AgentPoll {
     }
 
     fn pause(&mut self) -> Duration {
-        let jitter = f64::from(self.settings.jitter_percent) / 100.0;
-        self.settings.sample.mul_f64(1.0 + jitter * (2.0 * self.draws.fraction() - 1.0))
+        let settings = self.settings.borrow();
+        let jitter = f64::from(settings.jitter_percent) / 100.0;
+        settings.sample.mul_f64(1.0 + jitter * (2.0 * self.draws.fraction() - 1.0))
     }
 }
 

@@ -6,7 +6,7 @@
 //! nobody knew a moment ago is not asked again.
 
 mod denied;
-mod line;
+pub(super) mod line;
 mod turns;
 
 use std::collections::BTreeSet;
@@ -17,22 +17,22 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesOrdered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::snapshot::BackendView;
 use super::task::FleetHandle;
 use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;
-use crate::runtime::{Clock, Tasks, Timer, random};
-use crate::settings::{BackendSettings, Settings};
+use crate::runtime::{Timer, random};
+use crate::settings::Settings;
 use denied::Denied;
 pub(crate) use line::{ANSWER_TIMEOUT, Answered, Asked, answer_to, request};
 use turns::Turns;
 pub use turns::{Payer, Quota};
 
 /// Questions that may wait for one backend. When full, it counts as knowing nothing.
-const QUESTIONS_MAX: usize = 4_096;
+pub(super) const QUESTIONS_MAX: usize = 4_096;
 
 /// When it may be asked again what somebody did not tell, in milliseconds.
 pub(crate) const RETRY_AFTER_MS: u32 = 1_000;
@@ -106,7 +106,6 @@ pub struct Asker(Arc<Inner>);
 
 struct Inner {
     handle: FleetHandle,
-    lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
     timer: Arc<dyn Timer>,
     turns: Turns,
     denied: Mutex<Denied>,
@@ -116,55 +115,21 @@ struct Inner {
 }
 
 impl Asker {
-    /// Starts a line to each backend.
+    /// Asks over the lines of the fleet, in a session of its own.
     #[must_use]
-    pub fn start(
-        backends: &[BackendSettings],
-        (handle, clock): (FleetHandle, Clock),
-        bounds: AskerBounds,
-        tasks: &Tasks,
-    ) -> Self {
-        let line = |backend: &BackendSettings| {
-            let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-            tasks.spawn_vital("line", line::run(backend.url.clone(), asked, tasks.stop_token()));
-            (backend.id.clone(), questions)
-        };
-        let session = SessionId::from_random(random::secret());
-        let lines = backends.iter().map(line).collect();
-        Self::over(lines, (handle, Arc::new(clock)), bounds, session)
+    pub fn new(handle: FleetHandle, timer: Arc<dyn Timer>, bounds: AskerBounds) -> Self {
+        Self::asking_as(SessionId::from_random(random::secret()), handle, timer, bounds)
     }
 
-    /// An asker without its lines: who reads from `lines` asks the backends.
-    pub(crate) fn unwired(
-        backends: &[BackendSettings],
-        shared: (FleetHandle, Arc<dyn Timer>),
-        bounds: AskerBounds,
+    /// The same in that session.
+    pub(crate) fn asking_as(
         session: SessionId,
-    ) -> (Self, Vec<mpsc::Receiver<Asked>>) {
-        let line = |backend: &BackendSettings| {
-            let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-            ((backend.id.clone(), questions), asked)
-        };
-        let (lines, asked) = backends.iter().map(line).unzip();
-        (Self::over(lines, shared, bounds, session), asked)
-    }
-
-    fn over(
-        lines: Vec<(BackendId, mpsc::Sender<Asked>)>,
-        (handle, timer): (FleetHandle, Arc<dyn Timer>),
+        handle: FleetHandle,
+        timer: Arc<dyn Timer>,
         bounds: AskerBounds,
-        session: SessionId,
     ) -> Self {
         let (turns, wait) = (Turns::per_second(bounds.per_second), bounds.wait);
-        Self(Arc::new(Inner {
-            handle,
-            lines,
-            timer,
-            turns,
-            denied: Mutex::default(),
-            wait,
-            session,
-        }))
+        Self(Arc::new(Inner { handle, timer, turns, denied: Mutex::default(), wait, session }))
     }
 
     /// The backends that have this session.
@@ -226,12 +191,11 @@ impl Asker {
 
     /// Asks one backend, and gives back what the question took.
     async fn ask_one(&self, backend: &BackendId, text: String) -> Answered {
-        let Some((_, line)) = self.0.lines.iter().find(|(id, _)| id == backend) else {
-            return Answered::Nothing;
-        };
+        let fleet = self.0.handle.snapshot();
+        let Some(view) = fleet.backend(backend) else { return Answered::Nothing };
         let (answer, answered) = oneshot::channel();
         let asked = Asked { text, after: Some(self.close()), answer };
-        match line.try_send(asked) {
+        match view.questions.try_send(asked) {
             Ok(()) => answered.await.unwrap_or(Answered::Nothing),
             Err(_) => Answered::Nothing,
         }
@@ -268,9 +232,9 @@ impl Asker {
         question: Question,
         texts: (&str, &Option<String>),
     ) -> Finding<Vec<Arc<BackendView>>> {
-        let asked = |(id, line)| self.ask_when_heard((id, line), question, texts);
-        let mut asking: FuturesOrdered<_> =
-            self.0.lines.iter().map(|(id, line)| asked((id, line))).collect();
+        let fleet = self.0.handle.snapshot();
+        let asked = |view: &Arc<BackendView>| self.ask_when_heard(view.id.clone(), question, texts);
+        let mut asking: FuturesOrdered<_> = fleet.backends.iter().map(asked).collect();
         let (mut known, mut is_sure) = (Vec::new(), true);
         while let Some(said) = asking.next().await {
             match said {
@@ -288,24 +252,24 @@ impl Asker {
     /// Asks one backend once it is known how that does. One that was given up has lost what it held.
     async fn ask_when_heard(
         &self,
-        (id, line): (&BackendId, &mpsc::Sender<Asked>),
+        id: BackendId,
         question: Question,
         (text, after): (&str, &Option<String>),
     ) -> Said {
-        let view = match self.heard(id).await {
+        let view = match self.heard(&id).await {
             Stands::Here(view) => view,
             Stands::Lost => return Said::No,
             Stands::Open => return Said::Nothing,
         };
         let (answer, answered) = oneshot::channel();
         let asked = Asked { text: text.to_owned(), after: after.clone(), answer };
-        if line.try_send(asked).is_err() {
+        if view.questions.try_send(asked).is_err() {
             return Said::Nothing;
         }
         match answered.await {
             Ok(Answered::Value(_)) => Said::Yes(view),
             Ok(Answered::Error(code)) if code == question.no() => Said::No,
-            Ok(Answered::Error(_) | Answered::Nothing) | Err(_) => match self.stands(id) {
+            Ok(Answered::Error(_) | Answered::Nothing) | Err(_) => match self.stands(&id) {
                 Stands::Lost => Said::No, // given up while it was asked
                 Stands::Open | Stands::Here(_) => Said::Nothing,
             },

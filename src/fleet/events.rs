@@ -4,6 +4,7 @@
 //! that a client needs no link to every backend. Events reach listeners through one bounded ring: who
 //! falls behind by more than it holds loses the oldest, and is told how many.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,16 +36,16 @@ pub(super) enum Bringing {
 pub(super) struct Hub {
     events: broadcast::Sender<Arc<ObjectEvent>>,
     listeners: watch::Sender<usize>,
-    /// By index of the backend.
-    bringing: watch::Sender<Vec<Bringing>>,
+    /// By number of the backend; one that has never noted anything brings nothing.
+    bringing: watch::Sender<BTreeMap<usize, Bringing>>,
 }
 
 impl Hub {
-    pub(super) fn new(backends: usize) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             events: broadcast::Sender::new(EVENTS_MAX),
             listeners: watch::Sender::new(0),
-            bringing: watch::Sender::new(vec![Bringing::Nothing; backends]),
+            bringing: watch::Sender::default(),
         }
     }
 
@@ -54,13 +55,16 @@ impl Hub {
         let _ = self.events.send(Arc::new(event));
     }
 
-    /// Notes what the control connection to the backend of that index does. To be called *before*
+    /// Notes what the control connection to the backend of that number does. To be called *before*
     /// [`Self::is_wanted`] is asked what it should do, so that nobody who begins to listen at that
     /// moment takes it for subscribed.
-    pub(super) fn note(&self, index: usize, bringing: Bringing) {
+    pub(super) fn note(&self, number: usize, bringing: Bringing) {
         self.bringing.send_if_modified(|all| {
-            let before = std::mem::replace(&mut all[index], bringing);
-            before != bringing
+            let before = match bringing {
+                Bringing::Nothing => all.remove(&number),
+                Bringing::NotYet | Bringing::Events => all.insert(number, bringing),
+            };
+            before.unwrap_or_default() != bringing
         });
     }
 
@@ -114,7 +118,7 @@ impl ObjectEvents {
     pub fn all_heard(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut bringing = self.hub.bringing.subscribe();
         async move {
-            let all = bringing.wait_for(|all| !all.contains(&Bringing::NotYet));
+            let all = bringing.wait_for(|all| all.values().all(|one| *one != Bringing::NotYet));
             // Too late: their events come when they answer. An error: the fleet is gone.
             let _ = tokio::time::timeout(SUBSCRIBING_MAX, all).await;
         }
@@ -140,7 +144,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_falls_behind_is_told_how_many_events_it_lost() {
-        let hub = Arc::new(Hub::new(1));
+        let hub = Arc::new(Hub::new());
         hub.publish(event(0));
         let mut slow = hub.listen();
         for number in 0..EVENTS_MAX + 3 {
@@ -152,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn all_are_heard_when_nobody_who_could_bring_events_does_not() {
-        let hub = Arc::new(Hub::new(3));
+        let hub = Arc::new(Hub::new());
         hub.note(0, Bringing::Events);
         hub.note(1, Bringing::NotYet);
         let listener = hub.listen();
@@ -164,7 +168,7 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_wanted_while_somebody_listens() {
-        let hub = Arc::new(Hub::new(1));
+        let hub = Arc::new(Hub::new());
         assert!(!hub.is_wanted());
         let (one, two) = (hub.listen(), hub.listen());
         hub.wanted().await;

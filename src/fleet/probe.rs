@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CPU_INTERVAL, Control};
@@ -26,6 +27,8 @@ pub(super) struct Prober {
     pub(super) index: usize,
     pub(super) url: BackendUrl,
     pub(super) settings: ProbeSettings,
+    /// Where other settings come from.
+    pub(super) changes: watch::Receiver<ProbeSettings>,
     pub(super) clock: Clock,
     pub(super) draws: Draws,
     pub(super) handle: FleetHandle,
@@ -35,6 +38,7 @@ impl Prober {
     pub(super) async fn run(mut self, metrics: Metrics, stop: CancellationToken) {
         let mut control = None;
         while !stop.is_cancelled() {
+            self.settings.clone_from(&self.changes.borrow());
             let Some(probed) = stop.run_until_cancelled(self.probe(&mut control)).await else {
                 return;
             };

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::asker::Asked;
 use super::samples::{Dimensions, Samples};
+use super::stay::Stay;
 use crate::model::{BackendId, Incarnation, Legs, Time, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::choose::{Candidate, Profile, Standing};
@@ -19,7 +22,7 @@ use crate::settings::BackendUrl;
 pub struct FleetSnapshot {
     /// Counts the publications.
     pub generation: u64,
-    /// In the order of the config.
+    /// In the order in which they came: that of the config for those that it has named from the start.
     pub backends: Vec<Arc<BackendView>>,
     /// What `getInfo` of the manager gives, as JSON, made of what the backends that are not ejected
     /// say; kept when all are. `None` until one was heard from.
@@ -29,6 +32,8 @@ pub struct FleetSnapshot {
 /// What was known of one backend.
 #[derive(Clone, Debug)]
 pub struct BackendView {
+    /// Its number: that of no other backend, before or after.
+    pub number: usize,
     /// Its name in the config.
     pub id: BackendId,
     /// Where it listens.
@@ -37,6 +42,8 @@ pub struct BackendView {
     pub profile: Arc<Profile>,
     /// Legs it can hold.
     pub capacity: Legs,
+    /// Whether it is to stay.
+    pub stay: Stay,
     /// How it is doing.
     pub health: Health,
     /// Its process; `None` before it was heard from and after it was ejected.
@@ -61,6 +68,10 @@ pub struct BackendView {
     pub admitted: Option<Time>,
     /// Cancelled when this process and all that it held is lost.
     pub lost: CancellationToken,
+    /// Wakes its probe.
+    pub(super) kick: Arc<Notify>,
+    /// Takes questions to it.
+    pub(super) questions: mpsc::Sender<Asked>,
 }
 
 impl FleetSnapshot {
@@ -83,13 +94,19 @@ impl BackendView {
     /// Whether it may get new meetings.
     #[must_use]
     pub fn takes_pins(&self) -> bool {
-        self.health == Health::Healthy
+        self.health == Health::Healthy && self.stay == Stay::Open
     }
 
     /// The backend as a choice sees it at `now`.
     #[must_use]
     pub fn candidate(&self, outlook: &Outlook, now: Time) -> Candidate<'_> {
-        let standing = if self.takes_pins() { Standing::Open } else { Standing::Unhealthy };
+        let standing = match (self.health, self.stay) {
+            (Health::Healthy, Stay::Open) => Standing::Open,
+            (Health::Healthy, Stay::Draining(_) | Stay::Leaving) => Standing::Draining,
+            (Health::Unknown | Health::Suspect | Health::Ejected | Health::Trial, _) => {
+                Standing::Unhealthy
+            }
+        };
         let load = Load::predict(&self.measured(outlook, now), outlook, now);
         Candidate { profile: &self.profile, standing, load }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::asker::Asked;
 use super::table::Report;
 use super::task::{Fleet, FleetHandle, Loss};
 use crate::model::{BackendId, Incarnation, Legs, MachineUsage, Time};
@@ -24,6 +25,8 @@ use crate::telemetry::Metrics;
 pub(crate) struct StubFleet {
     pub(crate) handle: FleetHandle,
     pub(crate) losses: mpsc::Receiver<Loss>,
+    /// Questions to each backend.
+    pub(crate) lines: Vec<mpsc::Receiver<Asked>>,
 }
 
 impl StubFleet {
@@ -47,10 +50,11 @@ impl StubFleet {
         Self::start_fleet(fleet(count, capacity).remembering(losses, ledger))
     }
 
-    fn start_fleet(fleet: Fleet) -> Self {
+    fn start_fleet(mut fleet: Fleet) -> Self {
+        let lines = fleet.take_lines();
         let handle = fleet.handle.clone();
         let losses = fleet.start_unprobed(&Tasks::new(), &Metrics::new());
-        Self { handle, losses }
+        Self { handle, losses, lines }
     }
 
     /// A probe of `kms-{index}` is answered by `process`; returns when that is seen as `health`.

@@ -1,15 +1,19 @@
 //! The backend table: what each probe changes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::asker::{Asked, QUESTIONS_MAX};
 use super::control::ServerFacts;
 use super::samples::Samples;
 use super::snapshot::{BackendView, FleetSnapshot};
+use super::stay::{Drain, Stay};
 use super::task::Loss;
+use super::wanted::configured_drain;
 use crate::model::{BackendId, Incarnation, MachineUsage, Time, Usage};
 use crate::pins::BackendLoad;
 use crate::policy::health::{Change, Health, HealthMachine, Probe, ProbeFailure, Thresholds};
@@ -34,69 +38,100 @@ pub(crate) enum Report {
 /// All backends with their health.
 #[derive(Debug)]
 pub(super) struct FleetTable {
-    rows: Vec<Row>,
+    /// By number.
+    pub(super) rows: BTreeMap<usize, Row>,
+    /// The number of the next that is added.
+    next: usize,
+    /// The fleet as it is to be.
+    pub(super) wanted: Vec<BackendSettings>,
+    /// Those that are wanted, and were drained to be removed.
+    pub(super) retired: BTreeSet<BackendId>,
+    /// How often backends that are not here were lost.
+    pub(super) losses: BTreeMap<BackendId, u32>,
+    thresholds: Thresholds,
     generation: u64,
     server_info: Option<Arc<str>>,
     missing_modules: Vec<&'static str>,
 }
 
 #[derive(Debug)]
-struct Row {
-    view: BackendView,
-    health: HealthMachine,
+pub(super) struct Row {
+    pub(super) settings: BackendSettings,
+    pub(super) view: BackendView,
+    pub(super) health: HealthMachine,
+    /// How it is drained, if anybody wants that.
+    pub(super) drain: Option<Drain>,
     info: Option<Arc<str>>,
 }
 
+/// A backend that was added, for whoever looks after it.
+#[derive(Debug)]
+pub(crate) struct Recruit {
+    pub(crate) number: usize,
+    pub(crate) settings: BackendSettings,
+    /// Questions to it.
+    pub(crate) asked: mpsc::Receiver<Asked>,
+}
+
 impl FleetTable {
-    pub(super) fn new(backends: &[BackendSettings], thresholds: Thresholds) -> Self {
-        let row = |settings: &BackendSettings| {
-            let health = HealthMachine::new(thresholds, 0);
-            let view = BackendView {
-                id: settings.id.clone(),
-                url: settings.url.clone(),
-                profile: Arc::new(settings.profile()),
-                capacity: settings.capacity,
-                health: health.health(),
-                incarnation: None,
-                server_id: None,
-                version: None,
-                last_probe: Arc::default(),
-                last_failure: None,
-                load: Arc::new(BackendLoad::default()),
-                usage: Arc::default(),
-                samples: Arc::new(samples(settings)),
-                heard: Time::ZERO,
-                admitted: None,
-                lost: CancellationToken::new(),
-            };
-            Row { view, health, info: None }
-        };
+    /// A fleet without backends.
+    pub(super) fn new(thresholds: Thresholds) -> Self {
         Self {
-            rows: backends.iter().map(row).collect(),
+            rows: BTreeMap::new(),
+            next: 0,
+            wanted: Vec::new(),
+            retired: BTreeSet::new(),
+            losses: BTreeMap::new(),
+            thresholds,
             generation: 0,
             server_info: None,
             missing_modules: Vec::new(),
         }
     }
 
+    /// Adds a backend, which nobody has heard from.
+    pub(super) fn add(&mut self, settings: BackendSettings, now: Time) -> Recruit {
+        let number = self.next;
+        self.next += 1;
+        let losses = self.losses.remove(&settings.id).unwrap_or_default();
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        let row = Row::new((number, settings.clone()), (self.thresholds, losses), questions, now);
+        self.rows.insert(number, row);
+        Recruit { number, settings, asked }
+    }
+
     /// Nothing was heard of any backend; processes of them were given up for lost that often before.
     pub(super) fn remember(&mut self, losses: &BTreeMap<BackendId, u32>) {
-        for row in &mut self.rows {
-            if let Some(count) = losses.get(&row.view.id) {
-                row.health = HealthMachine::new(row.health.thresholds(), *count);
+        self.losses.clone_from(losses);
+        for row in self.rows.values_mut() {
+            if let Some(count) = self.losses.remove(&row.view.id) {
+                row.health = HealthMachine::new(row.health.thresholds(), count);
             }
         }
     }
 
-    /// How often processes of the backend with that index were given up for lost.
-    pub(super) fn losses(&self, index: usize) -> u32 {
-        self.rows[index].health.losses()
+    /// Judges probes so from now on.
+    pub(super) fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+        for row in self.rows.values_mut() {
+            row.health.set_thresholds(thresholds);
+        }
+    }
+
+    /// What is known of the backend with that number; `None` if it has gone.
+    pub(super) fn view(&self, number: usize) -> Option<&BackendView> {
+        self.rows.get(&number).map(|row| &row.view)
+    }
+
+    /// How often processes of the backend with that number were given up for lost.
+    pub(super) fn losses(&self, number: usize) -> u32 {
+        self.rows.get(&number).map_or(0, |row| row.health.losses())
     }
 
     pub(super) fn snapshot(&self) -> FleetSnapshot {
         FleetSnapshot {
             generation: self.generation,
-            backends: self.rows.iter().map(|row| Arc::new(row.view.clone())).collect(),
+            backends: self.rows.values().map(|row| Arc::new(row.view.clone())).collect(),
             server_info: self.server_info.clone(),
         }
     }
@@ -106,15 +141,16 @@ impl FleetTable {
         &self.missing_modules
     }
 
-    /// Takes in a report on the backend with that index, which came at `now`. Says what was lost, with the token of that
+    /// Takes in a report on the backend with that number, which came at `now`. Says what was lost, with the token of that
     /// process, and whether there is news worth a snapshot.
     pub(super) fn apply(
         &mut self,
-        index: usize,
+        number: usize,
         report: Report,
         now: Time,
     ) -> (Option<(Loss, CancellationToken)>, bool) {
-        let row = &mut self.rows[index];
+        // One that has gone meanwhile is of no interest.
+        let Some(row) = self.rows.get_mut(&number) else { return (None, false) };
         let failure = row.view.last_failure;
         let change = row.apply(report, now);
         let loss = change.lost.map(|incarnation| {
@@ -124,15 +160,20 @@ impl FleetTable {
         row.follow_health(now);
         let is_news = change.is_change || loss.is_some() || row.view.last_failure != failure;
         if is_news {
-            self.generation += 1;
-            self.merge_infos();
+            self.on_news();
         }
         (loss, is_news)
     }
 
+    /// There is something to be published.
+    pub(super) fn on_news(&mut self) {
+        self.generation += 1;
+        self.merge_infos();
+    }
+
     /// Makes one answer of what the servers say of themselves, those that are not given up.
     fn merge_infos(&mut self) {
-        let heard = self.rows.iter().filter(|row| row.view.incarnation.is_some());
+        let heard = self.rows.values().filter(|row| row.view.incarnation.is_some());
         let infos = heard.filter_map(|row| row.info.as_deref());
         if let Some(FleetInfo { text, missing }) = merge_infos(infos) {
             self.missing_modules = missing;
@@ -146,12 +187,45 @@ impl FleetTable {
 /// From its own start on, an edge takes a backend for one that was there before.
 const STARTING: Duration = Duration::from_secs(10);
 
-fn samples(settings: &BackendSettings) -> Samples {
+pub(super) fn samples(settings: &BackendSettings) -> Samples {
     let memory_max_kb = u64::from(settings.memory_mb) * 1_024;
     Samples::new((memory_max_kb > 0).then_some(memory_max_kb), settings.report_url.is_some())
 }
 
 impl Row {
+    fn new(
+        (number, settings): (usize, BackendSettings),
+        (thresholds, losses): (Thresholds, u32),
+        questions: mpsc::Sender<Asked>,
+        now: Time,
+    ) -> Self {
+        let health = HealthMachine::new(thresholds, losses);
+        let drain = configured_drain(&settings, now);
+        let view = BackendView {
+            number,
+            id: settings.id.clone(),
+            url: settings.url.clone(),
+            profile: Arc::new(settings.profile()),
+            capacity: settings.capacity,
+            stay: drain.map_or(Stay::Open, Stay::Draining),
+            health: health.health(),
+            incarnation: None,
+            server_id: None,
+            version: None,
+            last_probe: Arc::default(),
+            last_failure: None,
+            load: Arc::new(BackendLoad::default()),
+            usage: Arc::default(),
+            samples: Arc::new(samples(&settings)),
+            heard: Time::ZERO,
+            admitted: None,
+            lost: CancellationToken::new(),
+            kick: Arc::default(),
+            questions,
+        };
+        Self { settings, view, health, drain, info: None }
+    }
+
     /// Shows what has become of its health.
     fn follow_health(&mut self, now: Time) {
         let Self { view, health, .. } = self;
@@ -227,7 +301,9 @@ mod tests {
         };
         let nz = |n| NonZeroU32::new(n).unwrap();
         let thresholds = Thresholds { eject_after: nz(3), readmit_after: nz(2) };
-        FleetTable::new(&[backend("a"), backend("b")], thresholds)
+        let mut table = FleetTable::new(thresholds);
+        table.want(vec![backend("a"), backend("b")], Time::ZERO);
+        table
     }
 
     /// Takes in what comes as soon as the edge has started.

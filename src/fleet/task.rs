@@ -5,14 +5,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::agent::AgentPoll;
+use super::asker::Asked;
 use super::events::{Hub, ObjectEvents};
-use super::probe::Prober;
 use super::snapshot::{BackendView, FleetSnapshot};
-use super::table::{FleetTable, Report};
+use super::staff::Staff;
+use super::stay::{AfterDrain, DrainError};
+use super::table::{FleetTable, Recruit, Report};
+use super::wanted::{FleetChange, Moves};
 use crate::model::{BackendId, Draws, Incarnation, Time};
 use crate::pins::PinStore;
 use crate::policy::health::{Health, Thresholds};
@@ -26,6 +29,12 @@ const REPORTS_MAX: usize = 256;
 
 /// Losses that may wait to be handled. When full, the fleet task waits.
 const LOSSES_MAX: usize = 64;
+
+/// Orders that may wait. When full, whoever gives one waits.
+const ORDERS_MAX: usize = 16;
+
+/// How often those who are to be removed are looked at.
+const SETTLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a loss may take to be noted before it is acted on all the same.
 const RECORD_MAX: Duration = Duration::from_secs(1);
@@ -46,9 +55,17 @@ pub struct FleetHandle {
     /// Wakes whoever waits for something to be published, in the order they came.
     news: Arc<Notify>,
     reports: mpsc::Sender<(usize, Report)>,
-    /// Wakes the probe of each backend, in the order of the config.
-    kicks: Arc<[Notify]>,
+    orders: mpsc::Sender<Order>,
     hub: Arc<Hub>,
+}
+
+/// What others want of the fleet. Each is answered when it is published.
+#[derive(Debug)]
+enum Order {
+    Want(Vec<BackendSettings>, oneshot::Sender<FleetChange>),
+    Probe(ProbeSettings, oneshot::Sender<()>),
+    Drain(BackendId, (Option<Time>, AfterDrain), oneshot::Sender<Result<(), DrainError>>),
+    Undrain(BackendId, oneshot::Sender<Result<(), DrainError>>),
 }
 
 /// The fleet before it runs.
@@ -56,16 +73,18 @@ pub struct Fleet {
     /// To be given to those who read the fleet.
     pub handle: FleetHandle,
     table: FleetTable,
-    probers: Vec<Prober>,
-    agents: Vec<AgentPoll>,
+    recruits: Vec<Recruit>,
+    probe: watch::Sender<ProbeSettings>,
+    seed: u64,
     clock: Clock,
     reports: mpsc::Receiver<(usize, Report)>,
+    orders: mpsc::Receiver<Order>,
     published: watch::Sender<Arc<FleetSnapshot>>,
     ledger: Option<Arc<dyn PinStore>>,
 }
 
 impl Fleet {
-    /// The fleet of the config. Nothing is probed yet; `seed` draws the jitter.
+    /// The fleet as it begins. Nothing is probed yet; `seed` draws the jitter.
     #[must_use]
     pub fn new(
         backends: &[BackendSettings],
@@ -73,37 +92,21 @@ impl Fleet {
         clock: Clock,
         seed: u64,
     ) -> Self {
-        let thresholds =
-            Thresholds { eject_after: probe.eject_after, readmit_after: probe.readmit_after };
-        let table = FleetTable::new(backends, thresholds);
+        let mut table = FleetTable::new(thresholds(probe));
+        let recruits = table.want(backends.to_vec(), Time::ZERO).recruits;
         let (published, receiver) = watch::channel(Arc::new(table.snapshot()));
         let (reports_tx, reports) = mpsc::channel(REPORTS_MAX);
-        let kicks: Arc<[Notify]> = backends.iter().map(|_| Notify::new()).collect();
-        let hub = Arc::new(Hub::new(backends.len()));
+        let (orders_tx, orders) = mpsc::channel(ORDERS_MAX);
         let handle = FleetHandle {
             published: receiver,
             news: Arc::default(),
             reports: reports_tx,
-            kicks,
-            hub,
+            orders: orders_tx,
+            hub: Arc::new(Hub::new()),
         };
-        let mut draws = Draws::seeded(seed);
-        let prober = |(index, settings): (usize, &BackendSettings)| Prober {
-            index,
-            url: settings.url.clone(),
-            settings: probe.clone(),
-            clock,
-            draws: Draws::seeded(draws.next()),
-            handle: handle.clone(),
-        };
-        let probers = backends.iter().enumerate().map(prober).collect();
-        let agent = |(index, settings): (usize, &BackendSettings)| {
-            let url = settings.report_url.clone()?;
-            let draws = Draws::seeded(seed ^ index as u64);
-            Some(AgentPoll { index, url, settings: probe.clone(), draws, handle: handle.clone() })
-        };
-        let agents = backends.iter().enumerate().filter_map(agent).collect();
-        Self { handle, table, probers, agents, clock, reports, published, ledger: None }
+        let probe = watch::Sender::new(probe.clone());
+        let ledger = None;
+        Self { handle, table, recruits, probe, seed, clock, reports, orders, published, ledger }
     }
 
     /// Counts losses on from `losses`, and notes each in `ledger` before it is acted on. Else a restart
@@ -122,22 +125,42 @@ impl Fleet {
 
     /// Starts the probes and the task that owns the table; returns where losses come out.
     pub fn start(mut self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
-        for prober in self.probers.drain(..) {
-            tasks.spawn_vital("probe", prober.run(metrics.clone(), tasks.stop_token()));
-        }
-        for agent in self.agents.drain(..) {
-            tasks.spawn_vital("agent", agent.run(tasks.stop_token()));
-        }
-        self.start_unprobed(tasks, metrics)
+        let mut staff = Staff {
+            handle: self.handle.clone(),
+            probe: self.probe.subscribe(),
+            clock: self.clock,
+            draws: Draws::seeded(self.seed),
+            tasks: tasks.clone(),
+            metrics: metrics.clone(),
+            posts: BTreeMap::new(),
+        };
+        self.recruits.drain(..).for_each(|recruit| staff.attend(recruit));
+        self.start_with(Some(staff), tasks, metrics)
     }
 
-    /// Starts the task that owns the table, which takes reports, and no probe.
+    /// Starts the task that owns the table, which takes reports and orders, and nobody who looks after a backend.
+    #[cfg(test)]
     pub(super) fn start_unprobed(self, tasks: &Tasks, metrics: &Metrics) -> mpsc::Receiver<Loss> {
+        self.start_with(None, tasks, metrics)
+    }
+
+    fn start_with(
+        self,
+        staff: Option<Staff>,
+        tasks: &Tasks,
+        metrics: &Metrics,
+    ) -> mpsc::Receiver<Loss> {
         let (lost, losses) = mpsc::channel(LOSSES_MAX);
         let clock = self.clock;
         let (owner, reports) = self.into_parts(metrics);
+        let owner = FleetOwner { staff, ..owner };
         tasks.spawn_vital("fleet", owner.run((reports, clock), lost, tasks.stop_token()));
         losses
+    }
+
+    /// Where questions to each backend come out, for who answers them himself.
+    pub(crate) fn take_lines(&mut self) -> Vec<mpsc::Receiver<Asked>> {
+        self.recruits.drain(..).map(|recruit| recruit.asked).collect()
     }
 
     /// The owner, and the reports that it is to be given, for who runs no tasks.
@@ -145,17 +168,32 @@ impl Fleet {
         self,
         metrics: &Metrics,
     ) -> (FleetOwner, mpsc::Receiver<(usize, Report)>) {
-        let metrics = metrics.clone();
-        let (table, published, ledger) = (self.table, self.published, self.ledger);
-        let news = self.handle.news;
-        let owner = FleetOwner { table, published, news, metrics, ledger, is_ledger_slow: false };
+        let owner = FleetOwner {
+            table: self.table,
+            staff: None,
+            probe: self.probe,
+            orders: self.orders,
+            published: self.published,
+            news: self.handle.news,
+            metrics: metrics.clone(),
+            ledger: self.ledger,
+            is_ledger_slow: false,
+        };
         (owner, self.reports)
     }
+}
+
+fn thresholds(probe: &ProbeSettings) -> Thresholds {
+    Thresholds { eject_after: probe.eject_after, readmit_after: probe.readmit_after }
 }
 
 /// The one writer of the backend table.
 pub(crate) struct FleetOwner {
     table: FleetTable,
+    /// Who looks after the backends; `None` where others do.
+    staff: Option<Staff>,
+    probe: watch::Sender<ProbeSettings>,
+    orders: mpsc::Receiver<Order>,
     published: watch::Sender<Arc<FleetSnapshot>>,
     news: Arc<Notify>,
     metrics: Metrics,
@@ -166,14 +204,14 @@ pub(crate) struct FleetOwner {
 
 /// What a report has changed and nobody has been told.
 struct Taken {
-    index: usize,
+    number: usize,
     before: Health,
     loss: Option<(Loss, CancellationToken)>,
     is_news: bool,
 }
 
 impl FleetOwner {
-    /// Applies reports until `stop`.
+    /// Obeys orders and applies reports until `stop`.
     async fn run(
         mut self,
         (mut reports, clock): (mpsc::Receiver<(usize, Report)>, Clock),
@@ -181,44 +219,138 @@ impl FleetOwner {
         stop: CancellationToken,
     ) {
         self.count(&self.table.snapshot());
-        while let Some(Some((index, report))) = stop.run_until_cancelled(reports.recv()).await {
-            let losses = self.table.losses(index);
-            let taken = self.take_in(index, report, clock.now());
-            if self.table.losses(index) != losses {
-                self.record_loss(index).await;
-            }
-            if let Some(loss) = self.publish(taken)
-                && lost.send(loss).await.is_err()
-            {
-                return;
+        let mut ticks = interval(SETTLE_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_moving = self.table.is_moving();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(order) = self.orders.recv() => self.obey(order, clock.now()),
+                report = reports.recv() => {
+                    let Some((number, report)) = report else { return };
+                    if self.hear((number, report), clock.now(), &lost).await.is_err() {
+                        return;
+                    }
+                }
+                _ = ticks.tick(), if is_moving => self.settle(clock.now()),
             }
         }
     }
 
-    /// Applies a report on the backend with that index that comes at `now`, and publishes a snapshot if that changes
+    /// Takes in a report.
+    ///
+    /// # Errors
+    /// Nobody handles losses any more.
+    async fn hear(
+        &mut self,
+        (number, report): (usize, Report),
+        now: Time,
+        lost: &mpsc::Sender<Loss>,
+    ) -> Result<(), mpsc::error::SendError<Loss>> {
+        let losses = self.table.losses(number);
+        let taken = self.take_in(number, report, now);
+        if self.table.losses(number) != losses {
+            self.record_loss(number).await;
+        }
+        match taken.and_then(|taken| self.publish(taken)) {
+            Some(loss) => lost.send(loss).await,
+            None => Ok(()),
+        }
+    }
+
+    fn obey(&mut self, order: Order, now: Time) {
+        // Whoever gave it may have left.
+        match order {
+            Order::Want(backends, answer) => {
+                let moves = self.table.want(backends, now);
+                let _ = answer.send(self.carry_out(moves));
+            }
+            Order::Probe(settings, answer) => {
+                self.table.set_thresholds(thresholds(&settings));
+                self.probe.send_replace(settings);
+                let _ = answer.send(());
+            }
+            Order::Drain(id, how, answer) => {
+                let drained = self.table.drain(&id, how, now);
+                self.on_drain(&id, drained.is_ok(), now);
+                let _ = answer.send(drained);
+            }
+            Order::Undrain(id, answer) => {
+                let undrained = self.table.undrain(&id);
+                self.on_drain(&id, undrained.is_ok(), now);
+                let _ = answer.send(undrained);
+            }
+        }
+    }
+
+    fn on_drain(&mut self, id: &BackendId, is_change: bool, now: Time) {
+        if is_change {
+            self.publish_fleet();
+            self.settle(now);
+            let snapshot = self.published.borrow();
+            let stay = snapshot.backend(id).map_or("removed", |view| view.stay.as_str());
+            tracing::info!(backend = %id, stay, "an operator has decided");
+        }
+    }
+
+    /// Lets go who has no meeting left and is not to stay.
+    fn settle(&mut self, now: Time) {
+        let moves = self.table.settle(now);
+        self.carry_out(moves);
+    }
+
+    fn carry_out(&mut self, moves: Moves) -> FleetChange {
+        if !moves.is_news() {
+            return moves.change;
+        }
+        let FleetChange { added, changed, leaving, removed, waiting } = &moves.change;
+        tracing::info!(?added, ?changed, ?leaving, ?removed, ?waiting, "the fleet is another");
+        self.publish_fleet();
+        removed.iter().for_each(|id| self.metrics.forget_backend(id));
+        if let Some(staff) = &mut self.staff {
+            moves.recruits.into_iter().for_each(|recruit| staff.attend(recruit));
+            moves.gone.iter().for_each(|(number, _)| staff.dismiss(*number));
+            moves.agents.iter().for_each(|(number, one)| staff.change_agent(*number, one));
+        }
+        // Its links are of no use to anybody; whoever has chosen it meanwhile chooses again.
+        moves.gone.iter().for_each(|(_, links)| links.cancel());
+        moves.change
+    }
+
+    fn publish_fleet(&self) {
+        let snapshot = self.table.snapshot();
+        self.tell_missing(&snapshot);
+        self.count(&snapshot);
+        self.published.send_replace(Arc::new(snapshot));
+        self.news.notify_waiters();
+    }
+
+    /// Applies a report on the backend with that number that comes at `now`, and publishes a snapshot if that changes
     /// something. Returns the loss it shows, which is to be handled. For who keeps no ledger.
-    pub(crate) fn apply(&mut self, index: usize, report: Report, now: Time) -> Option<Loss> {
-        let taken = self.take_in(index, report, now);
+    pub(crate) fn apply(&mut self, number: usize, report: Report, now: Time) -> Option<Loss> {
+        let taken = self.take_in(number, report, now)?;
         self.publish(taken)
     }
 
-    /// How often processes of the backend with that index were given up for lost.
-    pub(crate) fn losses(&self, index: usize) -> u32 {
-        self.table.losses(index)
+    /// How often processes of the backend with that number were given up for lost.
+    pub(crate) fn losses(&self, number: usize) -> u32 {
+        self.table.losses(number)
     }
 
-    fn take_in(&mut self, index: usize, report: Report, now: Time) -> Taken {
-        let before = self.published.borrow().backends[index].health;
-        let (loss, is_news) = self.table.apply(index, report, now);
-        Taken { index, before, loss, is_news }
+    /// `None` if that backend has gone meanwhile.
+    fn take_in(&mut self, number: usize, report: Report, now: Time) -> Option<Taken> {
+        let before = self.table.view(number)?.health;
+        let (loss, is_news) = self.table.apply(number, report, now);
+        Some(Taken { number, before, loss, is_news })
     }
 
     /// Notes a loss before anybody acts on it. A ledger that fails or stands still does not keep a
     /// dead backend alive.
-    async fn record_loss(&mut self, index: usize) {
-        let Some(ledger) = &self.ledger else { return };
-        let backend = self.published.borrow().backends[index].id.clone();
-        let recorded = ledger.record_losses(&backend, self.table.losses(index));
+    async fn record_loss(&mut self, number: usize) {
+        let (Some(ledger), Some(view)) = (&self.ledger, self.table.view(number)) else { return };
+        let backend = view.id.clone();
+        let recorded = ledger.record_losses(&backend, self.table.losses(number));
         let limit = if self.is_ledger_slow { Duration::ZERO } else { RECORD_MAX };
         let outcome = tokio::time::timeout(limit, recorded).await;
         self.is_ledger_slow = outcome.is_err();
@@ -232,17 +364,15 @@ impl FleetOwner {
     }
 
     fn publish(&self, taken: Taken) -> Option<Loss> {
-        let Taken { index, before, loss, is_news } = taken;
+        let Taken { number, before, loss, is_news } = taken;
         if !is_news {
             return None;
         }
-        let snapshot = self.table.snapshot();
-        self.tell_missing(&snapshot);
-        self.tell(before, &snapshot.backends[index]);
-        self.count(&snapshot);
+        if let Some(view) = self.table.view(number) {
+            self.tell(before, view);
+        }
         // First the news, so that nobody chooses the lost backend for what its loss sets free.
-        self.published.send_replace(Arc::new(snapshot));
-        self.news.notify_waiters();
+        self.publish_fleet();
         loss.map(|(loss, token)| {
             // Then the token: whoever entered a meeting there and does not see it cancelled is found
             // when the loss is handled.
@@ -318,10 +448,10 @@ impl FleetHandle {
     /// A link to this process of `backend` could not be opened: it takes no new meetings until a
     /// probe, which is made soon, is answered.
     pub fn report_dial_failure(&self, backend: &BackendId, incarnation: Option<Incarnation>) {
-        if let Some(index) = self.index(backend) {
+        if let Some(view) = self.snapshot().backend(backend) {
             // Full: the probes have more to tell than this.
-            let _ = self.reports.try_send((index, Report::LinkFailed(incarnation)));
-            self.kicks[index].notify_one();
+            let _ = self.reports.try_send((view.number, Report::LinkFailed(incarnation)));
+            view.kick.notify_one();
         }
     }
 
@@ -334,8 +464,8 @@ impl FleetHandle {
     /// An open link to `backend` broke: it is probed soon. That says less than a failure to open one,
     /// because a server may cut a single client.
     pub fn report_cut(&self, backend: &BackendId) {
-        if let Some(index) = self.index(backend) {
-            self.kicks[index].notify_one();
+        if let Some(view) = self.snapshot().backend(backend) {
+            view.kick.notify_one();
         }
     }
 
@@ -350,18 +480,63 @@ impl FleetHandle {
         &self.hub
     }
 
-    fn index(&self, backend: &BackendId) -> Option<usize> {
-        self.published.borrow().backends.iter().position(|view| view.id == *backend)
+    /// Makes the fleet these backends, whose ids and URLs all differ. One that is not among them gets
+    /// no new meetings and is removed when it has none; so does one that has another URL now, and then
+    /// comes anew.
+    pub async fn set_backends(&self, backends: Vec<BackendSettings>) -> FleetChange {
+        // There is no answer only when the fleet task has ended, and then everything does.
+        self.order(|answer| Order::Want(backends, answer)).await.unwrap_or_default()
     }
 
-    /// Waits until somebody wants the backend with that index to be probed at once.
-    pub(crate) async fn kicked(&self, index: usize) {
-        self.kicks[index].notified().await;
+    /// Probes so from now on.
+    pub async fn set_probe(&self, settings: ProbeSettings) {
+        self.order(|answer| Order::Probe(settings, answer)).await.unwrap_or_default();
     }
 
-    /// Reports on the backend with that index.
-    pub(super) async fn report(&self, index: usize, report: Report) {
+    /// Gives a backend no new meetings. `deadline`, if any, is for who moves the meetings that are
+    /// left then.
+    ///
+    /// # Errors
+    /// There is no such backend, or it is leaving anyway.
+    pub async fn drain(
+        &self,
+        backend: BackendId,
+        deadline: Option<Time>,
+        then: AfterDrain,
+    ) -> Result<(), DrainError> {
+        let order = |answer| Order::Drain(backend, (deadline, then), answer);
+        self.order(order).await.unwrap_or(Err(DrainError::Ending))
+    }
+
+    /// Gives a backend meetings again, also one that was removed when it was drained.
+    ///
+    /// # Errors
+    /// There is no such backend, or not an operator drains it.
+    pub async fn undrain(&self, backend: BackendId) -> Result<(), DrainError> {
+        let order = |answer| Order::Undrain(backend, answer);
+        self.order(order).await.unwrap_or(Err(DrainError::Ending))
+    }
+
+    /// Gives an order and waits until it is obeyed; `None` if the fleet task has ended.
+    async fn order<T>(&self, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Waits until somebody wants the backend with that number to be probed at once; for ever if it has
+    /// gone.
+    pub(crate) async fn kicked(&self, number: usize) {
+        let snapshot = self.snapshot();
+        match snapshot.backends.iter().find(|view| view.number == number) {
+            Some(view) => view.kick.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reports on the backend with that number.
+    pub(super) async fn report(&self, number: usize, report: Report) {
         // Fails only when the fleet task has ended, and then everything does.
-        let _ = self.reports.send((index, report)).await;
+        let _ = self.reports.send((number, report)).await;
     }
 }

@@ -125,6 +125,11 @@ impl HealthMachine {
         self.thresholds
     }
 
+    /// Judges by other numbers from now on.
+    pub const fn set_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
     /// How often a process of it was given up for lost. Whoever starts again with another number takes
     /// the process for another one.
     #[must_use]

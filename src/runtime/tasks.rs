@@ -37,7 +37,17 @@ impl Tasks {
     /// Starts `task`, without which the process is of no use: if it ends before it is told to stop,
     /// by a panic too, everything stops.
     pub fn spawn_vital(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let guard = Vital { name, tasks: self.clone() };
+        self.spawn_vital_until(name, self.stop.clone(), task);
+    }
+
+    /// The same for a task that may be told to stop alone, by `stop`, a child of the group's token.
+    pub fn spawn_vital_until(
+        &self,
+        name: &'static str,
+        stop: CancellationToken,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let guard = Vital { name, stop, tasks: self.clone() };
         self.spawn(name, async move {
             let _guard = guard;
             task.await;
@@ -55,7 +65,8 @@ impl Tasks {
         work: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         // Dropped in this order: whoever awaited the thread knows then how it ended.
-        let guard = (Vital { name, tasks: self.clone() }, self.tracker.token());
+        let stop = self.stop.clone();
+        let guard = (Vital { name, stop, tasks: self.clone() }, self.tracker.token());
         let span = tracing::error_span!("task", name);
         let work = move || {
             let _guard = guard;
@@ -97,12 +108,13 @@ impl Tasks {
 /// Stops everything when it is dropped before the stop.
 struct Vital {
     name: &'static str,
+    stop: CancellationToken,
     tasks: Tasks,
 }
 
 impl Drop for Vital {
     fn drop(&mut self) {
-        if self.tasks.stop.is_cancelled() {
+        if self.stop.is_cancelled() {
             return;
         }
         tracing::error!(task = self.name, "a task ended unasked; stopping");
@@ -132,6 +144,17 @@ mod tests {
         let stop = tasks.stop_token();
         tasks.spawn_vital("vital", async move { stop.cancelled().await });
         tasks.stop();
+        assert!(tasks.join(Duration::from_secs(20)).await);
+        assert_eq!(tasks.ended_unasked(), None);
+    }
+
+    #[tokio::test]
+    async fn a_vital_task_may_be_told_to_stop_alone() {
+        let tasks = Tasks::new();
+        let stop = tasks.stop_token().child_token();
+        let told = stop.clone();
+        tasks.spawn_vital_until("one", stop.clone(), async move { told.cancelled().await });
+        stop.cancel();
         assert!(tasks.join(Duration::from_secs(20)).await);
         assert_eq!(tasks.ended_unasked(), None);
     }

@@ -37,6 +37,8 @@ pub struct BackendSettings {
     pub memory_mb: u32,
     /// Where an agent tells how busy its machine is.
     pub report_url: Option<ReportUrl>,
+    /// Whether it is to get no new meetings.
+    pub drain: bool,
 }
 
 /// The `ws://` URL of a backend.
@@ -146,8 +148,18 @@ impl BackendSettings {
     #[must_use]
     pub fn new(id: BackendId, url: BackendUrl, capacity: Legs) -> Self {
         let labels = Labels::default();
-        let (place, report_url) = (None, None);
-        Self { id, url, capacity, weight: 1, price: 0.0, labels, place, memory_mb: 0, report_url }
+        Self {
+            id,
+            url,
+            capacity,
+            weight: 1,
+            price: 0.0,
+            labels,
+            place: None,
+            memory_mb: 0,
+            report_url: None,
+            drain: false,
+        }
     }
 
     /// What a choice needs to know of it.
@@ -202,6 +214,12 @@ impl BackendSettings {
             "Where an agent beside it tells how busy the machine is, asked as often as sample_ms of \
              [probe] says: a JSON object with cpu_percent, memory_percent and network_percent, or \
              some of them, 0 to 100. \"\": there is none.",
+        );
+        keys.value(
+            "drain",
+            &mut self.drain,
+            Kind::Flag,
+            "Give it no new meetings; those on it run out.",
         );
     }
 }

@@ -124,8 +124,8 @@ impl EdgeSim {
     fn starting(shape: &Shape, clock: &VirtualClock, draws: &mut Draws, left: Left) -> Self {
         let backends: Vec<_> = shape.backends.iter().map(backend).collect();
         let metrics = Metrics::new();
-        let fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
-        let handle = fleet.handle.clone();
+        let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
+        let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
         let found = left.pins.clone();
         let losses = left.losses.clone();
         let of_store = (shape.bug, Draws::seeded(draws.next()));
@@ -136,8 +136,8 @@ impl EdgeSim {
         let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
         let asks_as = SessionId::from_random(secret(draws));
-        let shared = (handle.clone(), Arc::new(clock.clone()) as Arc<dyn Timer>);
-        let (asker, asked) = Asker::unwired(&backends, shared, asker_bounds(shape), asks_as);
+        let timer: Arc<dyn Timer> = Arc::new(clock.clone());
+        let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape));
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),

@@ -11,11 +11,11 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use super::*;
-use crate::admin::client::{FetchError, fetch_json};
+use crate::admin::client::{FetchError, fetch_json, post_json};
 use crate::admin::http::{CONNECTIONS_MAX, HEAD_MAX_BYTES};
 use crate::admin::{
-    BackendRow, BackendRows, DecisionRow, DecisionRows, MediaRow, MeetingRow, MeetingRows,
-    PlaceRow, Unavailable,
+    BackendRow, BackendRows, DecisionRow, DecisionRows, DrainOrder, MediaRow, MeetingRow,
+    MeetingRows, Order, OrderError, PlaceRow, Unavailable,
 };
 use crate::model::{BackendId, Labels, Legs, MeetingId, MeetingName};
 use crate::policy::choose::{Profile, Request, Rules, Scene, Stand, Standing};
@@ -68,6 +68,7 @@ impl Views for FixedViews {
             id: "kms-a".to_owned(),
             url: "ws://127.0.0.1:9001/kurento".to_owned(),
             health: "healthy".to_owned(),
+            stay: "open".to_owned(),
             takes_pins: true,
             server_id: None,
             version: Some("7.3.0".to_owned()),
@@ -128,6 +129,15 @@ impl Views for FixedViews {
 
     fn scene(&self) -> Scene {
         scene(7)
+    }
+}
+
+impl Orders for FixedViews {
+    async fn order(&self, order: Order) -> Result<Value, OrderError> {
+        match order {
+            Order::Drain(backend, _) => Ok(json!({ "drained": backend.as_str() })),
+            Order::Undrain(_) => Err(OrderError::Refused("it is not drained".to_owned())),
+        }
     }
 }
 
@@ -296,6 +306,11 @@ async fn what_is_not_allowed_is_refused_with_a_reason() {
     let cases = [
         ("GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
         ("DELETE /api/v1/meetings HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 405),
+        ("GET /api/v1/backends/a/drain HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 405),
+        ("POST /api/v1/backends/a/undrain HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 409),
+        ("POST /api/v1/backends/%20/undrain HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 404),
+        ("POST /api/v1/backends/a/drain HTTP/1.1\r\nOrigin: http://evil\r\n\r\n", 403),
+        ("POST /api/v1/backends/a/drain HTTP/1.1\r\nContent-Length: 1\r\n\r\n[", 400),
         ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\nhi", 400),
         ("GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403),
         ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil\r\n\r\n", 403),
@@ -357,4 +372,16 @@ async fn a_stop_cuts_idle_connections_answers_the_others_and_frees_the_port() {
     time::timeout(PATIENCE, running.tasks.join_next()).await.unwrap().unwrap().unwrap();
     let error = running.fetch::<Value>("/api/v1/backends").await.unwrap_err();
     assert!(matches!(error, FetchError::Connect(..)), "{error}");
+}
+
+#[tokio::test]
+async fn orders_are_carried_out_and_answered() {
+    let running = Running::start().await;
+    let base = format!("http://{}", running.addr);
+    let path = "/api/v1/backends/kms-a/drain";
+    let how = DrainOrder::default();
+    let told: Value = post_json(&base, path, &how).await.unwrap();
+    assert_eq!(told, json!({ "drained": "kms-a" }));
+    let told = post_json::<Value>(&base, "/api/v1/backends/kms-a/undrain", &json!({})).await;
+    assert!(matches!(told, Err(FetchError::Status(409, reason)) if reason == "it is not drained"));
 }

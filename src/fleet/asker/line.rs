@@ -47,7 +47,7 @@ pub(crate) enum Answered {
 }
 
 /// The line to one backend: answers questions one after another.
-pub(super) async fn run(
+pub(in crate::fleet) async fn run(
     url: BackendUrl,
     mut asked: mpsc::Receiver<Asked>,
     stop: CancellationToken,

@@ -10,13 +10,13 @@ use futures_util::future::BoxFuture;
 use super::*;
 use crate::fleet::stub::StubFleet;
 use crate::model::{Legs, Time};
+use crate::runtime::Clock;
 
 const BOUNDS: AskerBounds = AskerBounds { per_second: 1_000, wait: Duration::from_secs(60) };
 
 struct Case {
     fleet: StubFleet,
     asker: Asker,
-    lines: Vec<mpsc::Receiver<Asked>>,
 }
 
 /// One that waits for no turn.
@@ -25,19 +25,14 @@ const NOTED: Payer<'static> = Payer::Noted;
 impl Case {
     fn new(count: usize, bounds: AskerBounds) -> Self {
         let fleet = StubFleet::start(count, Legs(1));
-        let url = crate::settings::BackendUrl::parse("ws://kms:8888/kurento").unwrap();
-        let line =
-            |index| BackendSettings::new(crate::fleet::stub::id(index), url.clone(), Legs(1));
-        let backends: Vec<_> = (0..count).map(line).collect();
-        let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
-        let (asker, lines) = Asker::unwired(&backends, shared, bounds, session(0));
-        Self { fleet, asker, lines }
+        let (handle, timer) = (fleet.handle.clone(), Arc::new(Clock::start()));
+        Self { fleet, asker: Asker::asking_as(session(0), handle, timer, bounds) }
     }
 
     /// Asks who has a session; the backends say `answers`, in order.
     async fn ask(&mut self, number: u128, answers: Vec<Answered>) -> Finding<Vec<BackendId>> {
         let told = async {
-            for (line, answer) in self.lines.iter_mut().zip(answers) {
+            for (line, answer) in self.fleet.lines.iter_mut().zip(answers) {
                 line.recv().await.unwrap().answer.send(answer).unwrap();
             }
         };
@@ -76,10 +71,10 @@ async fn a_backend_that_was_not_heard_from_is_waited_for() {
     {
         let mut asking = std::pin::pin!(case.asker.who_has_session(session(1), NOTED));
         assert!(asking.as_mut().now_or_never().is_none());
-        assert!(case.lines[0].try_recv().is_err(), "it is not asked yet");
+        assert!(case.fleet.lines[0].try_recv().is_err(), "it is not asked yet");
         case.fleet.answer(0, 1, Health::Healthy).await;
         let answer = async {
-            case.lines[0].recv().await.unwrap().answer.send(yes()).unwrap();
+            case.fleet.lines[0].recv().await.unwrap().answer.send(yes()).unwrap();
         };
         let (found, ()) = tokio::join!(asking, answer);
         assert!(matches!(found, Finding::Known(views) if views.len() == 1));
@@ -95,7 +90,7 @@ async fn a_backend_that_was_not_heard_from_is_waited_for() {
     // Before it is readmitted nobody can be sure of what it has.
     case.fleet.answer(0, 2, Health::Trial).await;
     assert!(case.asker.who_has_session(session(2), NOTED).now_or_never().is_none());
-    assert!(case.lines[0].try_recv().is_err());
+    assert!(case.fleet.lines[0].try_recv().is_err());
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::policy::health::Health;
 use crate::protocol::event::{Change, ObjectEvent};
 use crate::protocol::request::{Hints, MANAGER};
 use crate::proxy::{BlockingCalls, DecisionLog, Manager, People, Placement};
-use crate::runtime::{Clock, Timer};
+use crate::runtime::Clock;
 use crate::session::Bounds;
 use crate::telemetry::Metrics;
 
@@ -177,13 +177,10 @@ async fn a_tag_that_is_not_there_is_refused_as_a_real_server_does() {
 /// A client may have gone on at another edge, so what is remembered here is not all of its session.
 #[tokio::test]
 async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
-    let fleet = StubFleet::start(1, Legs(1));
+    let mut fleet = StubFleet::start(1, Legs(1));
     fleet.answer(0, 1, Health::Healthy).await;
     let mut edge = Arc::into_inner(edge(&fleet)).unwrap();
-    let backends = crate::settings::parse(CONFIG).unwrap().backends;
-    let shared = (fleet.handle.clone(), Arc::new(Clock::start()) as Arc<dyn Timer>);
-    let (asker, mut lines) = Asker::unwired(&backends, shared, BOUNDS, SessionId::from_random(1));
-    edge.asker = Some(asker);
+    edge.asker = Some(Asker::new(fleet.handle.clone(), Arc::new(Clock::start()), BOUNDS));
 
     let id = SessionId::from_random(2);
     let of = |backend: &str| vec![BackendId::parse(backend).unwrap()];
@@ -192,7 +189,7 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
     let away = Away::new(remains.clone(), vec![Some(before)], Vec::new(), Time::ZERO);
     let quota = Quota::default();
     let told = async {
-        lines[0].recv().await.unwrap().answer.send(Answered::Value(String::new())).is_ok()
+        fleet.lines[0].recv().await.unwrap().answer.send(Answered::Value(String::new())).is_ok()
     };
     let (found, told) = tokio::join!(edge.remains(id, Some(away), &quota), told);
     assert_eq!((found, told), (Finding::Known(remains), true));
