@@ -1,17 +1,21 @@
 //! Wiring: settings to tasks, and their ordered stop. Decides nothing else.
 
 mod adoption;
+mod bound;
 mod orders;
+mod stop;
+mod takeover;
 mod upkeep;
 mod views;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use futures_util::FutureExt;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Admin, BackendRow, Readiness, Views};
@@ -19,18 +23,22 @@ use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle};
 use crate::geo::{Atlas, AtlasError};
 use crate::model::{Draws, SessionId, Time};
 use crate::pins::{
-    Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
+    Chronicle, DiskStore, Handover, Keeper, MemoryStore, News, Opened, PinStore, Registry,
+    StateDir, StateError,
 };
 use crate::proxy::{
     Arrivals, BlockingCalls, Choices, Connection, DecisionLog, Edge, ListenError, Listener,
     Manager, Pacer, People, Placement, Sessions,
 };
-use crate::runtime::{Clock, Tasks, random};
+use crate::runtime::{Clock, InheritError, Inherited, Tasks, random};
 use crate::settings::{
     GeoipSettings, PinSettings, PlacementSettings, Settings, ShutdownSettings, StoreKind,
 };
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
+use bound::Bound;
+use takeover::{Door, Predecessor};
+pub use takeover::TakeoverError;
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -54,6 +62,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket that the process was given cannot be used.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -80,6 +91,8 @@ pub struct App {
     readiness: Readiness,
     accepting: CancellationToken,
     closing: CancellationToken,
+    /// Cancelled when another process has taken over.
+    moved: CancellationToken,
     /// Listeners and clients.
     clients: Tasks,
     /// All other tasks.
@@ -92,12 +105,29 @@ impl App {
     /// # Errors
     /// An address, a TLS file or the state directory cannot be used; nothing runs then.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        let bound: Result<Vec<_>, _> = settings.listeners.iter().map(Listener::bind).collect();
-        let listeners = bound?;
+        Self::start_with(settings, clock, Inherited::default()).await
+    }
+
+    /// The same, with sockets that are open already. Each must be at an address of `settings`.
+    ///
+    /// # Errors
+    /// The same, or a socket that was given is at no such address.
+    pub async fn start_with(
+        settings: &Settings,
+        clock: Clock,
+        mut inherited: Inherited,
+    ) -> Result<Self, StartError> {
+        let bound = Bound::new(settings, &mut inherited).await?;
+        inherited.check_empty()?;
+        let go = CancellationToken::new();
+        go.cancel();
+        Self::start_on(settings, clock, Start { bound, go, news: None })
+    }
+
+    /// Starts all tasks. Until `go` nothing is accepted, and nothing decided about pins.
+    fn start_on(settings: &Settings, clock: Clock, start: Start) -> Result<Self, StartError> {
+        let Start { bound: Bound { listeners, admin }, go, news } = start;
         let urls = listeners.iter().map(Listener::url).collect::<Result<_, _>>()?;
-        let addr = settings.admin.addr;
-        let admin =
-            TcpListener::bind(addr).await.map_err(|source| StartError::Admin { addr, source })?;
         let admin_url = format!("http://{}", admin.local_addr()?);
 
         let metrics = Metrics::new();
@@ -105,7 +135,8 @@ impl App {
         let people = start_people(&settings.geoip, &metrics, &inner)?;
         let fleet = Fleet::new(&settings.backends, &settings.probe, clock, random::seed());
         let handle = fleet.handle.clone();
-        let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
+        let (keeper, mut left, fleet, handover) = start_keeper((settings, clock), fleet, &inner)?;
+        left.news = news;
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
@@ -117,19 +148,32 @@ impl App {
             metrics: metrics.clone(),
             clock,
         };
-        inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
+        inner.spawn_vital("upkeep", after(&go, &inner, upkeep.run(losses, inner.stop_token())));
         let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
         let (fleet, witness) = (handle.clone(), asker.clone());
         let (clock_of, promises) = (Arc::new(clock), settings.placement.promises);
         let adoption =
             Adoption { fleet, keeper: keeper.clone(), clock: clock_of, witness, promises };
-        inner.spawn("adoption", adoption.run(left, inner.stop_token()));
+        inner.spawn("adoption", after(&go, &inner, adoption.run(left, inner.stop_token())));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
-        let views = EdgeViews { clock, placement: placement.clone() };
+        let (moved, admin_stop) = (CancellationToken::new(), inner.stop_token().child_token());
+        let (door, requests) = Door::new();
+        if let Some((pins, news)) = handover {
+            let state_dir = settings.pins.state_dir.clone();
+            let sockets = listeners.iter().map(Listener::socket).collect();
+            let admin = (admin.as_fd().try_clone_to_owned()?, admin_stop.clone());
+            let moved = moved.clone();
+            let predecessor = Predecessor { state_dir, pins, news, sockets, admin, moved };
+            inner.spawn("takeover", predecessor.run(requests, inner.stop_token()));
+        }
+        let views = EdgeViews { clock, placement: placement.clone(), door };
         let shown =
             Admin { views: views.clone(), readiness: readiness.clone(), metrics: metrics.clone() };
-        inner.spawn_vital("admin", admin::serve(admin, Arc::new(shown), inner.stop_token()));
+        let (serve, stop) = (admin::serve(admin, Arc::new(shown), admin_stop), inner.stop_token());
+        // It ends before the others when another process has taken over.
+        let serve = serve.then(|()| async move { stop.cancelled().await });
+        inner.spawn_vital("admin", after(&go, &inner, serve));
 
         let app = Self {
             urls,
@@ -140,11 +184,12 @@ impl App {
             readiness,
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
+            moved,
             clients: Tasks::new(),
             inner,
         };
         let edge = Arc::new(app.edge(settings, clock, (placement, asker, metrics)));
-        app.accept(listeners, (&edge, &sessions), settings.limits.connections_max);
+        app.accept((listeners, &go), (&edge, &sessions), settings.limits.connections_max);
         Ok(app)
     }
 
@@ -177,7 +222,7 @@ impl App {
 
     fn accept(
         &self,
-        listeners: Vec<Listener>,
+        (listeners, go): (Vec<Listener>, &CancellationToken),
         (edge, sessions): (&Arc<Edge>, &Arc<Sessions<Connection>>),
         connections_max: usize,
     ) {
@@ -186,7 +231,7 @@ impl App {
             let (tasks, stop) = (self.clients.clone(), self.accepting.clone());
             let shared = (edge.clone(), sessions.clone());
             let run = listener.run(shared, permits.clone(), tasks, stop);
-            self.clients.spawn_vital("listener", run);
+            self.clients.spawn_vital("listener", after(go, &self.clients, run));
         }
     }
 
@@ -207,22 +252,32 @@ impl App {
         ended.unwrap_or("unknown")
     }
 
-    /// Stops in order: readiness off, no more accepts, client connections closed one after another
-    /// within the window, whatever is left at the deadline cut, then all else.
-    pub async fn stop(self) {
-        tracing::info!("stopping: not ready, accepting no more");
-        self.readiness.stop();
-        self.clients.stop();
-        self.accepting.cancel();
-        self.closing.cancel();
-        if !self.clients.join(self.shutdown.deadline).await {
-            tracing::warn!("deadline reached, cutting what is left");
+    /// Waits until another process has taken over.
+    pub async fn succeeded(&self) {
+        self.moved.cancelled().await;
+    }
+}
+
+/// What a process starts with.
+struct Start {
+    bound: Bound,
+    /// Cancelled when it may begin.
+    go: CancellationToken,
+    /// What the process before tells, if it still runs.
+    news: Option<mpsc::Receiver<News>>,
+}
+
+/// `task`, once it may begin; nothing if `tasks` are told to stop before.
+fn after<T: Future<Output = ()>>(
+    go: &CancellationToken,
+    tasks: &Tasks,
+    task: T,
+) -> impl Future<Output = ()> + use<T> {
+    let (go, stop) = (go.clone(), tasks.stop_token());
+    async move {
+        if stop.run_until_cancelled(go.cancelled()).await.is_some() {
+            task.await;
         }
-        self.inner.stop();
-        if !self.inner.join(JOIN_MAX).await {
-            tracing::warn!("some tasks did not end in time");
-        }
-        tracing::info!("stopped");
     }
 }
 
@@ -266,8 +321,8 @@ fn start_keeper(
     (settings, clock): (&Settings, Clock),
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
-    let (pins, mut left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
+) -> Result<(Arc<Keeper>, Left, Fleet, Option<Handing>), StartError> {
+    let (pins, mut left, fleet, handing) = start_pins(&settings.pins, fleet, tasks)?;
     let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
     let registry = Arc::new(registry.weighing(settings.weights.clone()));
     let bounds = settings.placement.history();
@@ -278,18 +333,21 @@ fn start_keeper(
     pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
     let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
-    Ok((keeper, left, fleet))
+    Ok((keeper, left, fleet, handing))
 }
+
+/// The pins as they can be handed over, and the news for who has them then.
+type Handing = (Arc<Handover>, mpsc::Receiver<News>);
 
 /// Opens the pin store, with the pins and losses that a process before has left.
 fn start_pins(
     settings: &PinSettings,
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<dyn PinStore>, Left, Fleet), StartError> {
+) -> Result<(Arc<dyn PinStore>, Left, Fleet, Option<Handing>), StartError> {
     let (dir, pins_max) = (&settings.state_dir, settings.pins_max);
     if settings.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new(pins_max)), Left::default(), fleet));
+        return Ok((Arc::new(MemoryStore::new(pins_max)), Left::default(), fleet, None));
     }
     let opened = DiskStore::open(StateDir::open(dir)?, pins_max, settings.when_away)?;
     tracing::info!(state_dir = %dir.display(), pins = opened.pins.len(), "pin store opened");
@@ -300,8 +358,9 @@ fn start_pins(
         stop.cancelled().await;
         closing.close();
     });
+    let (store, news) = Handover::new(store);
     let fleet = fleet.remembering(&opened.losses, store.clone());
     let Opened { pins, pipelines, history, .. } = opened;
-    let left = Left { pins, pipelines, history };
-    Ok((store, left, fleet))
+    let left = Left { pins, pipelines, history, news: None };
+    Ok((store.clone(), left, fleet, Some((store, news))))
 }

@@ -5,6 +5,7 @@ mod orders;
 mod query;
 
 use bytes::Bytes;
+pub(crate) use self::orders::TAKEOVER_PATH;
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};

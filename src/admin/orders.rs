@@ -23,6 +23,8 @@ pub enum Order {
     Drain(BackendId, DrainOrder),
     /// Give it meetings again.
     Undrain(BackendId),
+    /// Hand over to the process that waits for that in the state directory.
+    TakeOver,
 }
 
 /// How a backend is to be drained: the body of `POST /api/v1/backends/ID/drain`.

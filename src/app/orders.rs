@@ -14,6 +14,7 @@ impl Orders for EdgeViews {
         match order {
             Order::Drain(backend, how) => self.drain(backend, how).await,
             Order::Undrain(backend) => self.undrain(backend).await,
+            Order::TakeOver => self.door.knock().await,
         }
     }
 }

@@ -19,6 +19,7 @@
 //! pins before `go`. Sockets are sent, not bound a second time, so that no connection is reset: one
 //! queue, which either process takes from.
 
+mod door;
 mod predecessor;
 mod successor;
 
@@ -33,8 +34,8 @@ use tokio::time::timeout;
 
 use crate::model::{PipelineId, SessionId};
 use crate::pins::{News, Origin};
+pub(super) use door::Door;
 pub(super) use predecessor::Predecessor;
-pub(super) use successor::Successor;
 pub use successor::TakeoverError;
 
 /// Name of the successor's socket in the state directory.
@@ -112,7 +113,8 @@ impl Channel {
     }
 
     async fn say(&mut self, word: &Word) -> io::Result<()> {
-        let said = self.0.get_mut().write_all(&word.to_line());
+        let line = word.to_line();
+        let said = self.0.get_mut().write_all(&line);
         timeout(WORD_MAX, said).await.map_err(io::Error::from)?
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::takeover::Door;
 use crate::admin::{BackendRow, DecisionRow, MediaRow, MeetingRow, PlaceRow, Unavailable, Views};
 use crate::fleet::BackendView;
 use crate::model::{MeetingId, MeetingName, RoughPlace, Usage};
@@ -17,6 +18,7 @@ use crate::runtime::Clock;
 pub(super) struct EdgeViews {
     pub(super) clock: Clock,
     pub(super) placement: Arc<Placement>,
+    pub(super) door: Door,
 }
 
 impl EdgeViews {

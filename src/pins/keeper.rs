@@ -1,6 +1,7 @@
 //! Removes the pins of meetings that are lost or over.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Keeper {
     /// What meetings that are over were like.
     pub chronicle: Chronicle,
     again: Mutex<VecDeque<Again>>,
+    /// Meetings that nobody uses are not ended: what uses them may not be known.
+    keeps_all: AtomicBool,
 }
 
 /// A pin that may have to be removed.
@@ -64,7 +67,7 @@ impl Keeper {
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
         let (found, chronicle) = (Found::default(), Chronicle::default());
-        Self { pins, registry, found, chronicle, again: Mutex::default() }
+        Self { pins, registry, found, chronicle, again: Mutex::default(), keeps_all: AtomicBool::new(false) }
     }
 
     /// The same, which goes on with that `chronicle`.
@@ -88,9 +91,9 @@ impl Keeper {
     }
 
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed; nothing
-    /// while another process decides about the pins.
+    /// while another process decides about the pins, or has a part in the meetings.
     pub async fn sweep(&self, now: Time) {
-        if !self.pins.is_ours() {
+        if !self.pins.is_ours() || self.keeps_all.load(Relaxed) {
             return;
         }
         let again = std::mem::take(&mut *self.lock());
@@ -107,6 +110,11 @@ impl Keeper {
         self.on_end(ended).await;
     }
 
+    /// Whether [`Self::sweep`] does anything.
+    pub fn end_meetings(&self, ends: bool) {
+        self.keeps_all.store(!ends, Relaxed);
+    }
+
     /// A pipeline of the named `meeting` exists, and the session of its origin uses it.
     pub fn created(&self, meeting: &MeetingName, origin: Origin) {
         // First, so that whoever ends it finds the note to remove.
@@ -118,6 +126,12 @@ impl Keeper {
     pub fn released(&self, pipeline: PipelineId, now: Time) {
         self.registry.released(pipeline, now);
         self.forget(pipeline);
+    }
+
+    /// An earlier process of this edge has made a pipeline of `meeting` after what it left was read.
+    pub fn found_late(&self, meeting: &MeetingName, origin: Origin) {
+        self.pins.note_pipeline(origin);
+        self.found.add(meeting, origin);
     }
 
     /// A pipeline of an earlier process of this edge is no more.

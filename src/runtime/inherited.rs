@@ -72,6 +72,15 @@ impl Inherited {
         Ok(Self(given.collect::<Result<_, _>>()?))
     }
 
+    /// Adds those of `others` that are at other addresses.
+    pub fn add(&mut self, others: Self) {
+        for other in others.0 {
+            if self.0.iter().all(|given| given.addr != other.addr) {
+                self.0.push(other);
+            }
+        }
+    }
+
     /// The one at `addr`.
     pub fn take(&mut self, addr: SocketAddr) -> Option<TcpListener> {
         let index = self.0.iter().position(|given| given.addr == addr)?;

@@ -15,6 +15,9 @@ use super::query;
 /// Longest body of a request, in bytes.
 const BODY_MAX_BYTES: usize = 64 << 10;
 
+/// Where a process asks to take over.
+pub(crate) const TAKEOVER_PATH: &str = "/api/v1/takeover";
+
 /// What a path lets be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OrderRoute<'a> {
@@ -22,6 +25,8 @@ pub(super) enum OrderRoute<'a> {
     Drain(&'a str),
     /// Give it meetings again.
     Undrain(&'a str),
+    /// Hand over to another process.
+    TakeOver,
 }
 
 impl<'a> OrderRoute<'a> {
@@ -29,6 +34,9 @@ impl<'a> OrderRoute<'a> {
     pub(super) fn of(method: &Method, path: &'a str) -> Option<Self> {
         if method != Method::POST {
             return None;
+        }
+        if path == TAKEOVER_PATH {
+            return Some(Self::TakeOver);
         }
         let (id, verb) = path.strip_prefix("/api/v1/backends/")?.split_once('/')?;
         match verb {
@@ -45,6 +53,10 @@ impl<'a> OrderRoute<'a> {
             Self::Undrain(id) => {
                 of_json::<Nothing>(body)?;
                 Ok(Order::Undrain(backend(id)?))
+            }
+            Self::TakeOver => {
+                of_json::<Nothing>(body)?;
+                Ok(Order::TakeOver)
             }
         }
     }
@@ -119,6 +131,7 @@ mod tests {
         let body = r#"{"deadline_ms":5,"then":"remove"}"#;
         assert_eq!(read(path, body), Ok(Order::Drain(a(), how)));
         assert_eq!(read("/api/v1/backends/kms-a/undrain", "{}"), Ok(Order::Undrain(a())));
+        assert_eq!(read("/api/v1/takeover", ""), Ok(Order::TakeOver));
         for body in ["[", r#"{"deadline":5}"#, r#"{"then":"leave"}"#, r#"{"deadline_ms":-1}"#] {
             assert!(matches!(read(path, body), Err(OrderError::Invalid(_))), "{body}");
         }

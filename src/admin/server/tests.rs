@@ -137,6 +137,7 @@ impl Orders for FixedViews {
         match order {
             Order::Drain(backend, _) => Ok(json!({ "drained": backend.as_str() })),
             Order::Undrain(_) => Err(OrderError::Refused("it is not drained".to_owned())),
+            Order::TakeOver => Err(OrderError::Refused("nobody waits".to_owned())),
         }
     }
 }

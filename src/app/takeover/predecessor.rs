@@ -1,7 +1,7 @@
 //! The process that runs and is to be replaced.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -9,8 +9,8 @@ use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::door::Knock;
 use super::{Channel, VERSION, Word, socket_path};
-use crate::admin::{TakeoverRefusal, TakeoverRequest};
 use crate::pins::{Handover, News};
 use crate::runtime::send_sockets;
 
@@ -22,6 +22,8 @@ pub(crate) struct Predecessor {
     pub(crate) news: mpsc::Receiver<News>,
     /// Those that are still listened on are sent.
     pub(crate) sockets: Vec<Weak<TcpListener>>,
+    /// The socket of the admin API, and what ends that.
+    pub(crate) admin: (OwnedFd, CancellationToken),
     /// Cancelled when the successor has taken over.
     pub(crate) moved: CancellationToken,
 }
@@ -30,66 +32,62 @@ impl Predecessor {
     /// Hands over to the first that is able to, then tells it the news, until `stop`.
     pub(crate) async fn run(
         mut self,
-        mut requests: mpsc::Receiver<TakeoverRequest>,
+        mut knocks: mpsc::Receiver<Knock>,
         stop: CancellationToken,
     ) {
-        let work = async {
-            while let Some(request) = requests.recv().await {
-                let channel = match self.meet().await {
-                    Ok(channel) => {
-                        request.answer(Ok(()));
-                        channel
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "nobody to hand over to");
-                        let dir = self.state_dir.display().to_string();
-                        request.answer(Err(TakeoverRefusal::NobodyThere(dir)));
-                        continue;
-                    }
-                };
-                if self.hand_over(channel).await {
-                    return;
-                }
+        while let Some(Some(knock)) = stop.run_until_cancelled(knocks.recv()).await {
+            let met = self.meet().await;
+            let answer = met.as_ref().map(drop).map_err(|error| {
+                let dir = self.state_dir.display();
+                format!("no process waits in {dir} to take over: {error}")
+            });
+            // Who asked may have gone; then nothing is heard of it below.
+            let _ = knock.send(answer);
+            let Ok(channel) = met else { continue };
+            if let Some(channel) = self.hand_over(channel).await {
+                knocks.close();
+                stop.run_until_cancelled(self.tell(channel)).await;
+                return;
             }
-        };
-        stop.run_until_cancelled(work).await;
+        }
     }
 
     /// Connects to the successor and sends it the sockets.
     async fn meet(&self) -> io::Result<Channel> {
         let stream = UnixStream::connect(socket_path(&self.state_dir)).await?;
         let sockets: Vec<_> = self.sockets.iter().filter_map(Weak::upgrade).collect();
-        let sockets: Vec<_> = sockets.iter().map(|socket| socket.as_fd()).collect();
+        let sockets = sockets.iter().map(|socket| socket.as_fd());
+        let sockets: Vec<_> = sockets.chain([self.admin.0.as_fd()]).collect();
         let hello = Word::Hello { version: VERSION }.to_line();
         send_sockets(&stream, &hello, &sockets).await?;
         Ok(Channel::new(stream))
     }
 
-    /// Hands over; says whether that went well, and then only after the successor has ended.
-    async fn hand_over(&mut self, mut channel: Channel) -> bool {
+    /// Hands over; returns where the successor listens, if it has taken over.
+    async fn hand_over(&mut self, mut channel: Channel) -> Option<Channel> {
         tracing::info!("another process is about to take over");
-        match self.prepare(&mut channel).await {
-            Ok(()) => {}
-            Err(error) => {
-                tracing::warn!(%error, "it has not taken over; going on");
-                return false;
-            }
+        if let Err(error) = self.prepare(&mut channel).await {
+            tracing::warn!(%error, "it has not taken over; going on");
+            return None;
         }
         // From here on it decides, whatever becomes of it.
         self.pins.give_away();
+        self.admin.1.cancel();
         self.moved.cancel();
-        let told = async {
-            channel.say(&Word::Go).await?;
-            tracing::info!("another process has taken over");
-            while let Some(news) = self.news.recv().await {
-                channel.say(&Word::of(news)).await?;
-            }
-            io::Result::Ok(())
-        };
-        if let Err(error) = told.await {
-            tracing::warn!(%error, "the process that has taken over is gone");
+        if let Err(error) = channel.say(&Word::Go).await {
+            tracing::error!(%error, "the process that was to take over is gone; start another");
         }
-        true
+        Some(channel)
+    }
+
+    /// Tells the successor the news, for as long as both live.
+    async fn tell(&mut self, mut channel: Channel) {
+        while let Some(news) = self.news.recv().await {
+            if let Err(error) = channel.say(&Word::of(news)).await {
+                tracing::error!(%error, "the process that has taken over is gone; start another");
+                return;
+            }
+        }
     }
 
     /// Lets go of the pins until the successor is ready, and takes them back if it never is.

@@ -3,20 +3,33 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Channel, LINE_MAX_BYTES, VERSION, WORD_MAX, Word, socket_path};
-use crate::admin::client::{FetchError, order_takeover};
+use crate::admin::TAKEOVER_PATH;
+use crate::admin::client::{FetchError, post_json};
+use crate::app::{App, Bound, Start, StartError};
+use crate::fleet::BackendView;
 use crate::pins::News;
-use crate::runtime::{InheritError, Inherited, recv_sockets};
+use crate::policy::health::Health;
+use crate::runtime::{Clock, InheritError, Inherited, recv_sockets};
 use crate::settings::{Settings, StoreKind};
 
 /// Time for the predecessor to connect once it was asked.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long backends that were never heard from are waited for. Meanwhile new meetings wait.
+const FLEET_MAX: Duration = Duration::from_secs(3);
+
+/// News that may wait here; more wait with the predecessor.
+const NEWS_MAX: usize = 1_024;
 
 /// Why a process could not take over. The one that runs goes on.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +37,17 @@ pub enum TakeoverError {
     /// Pins in memory end with their process.
     #[error("--takeover needs pins.store = \"disk\": pins in memory cannot be handed over")]
     MemoryStore,
-    /// The socket to meet at cannot be made. Carries its path.
-    #[error("cannot listen on {}: {1}; is pins.state_dir that of the running edge?", .0.display())]
-    Socket(PathBuf, #[source] io::Error),
+    /// The socket to meet at cannot be made.
+    #[error(
+        "cannot listen on {}: {reason}; is pins.state_dir that of the running edge?",
+        .path.display()
+    )]
+    Socket {
+        /// Where it was to be.
+        path: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
     /// The running edge says no, or there is none. Carries where it was looked for.
     #[error("the edge at {0} cannot be taken over from")]
     Ask(String, #[source] FetchError),
@@ -39,6 +60,9 @@ pub enum TakeoverError {
     /// What it sent cannot be used.
     #[error(transparent)]
     Sockets(#[from] InheritError),
+    /// This one cannot do its part.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// It has ended the hand-over, or is gone.
     #[error("the running edge has not let go: {0}")]
     Ended(#[from] io::Error),
@@ -62,7 +86,8 @@ impl Successor {
         }
         let meeting_point = MeetingPoint::open(&settings.pins.state_dir)?;
         let url = format!("http://{admin}");
-        order_takeover(&url).await.map_err(|error| TakeoverError::Ask(url, error))?;
+        let asked = post_json::<Value>(&url, TAKEOVER_PATH, &json!({})).await;
+        asked.map_err(|error| TakeoverError::Ask(url, error))?;
         let alone = || TakeoverError::Alone(meeting_point.path.clone());
         let accepted = timeout(CONNECT_MAX, meeting_point.listener.accept()).await;
         let (stream, _) = accepted.map_err(|_| alone())??;
@@ -116,7 +141,7 @@ impl MeetingPoint {
         let _ = std::fs::remove_file(&path);
         match UnixListener::bind(&path) {
             Ok(listener) => Ok(Self { listener, path }),
-            Err(error) => Err(TakeoverError::Socket(path, error)),
+            Err(reason) => Err(TakeoverError::Socket { path, reason }),
         }
     }
 }
@@ -125,5 +150,45 @@ impl Drop for MeetingPoint {
     fn drop(&mut self) {
         // Left behind it does no harm.
         let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl App {
+    /// Takes over from the edge whose admin API is at `admin`, with sockets that are open already. When this returns the clients of that
+    /// are on their way to this one.
+    ///
+    /// # Errors
+    /// There is no such edge, or either of the two cannot do its part. That one goes on then as if
+    /// nothing had happened, and this process is to end.
+    pub async fn take_over(
+        settings: &Settings,
+        clock: Clock,
+        (admin, mut sockets): (SocketAddr, Inherited),
+    ) -> Result<Self, TakeoverError> {
+        let (mut successor, sent) = Successor::ask(settings, admin).await?;
+        sockets.add(sent);
+        let bound = Bound::new(settings, &mut sockets).await?;
+        // Those of addresses that the config has no more stay with the other process.
+        drop(sockets);
+        successor.prepare().await?;
+        let (news, told) = mpsc::channel(NEWS_MAX);
+        let go = CancellationToken::new();
+        let app = Self::start_on(settings, clock, Start { bound, go: go.clone(), news: Some(told) })?;
+        app.hears_fleet().await;
+        successor.take_over().await?;
+        go.cancel();
+        tracing::info!("this process has taken over");
+        app.inner.spawn("before", successor.listen(news));
+        Ok(app)
+    }
+
+    /// Waits until every backend was heard from, or has turned out to be away; for a while.
+    async fn hears_fleet(&self) {
+        let is_known = |backend: &Arc<BackendView>| backend.health != Health::Unknown;
+        let mut fleet = self.fleet.watch();
+        let heard = fleet.wait_for(|fleet| fleet.backends.iter().all(is_known));
+        if timeout(FLEET_MAX, heard).await.is_err() {
+            tracing::warn!("not every backend was heard from; taking over all the same");
+        }
     }
 }
