@@ -140,32 +140,30 @@ impl App {
         let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
         let readiness = Readiness::default();
         let losses = fleet.start(&inner, &metrics);
-        let upkeep = Upkeep {
-            fleet: handle.clone(),
-            keeper: keeper.clone(),
-            sessions: sessions.clone(),
-            readiness: readiness.clone(),
-            metrics: metrics.clone(),
-            clock,
-        };
+        let (fleet, kept) = (handle.clone(), (keeper.clone(), sessions.clone()));
+        let shown = (readiness.clone(), metrics.clone());
+        let upkeep = Upkeep::new(fleet, kept, shown, clock);
         inner.spawn_vital("upkeep", after(&go, &inner, upkeep.run(losses, inner.stop_token())));
         let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
-        let (fleet, witness) = (handle.clone(), asker.clone());
-        let (clock_of, promises) = (Arc::new(clock), settings.placement.promises);
-        let adoption =
-            Adoption { fleet, keeper: keeper.clone(), clock: clock_of, witness, promises };
+        let adoption = Adoption {
+            fleet: handle.clone(),
+            keeper: keeper.clone(),
+            clock: Arc::new(clock),
+            witness: asker.clone(),
+            promises: settings.placement.promises,
+        };
         inner.spawn("adoption", after(&go, &inner, adoption.run(left, inner.stop_token())));
         let placement =
             placement(settings, (clock, metrics.clone()), handle.clone(), (keeper, people));
         let (moved, admin_stop) = (CancellationToken::new(), inner.stop_token().child_token());
-        let (door, requests) = Door::new();
+        let (door, knocks) = Door::new();
         if let Some((pins, news)) = handover {
             let state_dir = settings.pins.state_dir.clone();
             let sockets = listeners.iter().map(Listener::socket).collect();
             let admin = (admin.as_fd().try_clone_to_owned()?, admin_stop.clone());
             let moved = moved.clone();
-            let predecessor = Predecessor { state_dir, pins, news, sockets, admin, moved };
-            inner.spawn("takeover", predecessor.run(requests, inner.stop_token()));
+            let before = Predecessor { state_dir, pins, news, sockets, admin, moved };
+            inner.spawn("takeover", before.run(knocks, inner.stop_token()));
         }
         let views = EdgeViews { clock, placement: placement.clone(), door };
         let shown =
@@ -322,7 +320,7 @@ fn start_keeper(
     fleet: Fleet,
     tasks: &Tasks,
 ) -> Result<(Arc<Keeper>, Left, Fleet, Option<Handing>), StartError> {
-    let (pins, mut left, fleet, handing) = start_pins(&settings.pins, fleet, tasks)?;
+    let (Kept { pins, mut left, handing }, fleet) = start_pins(&settings.pins, fleet, tasks)?;
     let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
     let registry = Arc::new(registry.weighing(settings.weights.clone()));
     let bounds = settings.placement.history();
@@ -339,15 +337,23 @@ fn start_keeper(
 /// The pins as they can be handed over, and the news for who has them then.
 type Handing = (Arc<Handover>, mpsc::Receiver<News>);
 
+/// A pin store, what was found in it, and how it is handed over if it can be.
+struct Kept {
+    pins: Arc<dyn PinStore>,
+    left: Left,
+    handing: Option<Handing>,
+}
+
 /// Opens the pin store, with the pins and losses that a process before has left.
 fn start_pins(
     settings: &PinSettings,
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<dyn PinStore>, Left, Fleet, Option<Handing>), StartError> {
+) -> Result<(Kept, Fleet), StartError> {
     let (dir, pins_max) = (&settings.state_dir, settings.pins_max);
     if settings.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new(pins_max)), Left::default(), fleet, None));
+        let pins = Arc::new(MemoryStore::new(pins_max));
+        return Ok((Kept { pins, left: Left::default(), handing: None }, fleet));
     }
     let opened = DiskStore::open(StateDir::open(dir)?, pins_max, settings.when_away)?;
     tracing::info!(state_dir = %dir.display(), pins = opened.pins.len(), "pin store opened");
@@ -362,5 +368,5 @@ fn start_pins(
     let fleet = fleet.remembering(&opened.losses, store.clone());
     let Opened { pins, pipelines, history, .. } = opened;
     let left = Left { pins, pipelines, history, news: None };
-    Ok((store.clone(), left, fleet, Some((store, news))))
+    Ok((Kept { pins: store.clone(), left, handing: Some((store, news)) }, fleet))
 }

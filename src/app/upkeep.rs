@@ -27,6 +27,15 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
+    pub(super) fn new(
+        fleet: FleetHandle,
+        (keeper, sessions): (Arc<Keeper>, Arc<Sessions<Connection>>),
+        (readiness, metrics): (Readiness, Metrics),
+        clock: Clock,
+    ) -> Self {
+        Self { fleet, keeper, sessions, readiness, metrics, clock }
+    }
+
     pub(super) async fn run(self, mut losses: mpsc::Receiver<Loss>, stop: CancellationToken) {
         let mut ticks = interval(SWEEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
