@@ -14,8 +14,8 @@ mod readiness;
 mod server;
 mod views;
 
-pub use self::decisions::{DecisionRow, DecisionRows};
 pub(crate) use self::api::TAKEOVER_PATH;
+pub use self::decisions::{DecisionRow, DecisionRows};
 pub use self::orders::{DrainOrder, Order, OrderError, Orders, Then};
 pub use self::readiness::{NotReady, Readiness};
 pub use self::server::{Admin, serve};

@@ -37,8 +37,8 @@ use crate::settings::{
 use crate::telemetry::Metrics;
 pub(crate) use adoption::{Adoption, Left};
 use bound::Bound;
-use takeover::{Door, Predecessor};
 pub use takeover::TakeoverError;
+use takeover::{Door, Predecessor};
 use upkeep::Upkeep;
 use views::EdgeViews;
 

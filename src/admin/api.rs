@@ -4,8 +4,8 @@ mod decisions;
 mod orders;
 mod query;
 
-use bytes::Bytes;
 pub(crate) use self::orders::TAKEOVER_PATH;
+use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, StatusCode};

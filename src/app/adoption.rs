@@ -150,7 +150,8 @@ impl<W: Witness> Adoption<W> {
         late.try_all(now, |(meeting, pin), origin| {
             let backend = snapshot.backend(&pin.backend);
             let backend = backend.filter(|one| one.incarnation == Some(pin.incarnation));
-            let counts = backend.is_some_and(|one| self.count((meeting, pin), origin.pipeline, one));
+            let counts =
+                backend.is_some_and(|one| self.count((meeting, pin), origin.pipeline, one));
             if counts {
                 watched.push(Watched::new(origin.pipeline, pin.backend.clone(), now));
             }

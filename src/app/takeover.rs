@@ -55,16 +55,26 @@ const WORD_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 enum Word {
-    Hello { version: u32 },
+    Hello {
+        version: u32,
+    },
     Prepare,
     Released,
     /// The pins cannot be had; why.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
     Ready,
     Go,
     /// A pipeline was made under a pin that is on disk. Numbers beyond 64 bits as text.
-    Created { epoch: u64, pipeline: String, session: String },
-    Gone { pipeline: String },
+    Created {
+        epoch: u64,
+        pipeline: String,
+        session: String,
+    },
+    Gone {
+        pipeline: String,
+    },
 }
 
 impl Word {

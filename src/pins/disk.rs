@@ -186,7 +186,11 @@ impl DiskStore {
                 (true, WhenAway::Serve) | (false, _) => {
                     let mut notes = self.notes();
                     // Looked at under the lock: what is noted before is in the last write.
-                    if notes.is_releasing { Err(PinError::Moved) } else { Ok(notes.on_claim(meeting)) }
+                    if notes.is_releasing {
+                        Err(PinError::Moved)
+                    } else {
+                        Ok(notes.on_claim(meeting))
+                    }
                 }
             }
         })?;

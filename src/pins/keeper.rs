@@ -67,7 +67,14 @@ impl Keeper {
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
         let (found, chronicle) = (Found::default(), Chronicle::default());
-        Self { pins, registry, found, chronicle, again: Mutex::default(), keeps_all: AtomicBool::new(false) }
+        Self {
+            pins,
+            registry,
+            found,
+            chronicle,
+            again: Mutex::default(),
+            keeps_all: AtomicBool::new(false),
+        }
     }
 
     /// The same, which goes on with that `chronicle`.

@@ -356,9 +356,8 @@ impl Relay {
     /// Reads messages of the client while there is room for them; says whether there may be more.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         for _ in 0..MESSAGES_A_TURN {
-            let waits = self.driver.is_keeping()
-                || self.driver.is_subscribing()
-                || self.leaving.is_some();
+            let waits =
+                self.driver.is_keeping() || self.driver.is_subscribing() || self.leaving.is_some();
             if waits || !self.sockets.everybody_has_room() {
                 return Ok(false);
             }

@@ -62,9 +62,7 @@ impl Inherited {
         Self::of(sockets.into_iter().map(|socket| (None, socket)))
     }
 
-    fn of(
-        sockets: impl Iterator<Item = (Option<String>, OwnedFd)>,
-    ) -> Result<Self, InheritError> {
+    fn of(sockets: impl Iterator<Item = (Option<String>, OwnedFd)>) -> Result<Self, InheritError> {
         let given = sockets.enumerate().map(|(index, (name, fd))| match listening(fd) {
             Some((socket, addr)) => Ok(Given { name, addr, socket }),
             None => Err(InheritError::NotListening(index + 1, name)),
@@ -124,7 +122,9 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = socket.local_addr().unwrap();
         let mut inherited = Inherited::sent(vec![socket.into()]).unwrap();
-        assert!(matches!(inherited.check_empty(), Err(InheritError::Unmatched(at, None)) if at == addr));
+        assert!(
+            matches!(inherited.check_empty(), Err(InheritError::Unmatched(at, None)) if at == addr)
+        );
         assert_eq!(inherited.take(addr).unwrap().local_addr().unwrap(), addr);
         assert!(inherited.take(addr).is_none());
         inherited.check_empty().unwrap();

@@ -52,8 +52,7 @@ fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
     }
     let orderly = shutdown.accept + shutdown.close_window;
     if shutdown.deadline < orderly {
-        let expected =
-            format!("at least accept_ms and close_window_ms ({})", orderly.as_millis());
+        let expected = format!("at least accept_ms and close_window_ms ({})", orderly.as_millis());
         let found = shutdown.deadline.as_millis().to_string();
         findings.refuse("shutdown.deadline_ms", &found, &expected);
     }

@@ -30,11 +30,7 @@ pub(crate) struct Predecessor {
 
 impl Predecessor {
     /// Hands over to the first that is able to, then tells it the news, until `stop`.
-    pub(crate) async fn run(
-        mut self,
-        mut knocks: mpsc::Receiver<Knock>,
-        stop: CancellationToken,
-    ) {
+    pub(crate) async fn run(mut self, mut knocks: mpsc::Receiver<Knock>, stop: CancellationToken) {
         while let Some(Some(knock)) = stop.run_until_cancelled(knocks.recv()).await {
             let met = self.meet().await;
             let answer = met.as_ref().map(drop).map_err(|error| {

@@ -173,7 +173,8 @@ impl App {
         successor.prepare().await?;
         let (news, told) = mpsc::channel(NEWS_MAX);
         let go = CancellationToken::new();
-        let app = Self::start_on(settings, clock, Start { bound, go: go.clone(), news: Some(told) })?;
+        let app =
+            Self::start_on(settings, clock, Start { bound, go: go.clone(), news: Some(told) })?;
         app.hears_fleet().await;
         successor.take_over().await?;
         go.cancel();

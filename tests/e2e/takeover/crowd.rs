@@ -122,9 +122,8 @@ impl Crowd {
     pub(super) async fn gather(edge: &Edge, count: usize) -> Self {
         let (url, turns) = (edge.url.clone(), Semaphore::new(AT_ONCE));
         let shared = Arc::new(Shared { url, turns, wanted: AtomicUsize::new(usize::MAX) });
-        let joining = (0..count).map(|number| {
-            Person::join(shared.clone(), format!("meeting-{}", number / IN_MEETING))
-        });
+        let joining = (0..count)
+            .map(|number| Person::join(shared.clone(), format!("meeting-{}", number / IN_MEETING)));
         let resting = futures_util::stream::iter(joining).buffer_unordered(AT_ONCE).collect().await;
         Self { shared, resting, working: Vec::new() }
     }
