@@ -145,6 +145,7 @@ async fn whoever_needs_a_pin_is_sent_on_at_once() {
     let edge = Edge::start_with(&sims, more, TempDir::create()).await;
     let (client, _events) = edge.connect().await;
     let party = Party::new(&client, "standup").await;
+    let (_idle, _events) = edge.connect().await;
     let (edge, mut old) = edge.take_over().await;
     // Its window is of ten minutes; this is one of the last.
     let asked = tokio::time::timeout(BOUND, client.create_pipeline(Some("retro"))).await;
