@@ -43,7 +43,7 @@ async fn failure_of(mut process: Process) -> String {
     assert_eq!(process.exited().await.code(), Some(1));
     let told = || {
         let told = process.stderr();
-        async move { told.contains("Error").then_some(told) }
+        async move { told.contains("pinfold: ").then_some(told) }
     };
     wait_for("the reason", told).await
 }
