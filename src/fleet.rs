@@ -26,8 +26,8 @@ pub use samples::{Dimensions, Samples};
 pub use snapshot::{BackendView, FleetSnapshot, ProbeTime, SharedUsage};
 pub use stay::{AfterDrain, Drain, DrainError, DrainedBy, Stay};
 pub(crate) use table::Report;
-pub(crate) use task::FleetOwner;
 pub use task::{Fleet, FleetHandle, Loss};
+pub(crate) use task::{FleetOwner, Turnover};
 pub use wanted::FleetChange;
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod relays;
 mod step;
 mod store;
 mod time;
+mod turnover;
 mod world;
 
 #[cfg(test)]
@@ -58,6 +59,8 @@ pub enum Bug {
     ForgottenBackend,
     /// Events of a session go to the connection that its client had before.
     OldConnection,
+    /// An operator drains a backend, and the edge does not hear it.
+    DeafToDrain,
 }
 
 /// One run to be made.
@@ -108,6 +111,10 @@ pub struct Tally {
     pub resumed_here: u64,
     /// Times that nobody knew the session of a client that came back.
     pub forgotten: u64,
+    /// Times that an operator drained a backend, dropped it, or took that back.
+    pub decisions: u64,
+    /// Backends that left the fleet of an edge.
+    pub removed: u64,
     /// Most legs that one edge has counted on one backend.
     pub legs_max: u32,
 }
@@ -139,14 +146,17 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
-        let Self { crashes, resumed, resumed_here, forgotten, legs_max, .. } = self;
+        let Self {
+            crashes, resumed, resumed_here, forgotten, decisions, removed, legs_max, ..
+        } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
              {pipelines} pipelines, {withdrawn} taken back, {losses} losses, {paced} paced, \
              {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
              answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
-             {resumed_here} of them at work, {forgotten} forgotten, up to {legs_max} legs counted on a backend"
+             {resumed_here} of them at work, {forgotten} forgotten, {decisions} decisions of operators, \
+             {removed} backends removed, up to {legs_max} legs counted on a backend"
         )
     }
 }
@@ -172,6 +182,8 @@ impl Tally {
             resumed: self.resumed + other.resumed,
             resumed_here: self.resumed_here + other.resumed_here,
             forgotten: self.forgotten + other.forgotten,
+            decisions: self.decisions + other.decisions,
+            removed: self.removed + other.removed,
             legs_max: if self.legs_max > other.legs_max { self.legs_max } else { other.legs_max },
         }
     }

@@ -202,6 +202,14 @@ pub(crate) struct FleetOwner {
     is_ledger_slow: bool,
 }
 
+/// What another wish has changed; who has come and gone, where nobody is told to look after them.
+#[derive(Debug, Default)]
+pub(crate) struct Turnover {
+    pub(crate) change: FleetChange,
+    pub(crate) recruits: Vec<Recruit>,
+    pub(crate) gone: Vec<usize>,
+}
+
 /// What a report has changed and nobody has been told.
 struct Taken {
     number: usize,
@@ -233,7 +241,7 @@ impl FleetOwner {
                         return;
                     }
                 }
-                _ = ticks.tick(), if is_moving => self.settle(clock.now()),
+                _ = ticks.tick(), if is_moving => drop(self.settle(clock.now())),
             }
         }
     }
@@ -263,8 +271,7 @@ impl FleetOwner {
         // Whoever gave it may have left.
         match order {
             Order::Want(backends, answer) => {
-                let moves = self.table.want(backends, now);
-                let _ = answer.send(self.carry_out(moves));
+                let _ = answer.send(self.want(backends, now).change);
             }
             Order::Probe(settings, answer) => {
                 self.table.set_thresholds(thresholds(&settings));
@@ -272,50 +279,75 @@ impl FleetOwner {
                 let _ = answer.send(());
             }
             Order::Drain(id, how, answer) => {
-                let drained = self.table.drain(&id, how, now);
-                self.on_drain(&id, drained.is_ok(), now);
-                let _ = answer.send(drained);
+                let _ = answer.send(self.drain(&id, how, now).map(drop));
             }
             Order::Undrain(id, answer) => {
-                let undrained = self.table.undrain(&id);
-                self.on_drain(&id, undrained.is_ok(), now);
-                let _ = answer.send(undrained);
+                let _ = answer.send(self.undrain(&id, now).map(drop));
             }
         }
     }
 
-    fn on_drain(&mut self, id: &BackendId, is_change: bool, now: Time) {
-        if is_change {
-            self.publish_fleet();
-            self.settle(now);
-            let snapshot = self.published.borrow();
-            let stay = snapshot.backend(id).map_or("removed", |view| view.stay.as_str());
-            tracing::info!(backend = %id, stay, "an operator has decided");
-        }
+    /// The fleet is to be these backends.
+    pub(crate) fn want(&mut self, backends: Vec<BackendSettings>, now: Time) -> Turnover {
+        let moves = self.table.want(backends, now);
+        self.carry_out(moves)
+    }
+
+    /// An operator wants a backend drained.
+    pub(crate) fn drain(
+        &mut self,
+        id: &BackendId,
+        how: (Option<Time>, AfterDrain),
+        now: Time,
+    ) -> Result<Turnover, DrainError> {
+        self.table.drain(id, how, now)?;
+        Ok(self.on_decided(id, now))
+    }
+
+    /// An operator wants a backend to get meetings again.
+    pub(crate) fn undrain(&mut self, id: &BackendId, now: Time) -> Result<Turnover, DrainError> {
+        self.table.undrain(id)?;
+        Ok(self.on_decided(id, now))
+    }
+
+    fn on_decided(&mut self, id: &BackendId, now: Time) -> Turnover {
+        self.publish_fleet();
+        let turnover = self.settle(now);
+        let snapshot = self.published.borrow();
+        let stay = snapshot.backend(id).map_or("removed", |view| view.stay.as_str());
+        tracing::info!(backend = %id, stay, "an operator has decided");
+        turnover
     }
 
     /// Lets go who has no meeting left and is not to stay.
-    fn settle(&mut self, now: Time) {
+    pub(crate) fn settle(&mut self, now: Time) -> Turnover {
         let moves = self.table.settle(now);
-        self.carry_out(moves);
+        self.carry_out(moves)
     }
 
-    fn carry_out(&mut self, moves: Moves) -> FleetChange {
-        if !moves.is_news() {
-            return moves.change;
+    fn carry_out(&mut self, moves: Moves) -> Turnover {
+        let mut turnover = Turnover { change: moves.change, ..Turnover::default() };
+        if !turnover.change.is_news() {
+            return turnover;
         }
-        let FleetChange { added, changed, leaving, removed, waiting } = &moves.change;
+        let FleetChange { added, changed, leaving, removed, waiting } = &turnover.change;
         tracing::info!(?added, ?changed, ?leaving, ?removed, ?waiting, "the fleet is another");
         self.publish_fleet();
         removed.iter().for_each(|id| self.metrics.forget_backend(id));
-        if let Some(staff) = &mut self.staff {
-            moves.recruits.into_iter().for_each(|recruit| staff.attend(recruit));
-            moves.gone.iter().for_each(|(number, _)| staff.dismiss(*number));
-            moves.agents.iter().for_each(|(number, one)| staff.change_agent(*number, one));
+        match &mut self.staff {
+            Some(staff) => {
+                moves.recruits.into_iter().for_each(|recruit| staff.attend(recruit));
+                moves.gone.iter().for_each(|(number, _)| staff.dismiss(*number));
+                moves.agents.iter().for_each(|(number, one)| staff.change_agent(*number, one));
+            }
+            None => {
+                turnover.recruits = moves.recruits;
+                turnover.gone = moves.gone.iter().map(|(number, _)| *number).collect();
+            }
         }
         // Its links are of no use to anybody; whoever has chosen it meanwhile chooses again.
         moves.gone.iter().for_each(|(_, links)| links.cancel());
-        moves.change
+        turnover
     }
 
     fn publish_fleet(&self) {

@@ -3,6 +3,7 @@
 
 mod manager;
 mod server;
+mod turnover;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

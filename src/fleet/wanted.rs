@@ -40,10 +40,11 @@ pub(super) struct Moves {
     pub(super) agents: Vec<(usize, BackendSettings)>,
 }
 
-impl Moves {
+impl FleetChange {
     /// Whether there is news.
-    pub(super) const fn is_news(&self) -> bool {
-        let FleetChange { added, changed, leaving, removed, waiting: _ } = &self.change;
+    #[must_use]
+    pub const fn is_news(&self) -> bool {
+        let Self { added, changed, leaving, removed, waiting: _ } = self;
         !(added.is_empty() && changed.is_empty() && leaving.is_empty() && removed.is_empty())
     }
 }
@@ -72,7 +73,7 @@ impl FleetTable {
         }
         self.let_go(&mut moves);
         self.take_in(now, &mut moves);
-        if moves.is_news() {
+        if moves.change.is_news() {
             self.on_news();
         }
         moves

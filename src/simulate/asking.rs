@@ -41,6 +41,9 @@ impl LineSim {
 impl World {
     /// Sends the next question, if the line is free.
     pub(super) fn heed_question(&mut self, prober: Prober) {
+        if !self.is_present(prober) {
+            return;
+        }
         let line = self.line(prober);
         if line.current.is_some() {
             return;
@@ -165,6 +168,6 @@ impl World {
 
 /// The id of a question, which no other has.
 fn id_of(prober: Prober, number: u64) -> String {
-    let Prober { edge, run, backend } = prober;
+    let Prober { edge, run, backend, .. } = prober;
     format!("pinfold-ask-{edge}-{run}-{backend}-{number}")
 }

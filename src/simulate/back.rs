@@ -182,7 +182,8 @@ impl World {
             && now.since(known.thawed) > CALM
             && self.slowness == 1
             && now.since(self.slow_until) > CALM;
-        let view = &edge.edge.fleet.snapshot().backends[backend];
+        let fleet = edge.edge.fleet.snapshot();
+        let Some(view) = fleet.backend(&known.id) else { return false };
         let server = known.process.as_ref().map(|process| process.kms.server_id());
         is_calm
             && edge.up_since.is_some_and(|up| now.since(up) > CALM)

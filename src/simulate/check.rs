@@ -34,6 +34,7 @@ pub(super) fn after_step(world: &mut World) {
             (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
         })
     });
+    world.check_drained_pins();
     // Looks at every meeting, so not always.
     let is_due = world.tally.steps.is_multiple_of(COUNT_INTERVAL);
     let complaint = complaint.or_else(|| if is_due { count(world).err() } else { None });

@@ -62,6 +62,8 @@ pub(super) struct EdgeSim {
     pub(super) store: Arc<SlowStore>,
     pub(super) owner: FleetOwner,
     pub(super) reports: mpsc::Receiver<(usize, Report)>,
+    /// Of each backend, its number in the fleet; none while it is not there.
+    pub(super) numbers: Vec<Option<usize>>,
     pub(super) probes: Vec<ProbeSim>,
     pub(super) lines: Vec<LineSim>,
     pub(super) sessions: Arc<Sessions<Plug>>,
@@ -169,6 +171,7 @@ impl EdgeSim {
             store,
             owner,
             reports,
+            numbers: (0..shape.backends.len()).map(Some).collect(),
             probes: shape.backends.iter().map(|_| ProbeSim::default()).collect(),
             lines: asked.into_iter().map(LineSim::new).collect(),
             sessions: Arc::new(Sessions::new(KEEP, AWAY_MAX)),
@@ -191,10 +194,14 @@ impl EdgeSim {
 
     /// Takes in a report; whether a process was lost by it.
     pub(super) fn report(&mut self, backend: usize, report: Report, now: Time) -> bool {
-        let loss = self.owner.apply(backend, report, now);
-        let id = self.edge.fleet.snapshot().backends[backend].id.clone();
-        self.store.note_losses(&id, self.owner.losses(backend));
-        if self.edge.fleet.snapshot().backends[backend].health == Health::Ejected {
+        let Some(number) = self.numbers[backend] else { return false };
+        let loss = self.owner.apply(number, report, now);
+        let fleet = self.edge.fleet.snapshot();
+        let Some(view) = fleet.backends.iter().find(|view| view.number == number) else {
+            return false;
+        };
+        self.store.note_losses(&view.id, self.owner.losses(number));
+        if view.health == Health::Ejected {
             self.ejected.insert(backend);
         }
         let Some(loss) = loss else { return false };
@@ -288,7 +295,7 @@ fn placement(
     }
 }
 
-fn backend(id: &BackendId) -> BackendSettings {
+pub(super) fn backend(id: &BackendId) -> BackendSettings {
     let url = BackendUrl { host: id.to_string(), port: 8888, path: "/kurento".to_owned() };
     BackendSettings::new(id.clone(), url, Legs(400))
 }

@@ -19,7 +19,7 @@ impl World {
         self.after(Duration::from_millis(wait), Happening::Fault);
         let backend = self.draws.below(self.backends.len());
         let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(18) {
+        match self.draws.below(22) {
             0..3 => {
                 self.kill(backend);
                 self.after(span, Happening::Starts(backend));
@@ -43,6 +43,7 @@ impl World {
                     self.after(span / 2, Happening::EdgeStarts(edge));
                 }
             }
+            17..21 => self.some_decision(backend, span),
             _ => {
                 self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
                 self.after(span, Happening::NetworkHeals);

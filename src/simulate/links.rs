@@ -43,7 +43,9 @@ impl World {
     pub(super) fn open_link(&mut self, relay: RelayNo, number: LinkNo, backend: &BackendId) {
         let known = &self.relays[&relay];
         let edge = known.edge;
-        let view = self.edges[edge].edge.backend(backend).expect("the fleet keeps its backends");
+        let Some(view) = self.edges[edge].edge.backend(backend) else {
+            return self.tell_link(relay, number, LinkEvent::Failed(LinkFailure::Lost));
+        };
         let backend = self.backends.iter().position(|b| b.id == *backend).expect("one of them");
         let id = self.next_link();
         let link = LinkSim {

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::world::{Happening, LinkPhase, LinkSim, Prober, World};
+use super::world::{Happening, Prober, World};
 use crate::fleet::{Report, ServerFacts, pause_after};
 use crate::model::{Incarnation, Time};
 use crate::policy::health::ProbeFailure;
-use crate::proxy::LinkEvent;
-use crate::session::LinkFailure;
 
 impl World {
     pub(super) fn report(&mut self, edge: usize, backend: usize, report: Report) {
@@ -19,19 +17,7 @@ impl World {
             return;
         }
         self.tally.losses += 1;
-        let is_lost = |link: &LinkSim| {
-            link.edge == edge && link.phase != LinkPhase::Closed && link.view.lost.is_cancelled()
-        };
-        let lost: Vec<_> = self
-            .links
-            .iter()
-            .filter(|(_, link)| is_lost(link))
-            .map(|(id, link)| (*id, link.relay, link.number))
-            .collect();
-        for (id, relay, number) in lost {
-            self.close_link(id);
-            self.tell_link(relay, number, LinkEvent::Failed(LinkFailure::Lost));
-        }
+        self.drop_lost_links(edge);
     }
 
     /// Has a probe start after `wait`, and no other before.
@@ -44,10 +30,11 @@ impl World {
     pub(super) fn heed_kicks(&mut self, edge: usize) {
         for backend in 0..self.backends.len() {
             let known = &self.edges[edge];
+            let Some(number) = known.numbers[backend] else { continue };
             if known.probes[backend].is_running {
                 continue;
             }
-            if known.edge.fleet.kicked(backend).now_or_never().is_some() {
+            if known.edge.fleet.kicked(number).now_or_never().is_some() {
                 let soonest = known.probes[backend].ended + self.shape.probe.retry;
                 let wait = soonest.since(self.now());
                 let prober = self.prober(edge, backend);
@@ -56,10 +43,11 @@ impl World {
         }
     }
 
-    /// Whether that process of an edge still runs.
+    /// Whether that process of an edge still runs, and has that backend.
     pub(super) fn is_present(&self, prober: Prober) -> bool {
         let edge = &self.edges[prober.edge];
-        edge.is_up() && edge.run == prober.run
+        let is_in_fleet = prober.number.is_some() && edge.numbers[prober.backend] == prober.number;
+        edge.is_up() && edge.run == prober.run && is_in_fleet
     }
 
     pub(super) fn probe_starts(&mut self, prober: Prober, at: Time) {

@@ -34,6 +34,7 @@ impl World {
             Happening::Sweep(edge, run) => self.sweep(edge, run),
             Happening::Starts(backend) => self.start_backend(backend),
             Happening::Thaws(backend) => self.thaw(backend),
+            Happening::Decides(edge, backend, decision) => self.decide(edge, backend, decision),
             Happening::EdgeStarts(edge) => self.start_edge(edge),
             Happening::NetworkHeals => {
                 self.slowness = 1;
@@ -48,6 +49,8 @@ impl World {
         }
         let now = self.now();
         self.edges[edge].sweep(now);
+        let turnover = self.edges[edge].owner.settle(now);
+        self.turn_over(edge, turnover);
         check::no_pin_on_the_lost(self, edge);
         check::no_meeting_without_pin(self, edge);
         self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
@@ -76,8 +79,11 @@ impl World {
 
     fn settle_edge(&mut self, edge: usize) -> bool {
         let mut is_busy = false;
-        while let Ok((backend, report)) = self.edges[edge].reports.try_recv() {
-            self.report(edge, backend, report);
+        while let Ok((number, report)) = self.edges[edge].reports.try_recv() {
+            let is_it = |known: &Option<usize>| *known == Some(number);
+            if let Some(backend) = self.edges[edge].numbers.iter().position(is_it) {
+                self.report(edge, backend, report);
+            }
             is_busy = true;
         }
         let now = self.now();

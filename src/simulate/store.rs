@@ -42,6 +42,10 @@ struct Inner {
     draws: Draws,
     away_until: Time,
     complaint: Option<String>,
+    /// Claims for backends that get no new meetings, since somebody looked.
+    drained: Vec<(MeetingName, BackendId)>,
+    /// Backends that are to get no new meetings.
+    closed: BTreeSet<BackendId>,
     /// The epoch of the last claim.
     last_epoch: u64,
     /// The highest epoch that somebody asked for, and those that are not settled.
@@ -79,6 +83,8 @@ impl SlowStore {
             draws,
             away_until: Time::ZERO,
             complaint: None,
+            drained: Vec::new(),
+            closed: BTreeSet::new(),
             last_epoch,
             last_asked: last_epoch,
             unsettled: BTreeSet::new(),
@@ -143,6 +149,21 @@ impl SlowStore {
         self.lock().complaint.take()
     }
 
+    /// Notes whether a backend is to get new meetings.
+    pub(super) fn note_closed(&self, backend: &BackendId, is_closed: bool) {
+        let mut inner = self.lock();
+        if is_closed {
+            inner.closed.insert(backend.clone());
+        } else {
+            inner.closed.remove(backend);
+        }
+    }
+
+    /// Meetings that were pinned where no new ones go, since this was last asked.
+    pub(super) fn take_drained(&self) -> Vec<(MeetingName, BackendId)> {
+        std::mem::take(&mut self.lock().drained)
+    }
+
     /// Takes its time, then works or fails; the work is done or not done, at either end of the wait.
     async fn reach(&self) -> Result<(), PinError> {
         let pause = {
@@ -158,9 +179,14 @@ impl SlowStore {
     fn check(&self, meeting: &MeetingName, backend: &BackendId, incarnation: Incarnation) {
         let fleet = self.fleet.snapshot();
         let is_eligible = |view: &Arc<BackendView>| {
-            let may_be_there = view.takes_pins() || view.health == Health::Suspect;
+            let may_be_there = matches!(view.health, Health::Healthy | Health::Suspect);
             may_be_there && view.incarnation == Some(incarnation)
         };
+        let mut inner = self.lock();
+        if inner.closed.contains(backend) {
+            inner.drained.push((meeting.clone(), backend.clone()));
+        }
+        drop(inner);
         if !fleet.backend(backend).is_some_and(is_eligible) {
             let complaint = format!("{meeting} is pinned to {backend}, which takes no pins");
             self.lock().complaint.get_or_insert(complaint);

@@ -12,6 +12,7 @@ use super::network::{
     ConnNo, Down, Dropped, EventTag, FromClient, LinkId, Pipe, Plug, RelayNo, ToClient, Up,
 };
 use super::time::VirtualClock;
+use super::turnover::Decision;
 use super::{Bug, Run, Tally};
 use crate::fleet::{BackendView, Report};
 use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
@@ -87,6 +88,8 @@ pub(super) enum Happening {
     Starts(usize),
     EdgeStarts(usize),
     Thaws(usize),
+    /// The operator of an edge decides about a backend.
+    Decides(usize, usize, Decision),
     NetworkHeals,
 }
 
@@ -97,6 +100,8 @@ pub(super) struct Prober {
     /// Which process of the edge.
     pub(super) run: u32,
     pub(super) backend: usize,
+    /// Its number in the fleet of that process; none if it is not there.
+    pub(super) number: Option<usize>,
 }
 
 /// A client connection, until both ends are done with it.
@@ -270,7 +275,8 @@ impl World {
     }
 
     pub(super) fn prober(&self, edge: usize, backend: usize) -> Prober {
-        Prober { edge, run: self.edges[edge].run, backend }
+        let number = self.edges[edge].numbers[backend];
+        Prober { edge, run: self.edges[edge].run, backend, number }
     }
 
     /// Makes `steps` steps, has everybody leave, and looks at what is left.

@@ -57,7 +57,7 @@ fn who_is_no_longer_wanted_stays_until_its_meetings_are_over() {
     };
     assert_eq!(change, expected);
     assert_eq!(rows(&table), ["0 a leaving", "2 c open"]);
-    assert!(table.is_moving() && !table.settle(NOW).is_news());
+    assert!(table.is_moving() && !table.settle(NOW).change.is_news());
     let links = table.snapshot().backends[0].lost.clone();
     drop(talk);
     let moves = table.settle(NOW);
@@ -102,7 +102,7 @@ fn what_the_config_says_anew_counts_at_once_and_health_stays() {
     let view = table.snapshot().backends[0].clone();
     assert_eq!((view.capacity, view.profile.weight, view.stay.as_str()), (Legs(99), 7, "draining"));
     assert_eq!((view.incarnation, &raw const *view.load), (Some(Incarnation(7)), load));
-    assert!(!table.want(vec![other.clone()], NOW).is_news(), "nothing is new");
+    assert!(!table.want(vec![other.clone()], NOW).change.is_news(), "nothing is new");
     assert_eq!(table.undrain(&view.id), Err(DrainError::Configured));
     other.drain = false;
     table.want(vec![other], NOW);
