@@ -128,8 +128,7 @@ impl EdgeSim {
         let metrics = Metrics::new();
         let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
         let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
-        let found = left.pins.clone();
-        let losses = left.losses.clone();
+        let (found, losses) = (left.pins.clone(), left.losses.clone());
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));

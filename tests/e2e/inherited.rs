@@ -49,13 +49,13 @@ async fn sockets_that_are_open_already_are_served_by_their_addresses() {
     let config = config(&sims, (&web_addr, &admin_addr), &dir);
     // Whoever connects before there is an edge waits for it.
     let url = format!("ws://{web_addr}/kurento");
-    let early = tokio::spawn(async move { pinfold::load::Client::connect(&url).await });
+    let early = pinfold::load::Client::connect(&url);
     // In the other order than the config has them.
     let process = start(&[(&admin, "admin"), (&web, "web")], &config);
-    let edge = Edge::of(process, dir).await;
+    let (edge, early) = tokio::join!(Edge::of(process, dir), early);
     assert_eq!((edge.addr(), edge.admin_addr()), (&*web_addr, &*admin_addr));
     edge.becomes_ready().await;
-    let (early, _events) = early.await.unwrap().unwrap();
+    let (early, _events) = early.unwrap();
     early.create_pipeline(Some("standup")).await.unwrap();
 }
 

@@ -21,7 +21,7 @@ async fn five_hundred_sessions_go_on_at_the_process_that_takes_over() {
     crowd.start();
     let (edge, mut old) = edge.take_over().await;
     assert!(old.exited().await.success(), "{}", old.stderr());
-    crowd.finish(1).await.is_whole(&edge, &sims).await;
+    crowd.finish(1).await.check(&edge, &sims).await;
 }
 
 #[tokio::test]
@@ -35,7 +35,7 @@ async fn one_process_after_another_takes_over() {
         assert!(old.exited().await.success(), "{}", old.stderr());
         edge = next;
     }
-    crowd.finish(2).await.is_whole(&edge, &sims).await;
+    crowd.finish(2).await.check(&edge, &sims).await;
 }
 
 /// What `process` has told before it ended in failure.

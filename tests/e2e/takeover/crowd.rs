@@ -130,7 +130,9 @@ impl Crowd {
 
     /// They begin to call.
     pub(super) fn start(&mut self) {
-        self.working = self.resting.drain(..).map(|one| tokio::spawn(one.work())).collect();
+        #[expect(clippy::disallowed_methods, reason = "each is awaited by `finish`")]
+        let start = |one: Person| tokio::spawn(one.work());
+        self.working = self.resting.drain(..).map(start).collect();
     }
 
     /// They end once each has come back so many times.
@@ -143,7 +145,7 @@ impl Crowd {
     }
 
     /// All that they have is there, and each meeting is at one backend, also for who comes now.
-    pub(super) async fn is_whole(mut self, edge: &Edge, sims: &[KmsSim]) {
+    pub(super) async fn check(mut self, edge: &Edge, sims: &[KmsSim]) {
         let mut made: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for one in &self.resting {
             made.entry(one.meeting.clone()).or_default().extend(one.pipelines.iter().cloned());
