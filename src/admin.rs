@@ -14,6 +14,7 @@ mod readiness;
 mod server;
 mod views;
 
+pub(crate) use self::api::TAKEOVER_PATH;
 pub use self::decisions::{DecisionRow, DecisionRows};
 pub use self::orders::{DrainOrder, Order, OrderError, Orders, Then};
 pub use self::readiness::{NotReady, Readiness};

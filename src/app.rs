@@ -7,6 +7,8 @@ mod listeners;
 mod orders;
 mod parts;
 mod reload;
+mod stop;
+mod takeover;
 mod upkeep;
 mod views;
 
@@ -15,16 +17,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
 use crate::admin::{Admin, BackendRow, Readiness, Views};
 use crate::discovery::{Discovery, DiscoveryError};
 use crate::fleet::{Asker, AskerBounds, Fleet};
 use crate::geo::{Atlas, AtlasError, Maps};
 use crate::model::Time;
 use crate::pins::{
-    Chronicle, DiskStore, Keeper, MemoryStore, Opened, PinStore, Registry, StateDir, StateError,
+    Chronicle, DiskStore, Handover, Keeper, MemoryStore, News, Opened, PinStore, Registry,
+    StateDir, StateError,
 };
 use crate::proxy::{ListenError, People, Sessions, TermsError};
-use crate::runtime::{Clock, Latest, Tasks, random};
+use crate::runtime::{Clock, InheritError, Inherited, Latest, OpenSockets, Tasks, random};
 use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
 use admin_api::Bound;
@@ -33,6 +39,8 @@ use listeners::{BindError, Listeners, NoListener, Ready, load_terms};
 use parts::{Begun, Parts};
 pub use reload::{ConfigSource, ReloadError, ReloadHandle};
 use reload::{Reloader, RenewalTask};
+pub use takeover::TakeoverError;
+use takeover::{Door, Predecessor};
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -59,6 +67,9 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// A socket that the process was given cannot be used.
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
@@ -103,43 +114,34 @@ impl App {
     /// # Errors
     /// An address, a TLS file or the state directory cannot be used; nothing runs then.
     pub async fn start(settings: &Settings, clock: Clock) -> Result<Self, StartError> {
-        Self::start_from(None, settings, clock).await
+        Self::start_from((None, Inherited::default()), settings, clock).await
     }
 
-    /// The same with `settings` that were read from `source`, which is read again when it changes, or
-    /// when somebody asks for it.
+    /// The same with `settings` that were read from a source, which is read again when it changes, or
+    /// when somebody asks for it, and with sockets that are open already. Each must be at an address of
+    /// `settings`.
     ///
     /// # Errors
-    /// As [`Self::start`].
+    /// As [`Self::start`], or a socket that was given is at no such address.
     pub async fn start_from(
-        source: Option<ConfigSource>,
+        (source, mut inherited): (Option<ConfigSource>, Inherited),
         settings: &Settings,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let addresses = bind(settings).await?;
-        let metrics = Metrics::new();
-        let inner = Tasks::new();
-        let (atlas, renewal) = Atlas::new(Maps::open(&settings.geoip)?, metrics.clone());
-        let people = People { atlas, arrivals: Arc::default() };
-        let instruments = (people.atlas.clone(), metrics.clone(), clock);
-        let discovery = open_discovery(settings, instruments).await?;
-        let registrar_url = discovery.registrar_url();
-        let begun = begin((settings, clock), (metrics, inner), (people, discovery))?;
-        let drains = drainage::start(settings, &begun).await;
-        let parts = Arc::new(Parts::new(begun, drains, settings));
-        let renewal = RenewalTask::start(renewal, &settings.geoip, &parts.inner);
-        let app = Self::open(parts, addresses, renewal, source);
-        Ok(Self { registrar_url, ..app })
+        let addresses = bind(settings, &mut inherited).await?;
+        let go = CancellationToken::new();
+        go.cancel();
+        let start = Start { inherited: &mut inherited, go, news: None };
+        let prepared = Prepared::new(settings, clock, start).await?;
+        inherited.check_empty()?;
+        Ok(Self::open(prepared, addresses, source))
     }
 
     /// Lets clients and operators in.
-    fn open(
-        parts: Arc<Parts>,
-        addresses: Addresses,
-        renewal: RenewalTask,
-        source: Option<ConfigSource>,
-    ) -> Self {
+    fn open(prepared: Prepared, addresses: Addresses, source: Option<ConfigSource>) -> Self {
+        let Prepared { parts, renewal, registrar_url, handing } = prepared;
         let (reload, requests) = reload::channel();
+        let (door, knocks) = Door::new();
         let views = EdgeViews {
             clock: parts.clock,
             placement: parts.placement.clone(),
@@ -147,19 +149,27 @@ impl App {
             drain_pace: parts.drain_pace.clone(),
             discovery: parts.discovery.clone(),
             reload: reload.clone(),
+            door,
         };
         let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
         let shown = Arc::new(Admin { views: views.clone(), readiness, metrics });
-        let admin = addresses.admin.open(shown, &parts.inner);
+        let admin = addresses.admin.open(shown, &parts);
         let mut listeners = Listeners::default();
         let edge = Arc::new(parts.edge(&parts.settings.get()));
         listeners.turn_to(addresses.listeners, &edge, &parts);
         parts.metrics.on_config(Clock::unix_seconds());
         let (urls, admin_url) = (listeners.urls(), admin.url.clone());
         let reloader = Reloader::new(parts.clone(), (listeners, admin, renewal), source);
-        let taking_up = reloader.run(requests, parts.inner.stop_token());
-        parts.inner.spawn_vital("reload", taking_up);
-        Self { urls, admin_url, registrar_url: None, reload, views, parts }
+        let taking_up = reloader.run(requests, parts.ours.clone());
+        parts.inner.spawn_vital_until("reload", parts.ours.clone(), taking_up);
+        if let Some((pins, news)) = handing {
+            let state_dir = parts.settings.get().pins.state_dir.clone();
+            let (sockets, moved) = (parts.sockets.clone(), parts.moved.clone());
+            let ours = parts.ours.clone();
+            let before = Predecessor { state_dir, pins, news, sockets, ours, moved };
+            parts.inner.spawn("takeover", before.run(knocks, parts.inner.stop_token()));
+        }
+        Self { urls, admin_url, registrar_url, reload, views, parts }
     }
 
     /// Every backend as it is now, in the order of the config.
@@ -180,35 +190,87 @@ impl App {
         ended.unwrap_or("unknown")
     }
 
-    /// Stops in order: readiness off, no more accepts, client connections closed one after another
-    /// within the window, whatever is left at the deadline cut, then all else.
-    pub async fn stop(self) {
-        let parts = &self.parts;
-        tracing::info!("stopping: not ready, accepting no more");
-        parts.readiness.stop();
-        parts.clients.stop();
-        parts.accepting.cancel();
-        parts.closing.cancel();
-        if !parts.clients.join(parts.settings.get().shutdown.deadline).await {
-            tracing::warn!("deadline reached, cutting what is left");
-        }
-        parts.inner.stop();
-        if !parts.inner.join(JOIN_MAX).await {
-            tracing::warn!("some tasks did not end in time");
-        }
-        tracing::info!("stopped");
+    /// Waits until another process has taken over.
+    pub async fn succeeded(&self) {
+        self.parts.moved.cancelled().await;
     }
 }
 
-async fn bind(settings: &Settings) -> Result<Addresses, StartError> {
+/// What a process starts with, besides its settings.
+struct Start<'a> {
+    /// Sockets that are open already.
+    inherited: &'a mut Inherited,
+    /// Cancelled when this process may decide about pins.
+    go: CancellationToken,
+    /// What the process before tells, if it still runs.
+    news: Option<mpsc::Receiver<News>>,
+}
+
+/// All that works without clients.
+struct Prepared {
+    parts: Arc<Parts>,
+    renewal: RenewalTask,
+    registrar_url: Option<String>,
+    /// `None` if this edge cannot hand its pins over.
+    handing: Option<Handing>,
+}
+
+impl Prepared {
+    /// Starts it. Until `start.go` nothing is decided about pins.
+    async fn new(settings: &Settings, clock: Clock, start: Start<'_>) -> Result<Self, StartError> {
+        let Start { inherited, go, news } = start;
+        let metrics = Metrics::new();
+        let inner = Tasks::new();
+        let (atlas, renewal) = Atlas::new(Maps::open(&settings.geoip)?, metrics.clone());
+        let people = People { atlas, arrivals: Arc::default() };
+        let instruments = (people.atlas.clone(), metrics.clone(), clock);
+        let sockets = OpenSockets::default();
+        let discovery = open_discovery(settings, instruments, (&sockets, inherited)).await?;
+        let registrar_url = discovery.registrar_url();
+        let shared = Shared { clock, metrics, inner, sockets, go };
+        let (begun, handing) = begin(settings, shared, (people, discovery), news)?;
+        let drains = drainage::start(settings, &begun).await;
+        let parts = Arc::new(Parts::new(begun, drains, settings));
+        let renewal = RenewalTask::start(renewal, &settings.geoip, &parts.inner);
+        Ok(Self { parts, renewal, registrar_url, handing })
+    }
+}
+
+/// What the first parts of an edge have in common.
+pub(super) struct Shared {
+    clock: Clock,
+    metrics: Metrics,
+    inner: Tasks,
+    sockets: OpenSockets,
+    go: CancellationToken,
+}
+
+/// `task`, once it may begin; nothing if `stop` comes before.
+fn after<T: Future<Output = ()>>(
+    go: &CancellationToken,
+    stop: &CancellationToken,
+    task: T,
+) -> impl Future<Output = ()> + use<T> {
+    let (go, stop) = (go.clone(), stop.clone());
+    async move {
+        if stop.run_until_cancelled(go.cancelled()).await.is_some() {
+            task.await;
+        }
+    }
+}
+
+/// Takes sockets of `inherited` for the addresses they are at and binds the others.
+async fn bind(settings: &Settings, inherited: &mut Inherited) -> Result<Addresses, StartError> {
     let terms = load_terms(&settings.listeners, &Vec::new()).map_err(|(_, error)| error)?;
-    let listeners =
-        Listeners::default().prepare(terms).map_err(|NoListener(_, error)| match error {
+    let listeners = Listeners::default().prepare(terms, inherited).map_err(
+        |NoListener(_, error)| match error {
             BindError::Listen(error) => StartError::Listen(error),
             BindError::Addr(error) => StartError::Addr(error),
-        })?;
+        },
+    )?;
     let addr = settings.admin.addr;
-    let admin = Bound::at(addr).await.map_err(|source| StartError::Admin { addr, source })?;
+    let admin = Bound::at(addr, inherited).await;
+    let admin = admin.map_err(|source| StartError::Admin { addr, source })?;
     Ok(Addresses { listeners, admin })
 }
 
@@ -216,25 +278,31 @@ async fn bind(settings: &Settings) -> Result<Addresses, StartError> {
 async fn open_discovery(
     settings: &Settings,
     instruments: (Atlas, Metrics, Clock),
+    sockets: (&OpenSockets, &mut Inherited),
 ) -> Result<Discovery, DiscoveryError> {
     let keeps = settings.pins.store == StoreKind::Disk;
     let notes = keeps.then(|| settings.pins.state_dir.join(FOUND_BACKENDS));
-    Discovery::open(&settings.backends, &settings.discovery, notes, instruments).await
+    let config = (&settings.backends[..], &settings.discovery);
+    Discovery::open(config, notes, instruments, sockets).await
 }
 
 /// Starts all that works without clients.
 fn begin(
-    (settings, clock): (&Settings, Clock),
-    (metrics, inner): (Metrics, Tasks),
+    settings: &Settings,
+    shared: Shared,
     (people, mut discovery): (People, Discovery),
-) -> Result<Begun, StartError> {
+    news: Option<mpsc::Receiver<News>>,
+) -> Result<(Begun, Option<Handing>), StartError> {
+    let Shared { clock, metrics, inner, sockets, go } = shared;
     let fleet = Fleet::new(&discovery.backends(), &settings.probe, clock, random::seed());
     let handle = fleet.handle.clone();
-    let (keeper, left, fleet) = start_keeper((settings, clock), fleet, &inner)?;
+    let (Kept { keeper, left, handing }, fleet) = start_keeper((settings, clock), fleet, &inner)?;
+    let left = Left { news, ..left };
     let sessions = Arc::new(Sessions::new(settings.sessions.keep, settings.sessions.away_max));
     let readiness = Readiness::default();
     let losses = fleet.start(&inner, &metrics);
-    let discovery = discovery.start(handle.clone(), &inner);
+    let ours = inner.stop_token().child_token();
+    let discovery = discovery.start(handle.clone(), &inner, &ours);
     let loss_spread = Arc::new(Latest::new(settings.loss.spread));
     let drain_pace = Arc::new(Latest::new(settings.drain.moves_per_second));
     let upkeep = Upkeep {
@@ -246,25 +314,26 @@ fn begin(
         clock,
         spread: loss_spread.clone(),
     };
-    inner.spawn_vital("upkeep", upkeep.run(losses, inner.stop_token()));
-    let bounds = AskerBounds::of(settings);
-    let asker = Asker::new(handle.clone(), Arc::new(clock), bounds);
-    let (witness, promises) = (asker.clone(), settings.placement.promises);
+    let stop = inner.stop_token();
+    inner.spawn_vital("upkeep", after(&go, &stop, upkeep.run(losses, stop.clone())));
+    let asker = Asker::new(handle.clone(), Arc::new(clock), AskerBounds::of(settings));
     let adoption = Adoption {
         fleet: handle.clone(),
         keeper: keeper.clone(),
         clock: Arc::new(clock),
-        witness,
-        promises,
+        witness: asker.clone(),
+        promises: settings.placement.promises,
     };
-    inner.spawn("adoption", adoption.run(left, inner.stop_token()));
-    let fleet = handle;
-    Ok(Begun {
+    inner.spawn("adoption", after(&go, &stop, adoption.run(left, stop.clone())));
+    let begun = Begun {
         clock,
         metrics,
         readiness,
         inner,
-        fleet,
+        sockets,
+        ours,
+        go,
+        fleet: handle,
         keeper,
         people,
         asker,
@@ -272,16 +341,26 @@ fn begin(
         loss_spread,
         drain_pace,
         discovery,
-    })
+    };
+    Ok((begun, handing))
 }
 
-/// The keeper of the pins, and what a process before has left.
+/// The pins as they can be handed over, and the news for who has them then.
+type Handing = (Arc<Handover>, mpsc::Receiver<News>);
+
+/// What keeps the pins, what a process before has left, and how the pins are handed over if they can be.
+struct Kept {
+    keeper: Arc<Keeper>,
+    left: Left,
+    handing: Option<Handing>,
+}
+
 fn start_keeper(
     (settings, clock): (&Settings, Clock),
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<Keeper>, Left, Fleet), StartError> {
-    let (pins, mut left, fleet) = start_pins(&settings.pins, fleet, tasks)?;
+) -> Result<(Kept, Fleet), StartError> {
+    let (Stored { pins, mut left, handing }, fleet) = start_pins(&settings.pins, fleet, tasks)?;
     let registry = Registry::new(settings.pins.grace, settings.pins.pins_max);
     let registry = Arc::new(registry.weighing(settings.weights.clone()));
     let bounds = settings.placement.history();
@@ -292,7 +371,14 @@ fn start_keeper(
     pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
     let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
-    Ok((keeper, left, fleet))
+    Ok((Kept { keeper, left, handing }, fleet))
+}
+
+/// A pin store, what was found in it, and how it is handed over if it can be.
+struct Stored {
+    pins: Arc<dyn PinStore>,
+    left: Left,
+    handing: Option<Handing>,
 }
 
 /// Opens the pin store, with the pins and losses that a process before has left.
@@ -300,10 +386,11 @@ fn start_pins(
     settings: &PinSettings,
     fleet: Fleet,
     tasks: &Tasks,
-) -> Result<(Arc<dyn PinStore>, Left, Fleet), StartError> {
+) -> Result<(Stored, Fleet), StartError> {
     let (dir, pins_max) = (&settings.state_dir, settings.pins_max);
     if settings.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new(pins_max)), Left::default(), fleet));
+        let pins = Arc::new(MemoryStore::new(pins_max));
+        return Ok((Stored { pins, left: Left::default(), handing: None }, fleet));
     }
     let opened = DiskStore::open(StateDir::open(dir)?, pins_max, settings.when_away)?;
     tracing::info!(state_dir = %dir.display(), pins = opened.pins.len(), "pin store opened");
@@ -314,8 +401,9 @@ fn start_pins(
         stop.cancelled().await;
         closing.close();
     });
+    let (store, news) = Handover::new(store);
     let fleet = fleet.remembering(&opened.losses, store.clone());
     let Opened { pins, pipelines, history, .. } = opened;
-    let left = Left { pins, pipelines, history };
-    Ok((store, left, fleet))
+    let left = Left { pins, pipelines, history, news: None };
+    Ok((Stored { pins: store.clone(), left, handing: Some((store, news)) }, fleet))
 }

@@ -21,12 +21,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::fleet::FleetHandle;
 use crate::geo::Atlas;
 use crate::model::BackendId;
 use crate::policy::roster::Source;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Inherited, OpenSockets, Tasks};
 use crate::settings::{BackendSettings, BackendUrl, DiscoverySettings};
 use crate::telemetry::Metrics;
 use owner::Owner;
@@ -77,6 +78,7 @@ pub enum ChangeError {
 pub struct Discovery {
     owner: Owner,
     registrar: Option<registrar::Door>,
+    sockets: OpenSockets,
 }
 
 /// Discovery at work. Clones share it.
@@ -138,7 +140,7 @@ struct Found {
 }
 
 impl Discovery {
-    /// Binds the registrar's address, and reads back from `notes` what a process before has found.
+    /// Binds the registrar's address, unless it is among `inherited`, and reads back from `notes` what a process before has found.
     ///
     /// `notes` is the file of what was found, in a directory that is this process's own; `None` if
     /// nothing is to outlive it.
@@ -146,18 +148,18 @@ impl Discovery {
     /// # Errors
     /// The address cannot be bound.
     pub async fn open(
-        backends: &[BackendSettings],
-        discovery: &DiscoverySettings,
+        (backends, discovery): (&[BackendSettings], &DiscoverySettings),
         notes: Option<PathBuf>,
         (atlas, metrics, clock): (Atlas, Metrics, Clock),
+        (sockets, inherited): (&OpenSockets, &mut Inherited),
     ) -> Result<Self, DiscoveryError> {
         let registrar = match &discovery.registrar {
-            Some(settings) => Some(registrar::Door::bind(settings).await?),
+            Some(settings) => Some(registrar::Door::open(settings, inherited).await?),
             None => None,
         };
         let config = Config { backends: backends.to_vec(), discovery: discovery.clone() };
         let owner = Owner::new(config, notes, (atlas, metrics, clock));
-        Ok(Self { owner, registrar })
+        Ok(Self { owner, registrar, sockets: sockets.clone() })
     }
 
     /// The fleet to begin with: the config's, what operators added and what was found before.
@@ -172,16 +174,23 @@ impl Discovery {
         self.registrar.as_ref().map(|door| format!("ws://{}", door.addr()))
     }
 
-    /// Starts all sources, and the task that tells `fleet` whom it is to have.
-    pub fn start(self, fleet: FleetHandle, tasks: &Tasks) -> DiscoveryHandle {
+    /// Starts all sources, and the task that tells `fleet` whom it is to have, until `stop`, a child of
+    /// the stop token of `tasks`.
+    pub fn start(
+        self,
+        fleet: FleetHandle,
+        tasks: &Tasks,
+        stop: &CancellationToken,
+    ) -> DiscoveryHandle {
         let (sender, messages) = mpsc::channel(MESSAGES_MAX);
         let (published, sources) = watch::channel(self.owner.sources());
         let shared = self.owner.instruments();
-        let crew = sources::Crew::new(sender.clone(), tasks.clone(), shared);
+        let under = (tasks.clone(), stop.clone());
+        let crew = sources::Crew::new(sender.clone(), under, shared).sharing(self.sockets);
         let run = self.owner.run((messages, published), (fleet, crew, self.registrar));
-        let stop = tasks.stop_token();
-        tasks.spawn_vital("discovery", async move {
-            stop.run_until_cancelled(run).await;
+        let until = stop.clone();
+        tasks.spawn_vital_until("discovery", stop.clone(), async move {
+            until.run_until_cancelled(run).await;
         });
         DiscoveryHandle { messages: sender, sources }
     }

@@ -8,6 +8,7 @@
 mod chronicle;
 mod disk;
 mod found;
+mod handover;
 mod keeper;
 mod load;
 mod memory;
@@ -17,6 +18,7 @@ mod store;
 pub use chronicle::Chronicle;
 pub use disk::{DiskStore, Opened, StateDir, StateError, Writer};
 pub use found::Found;
+pub use handover::{Handover, News};
 pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;

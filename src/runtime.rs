@@ -2,11 +2,15 @@
 
 mod clock;
 mod latest;
+mod inherited;
 pub mod random;
+mod sockets;
 mod tasks;
 mod timer;
 
 pub use clock::Clock;
+pub use inherited::{InheritError, Inherited};
 pub use latest::Latest;
+pub use sockets::{OpenSockets, SOCKETS_MAX, recv_sockets, send_sockets};
 pub use tasks::Tasks;
 pub use timer::Timer;

@@ -298,6 +298,12 @@ impl Session {
         self.links.get(link.0).is_some_and(|link| !link.sent().is_empty())
     }
 
+    /// Whether any backend owes an answer to a call of the client's.
+    #[must_use]
+    pub fn is_owed_any(&self) -> bool {
+        self.links.iter().any(|link| !link.sent().is_empty())
+    }
+
     /// The Kurento session that this connection has on every backend.
     #[must_use]
     pub const fn id(&self) -> &SessionId {

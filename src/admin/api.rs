@@ -4,6 +4,7 @@ mod decisions;
 mod orders;
 mod query;
 
+pub(crate) use self::orders::TAKEOVER_PATH;
 use bytes::Bytes;
 use hyper::body::Body;
 use hyper::header::{ALLOW, HeaderValue};

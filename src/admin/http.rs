@@ -49,11 +49,15 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Answers requests on `listener` by `answer` until `stop`; then ends once the requests at hand are
 /// answered, within 2 seconds.
-pub(crate) async fn serve<F, R>(listener: TcpListener, answer: F, stop: CancellationToken)
-where
+pub(crate) async fn serve<F, R>(
+    listener: impl Into<Arc<TcpListener>>,
+    answer: F,
+    stop: CancellationToken,
+) where
     F: Fn(Request<Incoming>) -> R + Clone + Send + Sync + 'static,
     R: Future<Output = Answer> + Send + 'static,
 {
+    let listener = listener.into();
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     while let Some((socket, permit)) = stop.run_until_cancelled(accept(&listener, &permits)).await {

@@ -30,6 +30,8 @@ pub enum Order {
     AddBackend(Box<BackendSettings>),
     /// Remove a backend that was added before.
     RemoveBackend(BackendId),
+    /// Hand over to the process that waits for that in the state directory.
+    TakeOver,
 }
 
 /// How a backend is to be drained: the body of `POST /api/v1/backends/ID/drain`.

@@ -25,8 +25,11 @@ pub struct Admin<V> {
 
 /// Answers requests on `listener` until `stop`; then ends once the requests at hand are answered,
 /// within 2 seconds.
-pub async fn serve<V>(listener: TcpListener, admin: Arc<Admin<V>>, stop: CancellationToken)
-where
+pub async fn serve<V>(
+    listener: impl Into<Arc<TcpListener>>,
+    admin: Arc<Admin<V>>,
+    stop: CancellationToken,
+) where
     V: Views + Orders,
 {
     let answer = move |request| {

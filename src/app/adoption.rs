@@ -7,6 +7,7 @@
 //! use them through this process, so they are asked for once a minute until they are gone. A meeting
 //! without a pipeline ends a grace after clients could have come.
 
+mod late;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,15 +17,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
-use crate::pins::{Charge, Keeper, Origin, Pin};
+use crate::pins::{Charge, Keeper, News, Origin, Pin};
 use crate::policy::history::{Memory, Topic};
 use crate::policy::pin::{Verdict, judge};
 use crate::policy::promise::PromiseRules;
 use crate::runtime::Timer;
+use late::Late;
 use watch::{TICK, Watch, Watched};
 
 /// Pins judged before other tasks get their turn.
@@ -46,6 +49,8 @@ pub(crate) struct Left {
     pub(crate) pipelines: Vec<Origin>,
     /// What it remembered of meetings that were over.
     pub(crate) history: Vec<(Topic, Memory)>,
+    /// What it still tells, if it has not ended.
+    pub(crate) news: Option<mpsc::Receiver<News>>,
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.
@@ -95,8 +100,11 @@ impl<W: Witness> Adoption<W> {
         stop.run_until_cancelled(self.work(left)).await;
     }
 
-    async fn work(self, left: Left) {
+    async fn work(self, mut left: Left) {
         let mut fleet = self.fleet.watch();
+        let mut late = Late::new(left.news.take(), &left.pins);
+        // Its sockets count among those of meetings, and it tells only of pipelines.
+        self.keeper.end_meetings(late.is_over());
         let mut found = by_process(left.pins);
         let had_any = !found.is_empty();
         let mut work = Work::default();
@@ -106,13 +114,14 @@ impl<W: Witness> Adoption<W> {
         loop {
             let snapshot = fleet.borrow_and_update().clone();
             found = self.judge(found, &snapshot, (&left.pipelines, &mut work)).await;
+            watch.add(self.count_late(&mut late, &snapshot));
             if !is_judged && found.is_empty() && work.is_empty() {
                 if had_any {
                     tracing::info!("the pins of the process before are all judged");
                 }
                 is_judged = true;
             }
-            if is_judged && work.is_empty() && watch.is_empty() {
+            if is_judged && work.is_empty() && watch.is_empty() && late.is_over() {
                 return;
             }
             tokio::select! {
@@ -124,7 +133,8 @@ impl<W: Witness> Adoption<W> {
                     }
                 }
                 Some(watched) = work.next() => watch.add(watched),
-                () = &mut tick, if !watch.is_empty() => {
+                news = late.next() => late.on_news(news, &self.keeper, self.clock.now()),
+                () = &mut tick, if !watch.is_empty() || late.is_waiting() => {
                     tick = self.clock.sleep(TICK);
                     for due in watch.due(self.clock.now()) {
                         work.push(Box::pin(self.check(due)));
@@ -132,6 +142,22 @@ impl<W: Witness> Adoption<W> {
                 }
             }
         }
+    }
+
+    /// Counts what the process before has made at last, where its meeting is here by now.
+    fn count_late(&self, late: &mut Late, snapshot: &FleetSnapshot) -> Vec<Watched> {
+        let (now, mut watched) = (self.clock.now(), Vec::new());
+        late.try_all(now, |(meeting, pin), origin| {
+            let backend = snapshot.backend(&pin.backend);
+            let backend = backend.filter(|one| one.incarnation == Some(pin.incarnation));
+            let counts =
+                backend.is_some_and(|one| self.count((meeting, pin), origin.pipeline, one));
+            if counts {
+                watched.push(Watched::new(origin.pipeline, pin.backend.clone(), now));
+            }
+            counts
+        });
+        watched
     }
 
     /// Judges what can be judged by now; returns the rest.

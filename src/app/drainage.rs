@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
+use super::after;
 use super::parts::Begun;
 use crate::fleet::{Asker, BackendView, Drain, Drains, FleetHandle, FleetSnapshot, Stay};
 use crate::model::{BackendId, Draws, MeetingId, PipelineId, Time};
@@ -56,7 +57,7 @@ impl Releaser for Asker {
 
 /// Puts the orders that are kept in force, before the first client comes, and starts the task.
 pub(super) async fn start(settings: &Settings, begun: &Begun) -> Arc<Drains> {
-    let Begun { fleet, keeper, asker, clock, metrics, inner, drain_pace, .. } = begun;
+    let Begun { fleet, keeper, asker, clock, metrics, inner, drain_pace, ours, go, .. } = begun;
     let drains = Arc::new(open(&settings.pins));
     drains.enforce(fleet, clock.now()).await;
     let plan = Plan::new(*drain_pace.get(), Draws::seeded(random::seed()));
@@ -69,7 +70,8 @@ pub(super) async fn start(settings: &Settings, begun: &Begun) -> Arc<Drains> {
         timer: Arc::new(*clock),
         metrics: metrics.clone(),
     };
-    inner.spawn_vital("drainage", drainage.run(plan, inner.stop_token()));
+    let work = after(go, ours, drainage.run(plan, ours.clone()));
+    inner.spawn_vital_until("drainage", ours.clone(), work);
     drains
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::parts::Parts;
 use crate::proxy::{Edge, Entrance, ListenError, Listener, Terms, TermsError};
-use crate::runtime::Latest;
+use crate::runtime::{Inherited, Latest};
 use crate::settings::ListenerSettings;
 
 /// Listeners in the order of the config.
@@ -110,16 +110,20 @@ impl Listeners {
         self.0.iter().map(|running| running.entrance.get().terms.url(running.bound)).collect()
     }
 
-    /// Binds what is not bound yet. Nothing is accepted there before [`Self::turn_to`].
+    /// Binds what is not bound yet, and not among `inherited`. Nothing is accepted there before [`Self::turn_to`].
     ///
     /// # Errors
     /// An address cannot be bound; what was bound is given up again.
-    pub(super) fn prepare(&self, terms: TermsOf) -> Result<Ready, NoListener> {
+    pub(super) fn prepare(
+        &self,
+        terms: TermsOf,
+        inherited: &mut Inherited,
+    ) -> Result<Ready, NoListener> {
         let kept = matches(terms.iter().map(|(addr, _)| *addr), self.0.iter().map(|one| one.addr));
         let place = |(index, (addr, terms)): (usize, (SocketAddr, Arc<Terms>))| {
             let at = match kept[index] {
                 Some(old) => At::Kept(old),
-                None => bind(addr).map_err(|error| NoListener(index, error))?,
+                None => bind(addr, inherited).map_err(|error| NoListener(index, error))?,
             };
             Ok(Place { addr, terms, at })
         };
@@ -151,8 +155,11 @@ impl Listeners {
     }
 }
 
-fn bind(addr: SocketAddr) -> Result<At, BindError> {
-    let listener = Listener::bind(addr)?;
+fn bind(addr: SocketAddr, inherited: &mut Inherited) -> Result<At, BindError> {
+    let listener = match inherited.take(addr) {
+        Some(socket) => Listener::inherit(addr, socket)?,
+        None => Listener::bind(addr)?,
+    };
     let bound = listener.local_addr()?;
     Ok(At::New(listener, bound))
 }
@@ -165,6 +172,7 @@ fn open(
 ) -> Running {
     let entrance = Arc::new(Latest::new(entrance));
     let stop = parts.accepting.child_token();
+    parts.sockets.add(listener.socket());
     let run = listener.run(entrance.clone(), parts.lobby(), stop.clone());
     parts.clients.spawn_vital_until("listener", stop.clone(), run);
     Running { addr, bound, entrance, stop }

@@ -24,6 +24,7 @@ impl Orders for EdgeViews {
             Order::RemoveBackend(id) => {
                 self.told_change(&id, self.discovery.remove(id.clone()).await)
             }
+            Order::TakeOver => self.door.knock().await,
         }
     }
 }

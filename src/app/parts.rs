@@ -16,7 +16,7 @@ use crate::proxy::{
     BlockingCalls, Choices, Connection, DecisionLog, Edge, Lobby, Manager, Pacer, People,
     Placement, PlacementConfig, Sessions, Slots,
 };
-use crate::runtime::{Clock, Latest, Tasks, random};
+use crate::runtime::{Clock, Latest, OpenSockets, Tasks, random};
 use crate::settings::{PlacementSettings, Settings};
 use crate::telemetry::Metrics;
 
@@ -39,6 +39,12 @@ pub(super) struct Parts {
     manager: Arc<Manager>,
     slots: Arc<Slots>,
     server_id: String,
+    /// What is listened on.
+    pub(super) sockets: OpenSockets,
+    /// Cancelled when another process has taken over.
+    pub(super) moved: CancellationToken,
+    /// Cancelled then, or at the stop: ends what only one process may do.
+    pub(super) ours: CancellationToken,
     /// Cancelled when no listener is to accept any more.
     pub(super) accepting: CancellationToken,
     /// Cancelled when client connections are to be closed.
@@ -58,6 +64,11 @@ pub(super) struct Begun {
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
     pub(super) inner: Tasks,
+    pub(super) sockets: OpenSockets,
+    /// Cancelled when another process decides about pins, or at the stop.
+    pub(super) ours: CancellationToken,
+    /// Cancelled when this process may decide about pins.
+    pub(super) go: CancellationToken,
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
     pub(super) people: People,
@@ -72,7 +83,8 @@ impl Parts {
     /// The parts of an edge that starts with `settings`.
     pub(super) fn new(begun: Begun, drains: Arc<Drains>, settings: &Settings) -> Self {
         let Begun { clock, metrics, readiness, inner, fleet, keeper, people, .. } = begun;
-        let Begun { asker, sessions, loss_spread, drain_pace, discovery, .. } = begun;
+        let Begun { asker, sessions, loss_spread, drain_pace, discovery, sockets, ours, .. } =
+            begun;
         let placement = Placement {
             fleet,
             keeper,
@@ -100,6 +112,9 @@ impl Parts {
             manager: Arc::new(Manager::new(Clock::unix_seconds())),
             slots: Slots::new(settings.limits.connections_max),
             server_id: SessionId::from_random(random::secret()).to_string(),
+            sockets,
+            moved: CancellationToken::new(),
+            ours,
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
             close_window: Arc::new(Latest::new(settings.shutdown.close_window)),
@@ -125,6 +140,7 @@ impl Parts {
             manager: self.manager.clone(),
             closing: self.closing.clone(),
             close_window: self.close_window.clone(),
+            moved: self.moved.clone(),
             loss_spread: settings.loss.spread,
             draws: Mutex::new(Draws::seeded(random::seed())),
         }

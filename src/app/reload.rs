@@ -22,7 +22,7 @@ use super::listeners::{Listeners, NoListener, Ready};
 use super::parts::Parts;
 use crate::discovery::DiscoveryError;
 use crate::geo::Renewal;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Inherited, Tasks};
 use crate::settings::{Change, ConfigFile, GeoipSettings, Settings, SettingsError};
 use crate::telemetry::ReloadOutcome;
 use crate::telemetry::log::LogFilter;
@@ -249,10 +249,12 @@ impl Reloader {
     /// Binds the addresses that are new.
     async fn prepare(&self, draft: Draft) -> Result<ReadyConfig, SettingsError> {
         let (file, terms) = (&draft.file, draft.terms.clone());
-        let listeners = self.listeners.prepare(terms).map_err(|NoListener(index, error)| {
-            let addr = file.settings.listeners[index].addr;
-            cannot_bind(file, &format!("listeners[{index}].addr"), (addr, &error))
-        })?;
+        let listeners = self.listeners.prepare(terms, &mut Inherited::default()).map_err(
+            |NoListener(index, error)| {
+                let addr = file.settings.listeners[index].addr;
+                cannot_bind(file, &format!("listeners[{index}].addr"), (addr, &error))
+            },
+        )?;
         let addr = file.settings.admin.addr;
         let admin = self.admin.prepare(addr).await;
         let admin = admin.map_err(|error| cannot_bind(file, "admin.addr", (addr, &error)))?;
@@ -287,7 +289,7 @@ impl Reloader {
         let edge = Arc::new(self.parts.edge(&settings));
         self.listeners.turn_to(listeners, &edge, &self.parts);
         if let Some(bound) = admin {
-            self.admin.turn_to(bound, &self.parts.inner);
+            self.admin.turn_to(bound, &self.parts);
         }
         changes
     }

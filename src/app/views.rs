@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ReloadHandle;
 use super::drainage::progress;
+use super::takeover::Door;
 use crate::admin::{
     BackendRow, DecisionRow, DrainRow, MediaRow, MeetingRow, PlaceRow, Then, Unavailable, Views,
 };
@@ -29,6 +30,7 @@ pub(super) struct EdgeViews {
     pub(super) drain_pace: Arc<Latest<f64>>,
     pub(super) discovery: DiscoveryHandle,
     pub(super) reload: ReloadHandle,
+    pub(super) door: Door,
 }
 
 impl EdgeViews {

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::claim::read_claim;
 use super::{DiscoveryError, Found, Message};
 use crate::model::Time;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Inherited, Tasks};
 use crate::settings::{BACKENDS_MAX, RegistrarSettings};
 use crate::telemetry::{DiscoverySource, Metrics};
 
@@ -46,18 +46,30 @@ const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The bound address.
 pub(super) struct Door {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     addr: SocketAddr,
 }
 
 impl Door {
-    /// Binds the address; nobody is let in yet.
-    pub(super) async fn bind(settings: &RegistrarSettings) -> Result<Self, DiscoveryError> {
+    /// Binds the address, unless it is among `inherited`; nobody is let in yet.
+    pub(super) async fn open(
+        settings: &RegistrarSettings,
+        inherited: &mut Inherited,
+    ) -> Result<Self, DiscoveryError> {
         let addr = settings.addr;
         let failed = |source| DiscoveryError::Bind { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(failed)?;
+        let listener = match inherited.take(addr) {
+            Some(socket) => TcpListener::from_std(socket),
+            None => TcpListener::bind(addr).await,
+        };
+        let listener = Arc::new(listener.map_err(failed)?);
         let addr = listener.local_addr().map_err(failed)?;
         Ok(Self { listener, addr })
+    }
+
+    /// Its socket.
+    pub(super) const fn socket(&self) -> &Arc<TcpListener> {
+        &self.listener
     }
 
     /// Where it really is.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::registrar::{self, Door, Registry};
 use super::{DiscoveryError, Message, dns, file};
 use crate::policy::roster::Source;
-use crate::runtime::{Clock, Tasks};
+use crate::runtime::{Clock, Inherited, OpenSockets, Tasks};
 use crate::settings::{DiscoverySettings, DnsSettings, FileSettings, RegistrarSettings};
 use crate::telemetry::Metrics;
 
@@ -26,6 +26,10 @@ enum Post {
 pub(super) struct Crew {
     messages: mpsc::Sender<Message>,
     tasks: Tasks,
+    /// Ends all of them.
+    stop: CancellationToken,
+    /// What is listened on.
+    sockets: OpenSockets,
     metrics: Metrics,
     clock: Clock,
     /// Each with what ends it.
@@ -67,10 +71,16 @@ impl Crew {
     /// Nobody works yet.
     pub(super) fn new(
         messages: mpsc::Sender<Message>,
-        tasks: Tasks,
+        (tasks, stop): (Tasks, CancellationToken),
         (metrics, clock): (Metrics, Clock),
     ) -> Self {
-        Self { messages, tasks, metrics, clock, posts: BTreeMap::new(), registrar: None }
+        let (sockets, posts) = (OpenSockets::default(), BTreeMap::new());
+        Self { messages, tasks, stop, sockets, metrics, clock, posts, registrar: None }
+    }
+
+    /// The same, whose sockets are found in `sockets`.
+    pub(super) fn sharing(self, sockets: OpenSockets) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Starts the tasks for `discovery`, whose registrar is behind `door`.
@@ -101,7 +111,7 @@ impl Crew {
                 registrar.settings.send_replace(Arc::new(settings.clone()));
             }
             Some(settings) => {
-                let door = Door::bind(settings).await?;
+                let door = Door::open(settings, &mut Inherited::default()).await?;
                 self.open(settings, door);
             }
         }
@@ -128,12 +138,13 @@ impl Crew {
                 metrics: self.metrics.clone(),
                 clock: self.clock,
                 tasks: self.tasks.clone(),
-                closing: self.tasks.stop_token().child_token(),
+                closing: self.stop.child_token(),
                 numbers: Arc::default(),
                 told: Arc::default(),
             },
         };
-        let accepting = self.tasks.stop_token().child_token();
+        self.sockets.add(door.socket());
+        let accepting = self.stop.child_token();
         let (stop, run) = (accepting.clone(), registrar::run(door, registry.clone()));
         self.tasks.spawn_vital_until("registrar", accepting.clone(), async move {
             stop.run_until_cancelled(run).await;
@@ -152,7 +163,7 @@ impl Crew {
         });
         for (source, post) in wanted {
             if !self.posts.contains_key(&source) {
-                let stop = self.tasks.stop_token().child_token();
+                let stop = self.stop.child_token();
                 self.man(source.clone(), post.clone(), stop.clone());
                 self.posts.insert(source, (post, stop));
             }

@@ -28,10 +28,15 @@ impl World {
         let (atlas, _) =
             Atlas::new(crate::geo::Maps::open(&settings.geoip).unwrap(), metrics.clone());
         let shared = (atlas, metrics, Clock::start());
-        let opened = Discovery::open(&settings.backends, &settings.discovery, None, shared);
+        let opened = Discovery::open(
+            (&settings.backends, &settings.discovery),
+            None,
+            shared,
+            (&OpenSockets::default(), &mut Inherited::default()),
+        );
         let mut discovery = opened.await.unwrap();
         let fleet = StubFleet::start_of(&discovery.backends());
-        let discovery = discovery.start(fleet.handle.clone(), &tasks);
+        let discovery = discovery.start(fleet.handle.clone(), &tasks, &tasks.stop_token());
         Self { tasks, fleet, discovery }
     }
 

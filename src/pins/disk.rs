@@ -92,6 +92,8 @@ struct Progress {
     settled: u64,
     /// The last write failed, or takes too long.
     is_away: bool,
+    /// Another process may have the file.
+    is_released: bool,
 }
 
 /// What was found in the state directory, ready to go on with.
@@ -134,7 +136,7 @@ impl DiskStore {
         }
         let mut notes = Notes::after(contents.last_epoch, contents.losses.clone());
         contents.orphans.iter().for_each(|orphan| notes.on_gone(*orphan));
-        let progress = Progress { settled: contents.last_epoch, is_away: false };
+        let progress = Progress { settled: contents.last_epoch, ..Progress::default() };
         Arc::new(Self {
             memory,
             pipelines: Pipelines::knowing(&contents.pipelines, pins_max),
@@ -155,6 +157,29 @@ impl DiskStore {
         if self.serves_away.load(Ordering::Relaxed) { WhenAway::Serve } else { WhenAway::Refuse }
     }
 
+    /// Writes all that is noted and leaves the file to another process: no claim is made any more.
+    ///
+    /// # Errors
+    /// It could not be written within 5 s; the file is still ours.
+    pub(super) async fn release(&self) -> Result<(), PinError> {
+        self.notes().is_releasing = true;
+        self.noted.notify_one();
+        let mut progress = self.progress.subscribe();
+        let released = progress.wait_for(|now| now.is_released || now.is_away);
+        if matches!(timeout(WRITE_MAX, released).await, Ok(Ok(now)) if now.is_released) {
+            return Ok(());
+        }
+        self.resume();
+        Err(PinError::Away)
+    }
+
+    /// The file is ours again: everything is written to it, as it is in memory, as soon as the other
+    /// process lets it go.
+    pub(super) fn resume(&self) {
+        self.notes().is_releasing = false;
+        self.noted.notify_one();
+    }
+
     fn claim_now(
         &self,
         meeting: &MeetingName,
@@ -164,7 +189,15 @@ impl DiskStore {
         let claim = self.memory.claim_with(meeting, (backend, incarnation), || {
             match (self.progress.borrow().is_away, self.when_away()) {
                 (true, WhenAway::Refuse) => Err(PinError::Away),
-                (true, WhenAway::Serve) | (false, _) => Ok(self.notes().on_claim(meeting)),
+                (true, WhenAway::Serve) | (false, _) => {
+                    let mut notes = self.notes();
+                    // Looked at under the lock: what is noted before is in the last write.
+                    if notes.is_releasing {
+                        Err(PinError::Moved)
+                    } else {
+                        Ok(notes.on_claim(meeting))
+                    }
+                }
             }
         })?;
         if matches!(claim, Claim::Made(_)) {

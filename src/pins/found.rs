@@ -19,6 +19,13 @@ struct Inner {
     made: BTreeMap<SessionId, Vec<(PipelineId, MeetingName)>>,
 }
 
+impl Inner {
+    fn add(&mut self, meeting: &MeetingName, (pipeline, session): (PipelineId, SessionId)) {
+        self.meetings.insert(pipeline, meeting.clone());
+        self.made.entry(session).or_default().push((pipeline, meeting.clone()));
+    }
+}
+
 impl Found {
     /// What the process before has left: its pins, and where `pipelines` come from.
     pub fn fill(&self, pins: &[(MeetingName, Pin)], pipelines: &[Origin]) {
@@ -29,10 +36,13 @@ impl Found {
             let Ok(index) = by_epoch.binary_search_by_key(epoch, |(epoch, _)| *epoch) else {
                 continue;
             };
-            let meeting = by_epoch[index].1;
-            inner.meetings.insert(*pipeline, meeting.clone());
-            inner.made.entry(*session).or_default().push((*pipeline, meeting.clone()));
+            inner.add(by_epoch[index].1, (*pipeline, *session));
         }
+    }
+
+    /// One more of its pipelines.
+    pub fn add(&self, meeting: &MeetingName, origin: Origin) {
+        self.lock().add(meeting, (origin.pipeline, origin.session));
     }
 
     /// The meeting that `pipeline` was of. That it lives is for the caller to know.

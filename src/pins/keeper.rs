@@ -1,6 +1,7 @@
 //! Removes the pins of meetings that are lost or over.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -32,6 +33,8 @@ pub struct Keeper {
     again: Mutex<VecDeque<Again>>,
     /// Counts meetings that were let go.
     moves: watch::Sender<u64>,
+    /// Meetings that nobody uses are not ended: what uses them may not be known.
+    keeps_all: AtomicBool,
 }
 
 /// A pin that may have to be removed.
@@ -69,8 +72,15 @@ impl Keeper {
     #[must_use]
     pub fn new(pins: Arc<dyn PinStore>, registry: Arc<Registry>) -> Self {
         let (found, chronicle) = (Found::default(), Chronicle::default());
-        let moves = watch::Sender::new(0);
-        Self { pins, registry, found, chronicle, again: Mutex::default(), moves }
+        Self {
+            pins,
+            registry,
+            found,
+            chronicle,
+            again: Mutex::default(),
+            moves: watch::Sender::new(0),
+            keeps_all: AtomicBool::new(false),
+        }
     }
 
     /// The same, which goes on with that `chronicle`.
@@ -103,8 +113,12 @@ impl Keeper {
         pipelines
     }
 
-    /// Ends the meetings that nobody has used for the grace, and tries again what has failed.
+    /// Ends the meetings that nobody has used for the grace, and tries again what has failed; nothing
+    /// while another process decides about the pins, or has a part in the meetings.
     pub async fn sweep(&self, now: Time) {
+        if !self.pins.is_ours() || self.keeps_all.load(Relaxed) {
+            return;
+        }
         let again = std::mem::take(&mut *self.lock());
         for again in again {
             match again {
@@ -117,6 +131,11 @@ impl Keeper {
             self.pins.note_history(self.chronicle.on_over(meeting, was, now));
         }
         self.on_end(ended).await;
+    }
+
+    /// Whether [`Self::sweep`] does anything.
+    pub fn end_meetings(&self, ends: bool) {
+        self.keeps_all.store(!ends, Relaxed);
     }
 
     /// A pipeline of the named `meeting` exists, and the session of its origin uses it. Returns whether
@@ -136,6 +155,12 @@ impl Keeper {
     pub fn released(&self, pipeline: PipelineId, now: Time) {
         self.registry.released(pipeline, now);
         self.forget(pipeline);
+    }
+
+    /// An earlier process of this edge has made a pipeline of `meeting` after what it left was read.
+    pub fn found_late(&self, meeting: &MeetingName, origin: Origin) {
+        self.pins.note_pipeline(origin);
+        self.found.add(meeting, origin);
     }
 
     /// A pipeline of an earlier process of this edge is no more.
@@ -184,7 +209,7 @@ impl Keeper {
             }
             Ok(_) => self.registry.disown(meeting, pin.epoch),
             // Whoever joins looks again; if nobody does it ends like any other, after the grace.
-            Err(PinError::Away | PinError::Full | PinError::Moving) => {}
+            Err(PinError::Away | PinError::Full | PinError::Moving | PinError::Moved) => {}
         }
     }
 
@@ -241,7 +266,9 @@ impl Keeper {
     async fn unpin(&self, meeting: MeetingName, epoch: u64) {
         match self.pins.unpin(&meeting, epoch).await {
             Ok(_) => self.registry.unpinned(&meeting, epoch),
-            Err(error) => {
+            // For the other process to judge, unless the pins come back to this one.
+            Err(PinError::Moved) => self.try_again(Again::Unpin { meeting, epoch }),
+            Err(error @ (PinError::Away | PinError::Full | PinError::Moving)) => {
                 tracing::warn!(%error, "pin not removed, trying again");
                 self.try_again(Again::Unpin { meeting, epoch });
             }
@@ -257,7 +284,7 @@ impl Keeper {
             }
             // There is none, or somebody takes part in it by now, and its end will come.
             Ok(_) => {}
-            Err(PinError::Away | PinError::Full | PinError::Moving) => {
+            Err(PinError::Away | PinError::Full | PinError::Moving | PinError::Moved) => {
                 self.try_again(Again::Doubt(meeting));
             }
         }

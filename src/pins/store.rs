@@ -50,6 +50,9 @@ pub enum PinError {
     /// The pipeline was made while its meeting was let go by its backend.
     #[error("the meeting is moving to another media server; create the pipeline again")]
     Moving,
+    /// It is another process's by now.
+    #[error("another process has taken over")]
+    Moved,
 }
 
 /// Which backend each named meeting is pinned to.
@@ -116,6 +119,11 @@ pub trait PinStore: Send + Sync + 'static {
     /// the store cannot write. The default is for stores that have no bounds of their own.
     fn set_bounds(&self, pins_max: usize, when_away: WhenAway) {
         let _ = (pins_max, when_away);
+    }
+
+    /// Whether this process decides about the pins.
+    fn is_ours(&self) -> bool {
+        true
     }
 
     /// Notes what is remembered of meetings that are over, `None`: no longer, for the next process of

@@ -7,11 +7,13 @@ mod act;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, Either, ready, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::edge::Edge;
@@ -163,6 +165,21 @@ impl Driver {
     /// Whether anything has begun since this was asked last that is to be polled, wished or told.
     pub(crate) fn take_stirred(&mut self) -> bool {
         std::mem::take(&mut self.is_stirred) | self.turns.take_begun()
+    }
+
+    /// Whether it waits for what another process decides by now, and will not be told.
+    pub(crate) fn is_stranded(&self) -> bool {
+        !self.searches.is_empty() && self.edge.moved.is_cancelled()
+    }
+
+    /// Whether the client waits for nothing that it has sent, as far as this process can tell it: an
+    /// answer that a backend owes, one that is kept back, or a message that has not gone on.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !self.is_keeping
+            && !self.is_subscribing()
+            && self.events.is_empty()
+            && !self.session.is_owed_any()
+            && (!self.session.is_waiting() || self.is_stranded())
     }
 
     /// Hands over what the client sent; says how it was routed.
@@ -455,7 +472,14 @@ impl Driver {
     }
 
     fn search(&mut self, search: impl Future<Output = Found> + Send + 'static) {
-        self.searches.push(Box::pin(search));
+        let moved = self.edge.moved.clone();
+        self.searches.push(Box::pin(async move {
+            // First, so that nobody is told what another process is to say.
+            match select(pin!(moved.cancelled()), pin!(search)).await {
+                Either::Left(_) => pending().await,
+                Either::Right((found, _)) => found,
+            }
+        }));
         self.is_stirred = true;
     }
 }

@@ -62,6 +62,9 @@ pub struct Edge {
     pub closing: CancellationToken,
     /// Over which time they are closed: what is said then counts.
     pub close_window: Arc<Latest<Duration>>,
+    /// Cancelled when another process decides where pipelines are. A client that has to know it is
+    /// closed at once, for that process to tell it.
+    pub moved: CancellationToken,
     /// Draws of masks and of the moment in that window. Taken once for a link or a connection.
     pub draws: Mutex<Draws>,
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,7 @@ pub struct ListenError {
 
 /// A bound address that clients connect to.
 pub struct Listener {
-    socket: TcpListener,
+    socket: Arc<TcpListener>,
 }
 
 /// What all listeners share.
@@ -61,7 +62,23 @@ impl Listener {
     /// The system refuses.
     pub fn bind(addr: SocketAddr) -> Result<Self, ListenError> {
         let socket = bind(addr).map_err(|source| ListenError { addr, source })?;
-        Ok(Self { socket })
+        Ok(Self { socket: Arc::new(socket) })
+    }
+
+    /// A socket that listens already, at `addr`.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn inherit(addr: SocketAddr, socket: std::net::TcpListener) -> Result<Self, ListenError> {
+        let tuned = stream::tune(&socket).and_then(|()| TcpListener::from_std(socket));
+        let socket = tuned.map_err(|source| ListenError { addr, source })?;
+        Ok(Self { socket: Arc::new(socket) })
+    }
+
+    /// Its socket.
+    #[must_use]
+    pub const fn socket(&self) -> &Arc<TcpListener> {
+        &self.socket
     }
 
     /// The address that was really bound, with its port.
@@ -72,7 +89,8 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Accepts until `stop`, then takes in who has connected before that. Each connection gets what
+    /// Accepts until `stop`, then takes in who has connected before that, unless another process has
+    /// the socket by now. Each connection gets what
     /// `entrance` is at that moment, and becomes a task of the lobby's that runs until its `closing`
     /// token tells it to end.
     pub async fn run(self, entrance: Arc<Latest<Entrance>>, lobby: Lobby, stop: CancellationToken) {
@@ -91,21 +109,24 @@ impl Listener {
                 }
             }
         }
-        self.empty(&lobby.slots, admit);
+        if !entrance.get().edge.moved.is_cancelled() {
+            self.empty(&lobby.slots, admit);
+        }
     }
 
     /// Takes in who waits to be accepted, as far as there is room, and closes the socket: whoever is
     /// in the system's backlog by then is reset.
     fn empty(self, slots: &Arc<Slots>, admit: impl Fn((TcpStream, SocketAddr), Slot)) {
-        // The runtime may not have heard of who came last.
-        let Ok(socket) = self.socket.into_std() else { return };
+        // The runtime may not have heard of who came last, so the system is asked.
         while let Some(slot) = slots.try_take()
-            && let Ok((stream, addr)) = socket.accept()
+            && let Ok((stream, addr)) = SockRef::from(&*self.socket).accept()
         {
-            let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            match taken {
-                Ok(stream) => admit((stream, addr), slot),
-                Err(error) => tracing::warn!(%error, "a connection was not taken in"),
+            let taken =
+                stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
+            match (taken, addr.as_socket()) {
+                (Ok(stream), Some(addr)) => admit((stream, addr), slot),
+                (Err(error), _) => tracing::warn!(%error, "a connection was not taken in"),
+                (Ok(_), None) => {} // a TCP socket has an address
             }
         }
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, FutureExt, select};
 
 use super::bell::Bell;
 use super::driver::{Driver, LinkEvent};
@@ -43,6 +43,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// How long the session that takes a connection over may take for it.
 const SWAP_MAX: Duration = Duration::from_secs(5);
+
+/// How long a client that is to be closed may wait for answers that its backends owe. What it sends
+/// meanwhile is not read: nothing of that has happened, so it can be sent again elsewhere.
+const ANSWERS_MAX: Duration = Duration::from_secs(5);
 
 /// Why a client connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub(super) struct Relay {
     stuck_check: Option<Pin<Box<tokio::time::Sleep>>>,
     /// Runs while calls wait: one timer for all of them.
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// The client is to be closed once it waits for nothing, or by then.
+    leaving: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl Relay {
@@ -94,6 +100,7 @@ impl Relay {
             news: News::default(),
             stuck_check: None,
             deadline: None,
+            leaving: None,
         }
     }
 
@@ -101,7 +108,8 @@ impl Relay {
     ///
     /// What comes at the end is boxed, so that a connection that is at work has no room for it.
     pub(super) async fn run(mut self: Box<Self>, stop: impl Future<Output = ()>) {
-        let mut stop = std::pin::pin!(stop);
+        // Asked on after it has come.
+        let mut stop = pin!(stop.fuse());
         let end = loop {
             let end = self.serve(stop.as_mut()).await;
             tracing::debug!(session = ?self.driver.session().id(), ?end, "client connection ends");
@@ -124,8 +132,10 @@ impl Relay {
             // Another session has it now, and may give its own in exchange.
             return self.swap().await;
         }
-        // Whatever is left then was to wait for longer than anybody should.
-        let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
+        if self.leaving.is_none() {
+            // Whatever is left then was to wait for longer than anybody should.
+            let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
+        }
         self.hold(end, stop).await
     }
 
@@ -141,7 +151,8 @@ impl Relay {
     async fn hold(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
         // What it asked last may have been to go on with another session.
         self.seat.follow(*self.driver.session().id());
-        let took_leave = matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
+        let took_leave = self.leaving.is_some()
+            || matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
         let hold = self.sockets.edge.hold;
         let has_something = self.sockets.has_links() && self.driver.session().remains().is_some();
         if !took_leave && !hold.is_zero() && has_something {
@@ -279,10 +290,32 @@ impl Relay {
             self.bell.ring();
             is_busy = true;
         }
-        match bell.map(|bell| stop.poll(&mut Context::from_waker(&bell))) {
-            Some(Poll::Ready(())) => Err(End::Close(1001, "the edge is going away")),
-            Some(Poll::Pending) | None => Ok(is_busy),
+        if let Some(bell) = &bell {
+            self.check_stop(&mut Context::from_waker(bell), stop);
         }
+        if self.leaving.is_some() { self.leave(is_busy) } else { Ok(is_busy) }
+    }
+
+    /// Looks whether the client is to be closed: everybody is to be, or it waits for what only another
+    /// process will tell it.
+    fn check_stop(&mut self, bell: &mut Context<'_>, stop: Pin<&mut impl Future<Output = ()>>) {
+        let is_asked = stop.poll(bell).is_ready() || self.driver.is_stranded();
+        if self.leaving.is_none() && is_asked {
+            self.leaving = Some(Box::pin(tokio::time::sleep(ANSWERS_MAX)));
+        }
+        if let Some(limit) = &mut self.leaving {
+            // Wakes this task when it is over.
+            let _ = limit.as_mut().poll(bell);
+        }
+    }
+
+    /// Ends with the client, if it waits for nothing any more, or has for too long.
+    fn leave(&self, is_busy: bool) -> Result<bool, End> {
+        let is_over = self.leaving.as_ref().is_some_and(|limit| limit.is_elapsed());
+        if is_over || (!is_busy && self.driver.is_quiet()) {
+            return Err(End::Close(1001, "the edge is going away"));
+        }
+        Ok(is_busy)
     }
 
     /// Whether something has begun since all were asked that only they can go on with.
@@ -330,7 +363,8 @@ impl Relay {
     /// Reads messages of the client while there is room for them; says whether there may be more.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
         for _ in 0..MESSAGES_A_TURN {
-            let waits = self.driver.is_keeping() || self.driver.is_subscribing();
+            let waits =
+                self.driver.is_keeping() || self.driver.is_subscribing() || self.leaving.is_some();
             if waits || !self.sockets.everybody_has_room() {
                 return Ok(false);
             }

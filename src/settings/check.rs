@@ -71,8 +71,9 @@ fn check_order(settings: &Settings, findings: &mut Findings<'_>) {
         let found = percent(placement.rules.soft).to_string();
         findings.refuse("placement.soft_percent", &found, &expected);
     }
-    if shutdown.deadline < shutdown.close_window {
-        let expected = format!("at least close_window_ms ({})", shutdown.close_window.as_millis());
+    let orderly = shutdown.accept + shutdown.close_window;
+    if shutdown.deadline < orderly {
+        let expected = format!("at least accept_ms and close_window_ms ({})", orderly.as_millis());
         let found = shutdown.deadline.as_millis().to_string();
         findings.refuse("shutdown.deadline_ms", &found, &expected);
     }

@@ -44,6 +44,8 @@ impl Section for AdminSettings {
 /// How the process ends: `[shutdown]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutdownSettings {
+    /// Time for which connections are accepted although `/readyz` says no.
+    pub accept: Duration,
     /// Time over which the closing of client sockets is spread.
     pub close_window: Duration,
     /// Time after which whatever is left is cut.
@@ -52,10 +54,18 @@ pub struct ShutdownSettings {
 
 impl Section for ShutdownSettings {
     fn example() -> Self {
-        Self { close_window: Duration::from_secs(5), deadline: Duration::from_secs(15) }
+        let [accept, close_window, deadline] = [0, 5, 15].map(Duration::from_secs);
+        Self { accept, close_window, deadline }
     }
 
     fn keys(&mut self, keys: &mut impl Keys) {
+        keys.integer(
+            "accept_ms",
+            &mut self.accept,
+            ("ms", 0..=600_000),
+            "Time for which new connections are still accepted after SIGTERM, while /readyz tells load \
+             balancers already to send none. As long as yours takes to notice; 0 if there is none.",
+        );
         keys.integer(
             "close_window_ms",
             &mut self.close_window,
@@ -67,7 +77,8 @@ impl Section for ShutdownSettings {
             "deadline_ms",
             &mut self.deadline,
             ("ms", 0..=3_600_000),
-            "Time from SIGTERM to the end, whatever is still open. Not below close_window_ms.",
+            "Time from SIGTERM to the end, whatever is still open. Not below accept_ms and \
+             close_window_ms together.",
         );
     }
 }

@@ -164,7 +164,7 @@ fn keys_that_contradict_each_other_are_refused() {
     assert_eq!(
         mistakes("[shutdown]\ndeadline_ms = 1\n[placement]\nreserve_legs = 401\n"),
         [
-            "9:15: shutdown.deadline_ms: found 1, expected at least close_window_ms (5000)",
+            "9:15: shutdown.deadline_ms: found 1, expected at least accept_ms and close_window_ms (5000)",
             "10:1: placement.reserve_max_legs: found 400, expected at least reserve_legs (401)",
         ]
     );

@@ -164,6 +164,7 @@ impl EdgeSim {
             closing: CancellationToken::new(),
             close_window: Arc::default(),
             loss_spread: Duration::ZERO,
+            moved: CancellationToken::new(),
             draws: Mutex::new(Draws::seeded(draws.next())),
         };
         Self {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) use cutter::Cutter;
-pub(crate) use edge::{Edge, KmsSim, get};
+pub(crate) use edge::{Edge, KmsSim, get, write_config};
 pub(crate) use party::Party;
 pub(crate) use process::Process;
 pub(crate) use socket::{RawSocket, narrow_socket, raw_socket, send_text};

@@ -16,6 +16,9 @@ use super::query;
 /// Longest body of a request, in bytes.
 const BODY_MAX_BYTES: usize = 64 << 10;
 
+/// Where a process asks to take over.
+pub(crate) const TAKEOVER_PATH: &str = "/api/v1/takeover";
+
 /// What a path lets be ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OrderRoute<'a> {
@@ -29,6 +32,8 @@ pub(super) enum OrderRoute<'a> {
     AddBackend,
     /// Remove the backend whose id stands in the path.
     RemoveBackend(&'a str),
+    /// Hand over to another process.
+    TakeOver,
 }
 
 const BACKENDS_PATH: &str = "/api/v1/backends";
@@ -40,6 +45,9 @@ impl<'a> OrderRoute<'a> {
     pub(super) fn of(method: &Method, path: &'a str) -> Option<Self> {
         if path == RELOAD_PATH {
             return (method == Method::POST).then_some(Self::Reload);
+        }
+        if path == TAKEOVER_PATH {
+            return (method == Method::POST).then_some(Self::TakeOver);
         }
         let rest = path.strip_prefix(BACKENDS_PATH)?;
         if rest.is_empty() {
@@ -69,6 +77,10 @@ impl<'a> OrderRoute<'a> {
             Self::RemoveBackend(id) => {
                 of_json::<Nothing>(body)?;
                 Ok(Order::RemoveBackend(backend(id)?))
+            }
+            Self::TakeOver => {
+                of_json::<Nothing>(body)?;
+                Ok(Order::TakeOver)
             }
         }
     }
@@ -154,6 +166,7 @@ mod tests {
         assert_eq!(read("/api/v1/backends/kms-a/undrain", "{}"), Ok(Order::Undrain(a())));
         assert_eq!(read("/api/v1/reload", ""), Ok(Order::Reload));
         assert!(matches!(read("/api/v1/reload", r#"{"x":1}"#), Err(OrderError::Invalid(_))));
+        assert_eq!(read("/api/v1/takeover", ""), Ok(Order::TakeOver));
         for body in ["[", r#"{"deadline":5}"#, r#"{"then":"leave"}"#, r#"{"deadline_ms":-1}"#] {
             assert!(matches!(read(path, body), Err(OrderError::Invalid(_))), "{body}");
         }

@@ -145,6 +145,7 @@ impl Orders for FixedViews {
             Order::RemoveBackend(id) => Ok(json!({ "removed": id.as_str() })),
             Order::Undrain(_) => Err(OrderError::Refused("it is not drained".to_owned())),
             Order::Reload => Ok(json!({ "changes": [] })),
+            Order::TakeOver => Err(OrderError::Refused("nobody waits".to_owned())),
         }
     }
 }

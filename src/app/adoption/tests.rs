@@ -100,12 +100,17 @@ impl Process {
 
     /// Starts to judge the pins that were found.
     fn adopt(&mut self) -> tokio::task::JoinHandle<()> {
+        self.adopt_from(None)
+    }
+
+    /// The same, while the process before still tells `news`.
+    fn adopt_from(&mut self, news: Option<mpsc::Receiver<News>>) -> tokio::task::JoinHandle<()> {
         let (fleet, keeper) = (self.fleet.handle.clone(), self.keeper.clone());
         let (clock, witness) = (Arc::new(self.clock), self.witness.clone());
         let adoption = Adoption { fleet, keeper, clock, witness, promises: PROMISES };
         let pins = std::mem::take(&mut self.found);
         let pipelines = std::mem::take(&mut self.pipelines);
-        let found = Left { pins, pipelines, ..Left::default() };
+        let found = Left { pins, pipelines, news, ..Left::default() };
         #[expect(clippy::disallowed_methods, reason = "a test that awaits it")]
         tokio::spawn(adoption.run(found, CancellationToken::new()))
     }
@@ -293,6 +298,56 @@ async fn a_meeting_lives_as_long_as_the_pipelines_of_the_process_before() {
     process.end();
     let process = Process::start(&state);
     assert_eq!((process.found.len(), process.pipelines.len()), (0, 0), "nothing is left on disk");
+}
+
+/// It has let go of the pins, and its last clients still make and release pipelines under them.
+#[tokio::test]
+async fn what_the_process_before_makes_at_last_counts_and_no_meeting_ends_before_it() {
+    let state = State::create("late");
+    let process = Process::start(&state);
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    let made = process.pin("made", 0).await;
+    let idle = process.pin("idle", 0).await;
+    process.end();
+
+    let mut process = Process::start(&state);
+    let (tell, news) = mpsc::channel(8);
+    let judging = process.adopt_from(Some(news));
+    let session = SessionId::from_random(9);
+    let origin = |number, pin: &Pin| {
+        let pipeline = PipelineId::from_u128(number);
+        News::Created(Origin { epoch: pin.epoch, pipeline, session })
+    };
+    // Before the backend was heard from, so that its meeting is not adopted yet.
+    for news in [origin(1, &made), origin(2, &idle), News::Gone(PipelineId::from_u128(2))] {
+        tell.send(news).await.unwrap();
+    }
+    while process.keeper.found.made_by(session).len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    process.fleet.answer(0, 7, Health::Healthy).await;
+    while process.keeper.registry.len() != (2, 1) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(process.keeper.registry.meeting_of(PipelineId::from_u128(1)), Some(name("made")));
+    // Somebody may have a socket in it there.
+    process.keeper.sweep(process.after(9 * GRACE)).await;
+    assert_eq!(process.lookup("idle").await, Some(idle));
+
+    drop(tell);
+    while process.lookup("idle").await.is_some() {
+        process.keeper.sweep(process.after(9 * GRACE)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(process.lookup("made").await, Some(made));
+    judging.abort();
+    process.end();
+    let process = Process::start(&state);
+    assert_eq!(
+        process.pipelines,
+        [Origin { epoch: 1, pipeline: PipelineId::from_u128(1), session }]
+    );
+    process.end();
 }
 
 /// As the time of the watch is real, what it does when it is due is called here.

@@ -42,6 +42,11 @@ impl StateDir {
         }
     }
 
+    /// Its own path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of what is called `name` here.
     pub(super) fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use redb::backends::FileBackend;
@@ -95,7 +96,9 @@ pub(super) enum Unfit {
 
 /// The pin file, open.
 pub(super) struct PinFile {
-    dir: StateDir,
+    path: PathBuf,
+    /// `None` while another process has it.
+    dir: Option<StateDir>,
     /// `None` after a failure, until it is opened again.
     database: Option<Database>,
 }
@@ -111,7 +114,7 @@ impl PinFile {
         };
         let unfit = match Self::read(&dir)? {
             Ok((database, contents)) => {
-                return Ok((Self { dir, database: Some(database) }, contents));
+                return Ok((Self::of(dir, database), contents));
             }
             Err(Unfit::InUse) => return Err(StateError::InUse(path)),
             Err(error @ Unfit::Refused(_)) => return Err(unusable("read", &error)),
@@ -124,7 +127,20 @@ impl PinFile {
              what happened to it, then delete it"
         );
         let (database, contents) = Self::read(&dir)?.map_err(|error| unusable("make", &error))?;
-        Ok((Self { dir, database: Some(database) }, contents))
+        Ok((Self::of(dir, database), contents))
+    }
+
+    fn of(dir: StateDir, database: Database) -> Self {
+        Self { path: dir.path().to_owned(), dir: Some(dir), database: Some(database) }
+    }
+
+    /// The directory, which may have to be taken first.
+    fn dir(&mut self) -> Result<&StateDir, StateError> {
+        let dir = match self.dir.take() {
+            Some(dir) => dir,
+            None => StateDir::open(&self.path)?,
+        };
+        Ok(self.dir.insert(dir))
     }
 
     fn read(dir: &StateDir) -> Result<Result<(Database, Contents), Unfit>, StateError> {
@@ -327,6 +343,7 @@ pub(super) fn write(database: &Database, changes: Changes<'_>) -> Result<(), red
     if changes.is_whole {
         transaction.delete_table(PINS)?;
         transaction.delete_table(PIPELINES)?;
+        transaction.delete_table(LOSSES)?;
     }
     {
         let mut pins = transaction.open_table(PINS)?;
@@ -386,7 +403,8 @@ impl Journal for PinFile {
     /// After a failed write the library wants the file to be opened anew.
     fn reopen(&mut self) -> Result<bool, JournalError> {
         drop(self.database.take());
-        let unfit = match Self::read(&self.dir)? {
+        let dir = self.dir()?;
+        let unfit = match Self::read(dir)? {
             Ok((database, _)) => {
                 self.database = Some(database);
                 return Ok(false);
@@ -396,11 +414,16 @@ impl Journal for PinFile {
             }
             Err(unfit @ (Unfit::Damaged(_) | Unfit::Foreign | Unfit::OtherFormat(_))) => unfit,
         };
-        let aside = self.dir.set_aside(FILE)?;
+        let aside = dir.set_aside(FILE)?;
         tracing::error!(reason = %unfit, set_aside = %aside.display(), "the pin file is set aside");
-        let read = Self::read(&self.dir)?;
+        let read = Self::read(dir)?;
         let (database, _) = read.map_err(|error| JournalError(error.to_string()))?;
         self.database = Some(database);
         Ok(true)
+    }
+
+    fn release(&mut self) {
+        drop(self.database.take());
+        drop(self.dir.take());
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Notes {
     pub(super) is_soon: bool,
     /// The writer is to end.
     pub(super) is_closing: bool,
+    /// The file is to be left to another process, or has been.
+    pub(super) is_releasing: bool,
 }
 
 /// What one transaction writes.
@@ -117,7 +119,7 @@ impl Notes {
             last_epoch: self.last_epoch,
             meetings: (!is_whole).then_some(meetings),
             pipelines: (!is_whole).then_some(pipelines),
-            losses: has_losses.then(|| self.losses.clone()),
+            losses: (has_losses || is_whole).then(|| self.losses.clone()),
             history: std::mem::take(&mut self.history),
         }
     }

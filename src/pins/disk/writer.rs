@@ -26,13 +26,18 @@ const SOON: Duration = Duration::from_millis(10);
 /// Pause before a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How often, and after which pause, a file that was left to another process is opened again before
+/// the store counts as away.
+const REOPEN_MAX: usize = 100;
+const REOPEN_PAUSE: Duration = Duration::from_millis(50);
+
 /// One transaction.
 pub(super) struct Changes<'a> {
     /// Meetings with their pins, in order; `None`: there is none now.
     pub(super) pins: &'a mut dyn Iterator<Item = (MeetingName, Option<Pin>)>,
     /// Pipelines with their origins, in order; `None`: it is of no meeting now.
     pub(super) pipelines: &'a mut dyn Iterator<Item = (PipelineId, Option<Made>)>,
-    /// Those are all there are: every other in the file is none.
+    /// Those, and these losses, are all there are: every other in the file is none.
     pub(super) is_whole: bool,
     /// The highest epoch drawn.
     pub(super) last_epoch: u64,
@@ -40,6 +45,13 @@ pub(super) struct Changes<'a> {
     pub(super) losses: Vec<(BackendId, u32)>,
     /// What is remembered otherwise, in order; `None`: no longer.
     pub(super) history: &'a BTreeMap<Topic, Option<Memory>>,
+}
+
+/// What the writer does next.
+enum Next {
+    Write,
+    Release,
+    End,
 }
 
 /// Where changes go. The file, or in tests what stands for it.
@@ -50,6 +62,9 @@ pub(super) trait Journal: Send {
 
     /// Makes the journal usable again after a failure; says whether it begins empty.
     fn reopen(&mut self) -> Result<bool, JournalError>;
+
+    /// Leaves the journal to another process, until it is opened again.
+    fn release(&mut self);
 }
 
 /// Why a journal failed: what the library or the system says.
@@ -77,16 +92,46 @@ impl Writer {
     /// Writes changes until the store is closed and nothing is left, or what is left cannot be
     /// written. Blocks.
     pub fn run(mut self) {
-        while self.store.wait_for_changes() {
-            if !self.write_noted() {
-                if self.store.pause(RETRY) {
-                    break;
-                }
-                self.recover();
+        loop {
+            let is_done = match self.store.wait_for_changes() {
+                Next::Write => !self.write_noted() && self.try_again(),
+                Next::Release => self.release(),
+                Next::End => true,
+            };
+            if is_done {
+                break;
             }
         }
         // Nobody is to wait for what will not be written any more.
         self.store.progress.send_modify(|now| now.is_away = true);
+    }
+
+    /// Opens the file again after a pause; says whether the store is closed.
+    fn try_again(&mut self) -> bool {
+        let is_closed = self.store.pause(RETRY);
+        if !is_closed {
+            self.recover();
+        }
+        is_closed
+    }
+
+    /// Leaves the file to another process until the store is resumed; says whether it is closed first.
+    /// What changed meanwhile is not known to the file, nor what the other process did: all is written.
+    pub(super) fn release(&mut self) -> bool {
+        self.journal.release();
+        self.store.progress.send_modify(|now| now.is_released = true);
+        let is_closed = self.store.wait_for_resume();
+        if !is_closed {
+            self.store.notes().start_over();
+            // The other process may be about to end.
+            for _ in 0..REOPEN_MAX {
+                if self.recover() || self.store.pause(REOPEN_PAUSE) {
+                    break;
+                }
+            }
+            self.store.progress.send_modify(|now| now.is_released = false);
+        }
+        is_closed
     }
 
     /// Writes all that is noted; says whether that worked.
@@ -124,15 +169,19 @@ impl Writer {
         guarded(|| journal.write(changes))
     }
 
-    /// Opens the file again; if it was set aside, all pins are to be written.
-    pub(super) fn recover(&mut self) {
+    /// Opens the file again; if it was set aside, all pins are to be written. Says whether it is open.
+    pub(super) fn recover(&mut self) -> bool {
         let journal = &mut self.journal;
         match guarded(|| journal.reopen()) {
             Ok(true) => self.store.notes().start_over(),
             Ok(false) => {}
             // The next write fails as well, and tells.
-            Err(error) => tracing::debug!(%error, "the pin file cannot be opened again"),
+            Err(error) => {
+                tracing::debug!(%error, "the pin file cannot be opened again");
+                return false;
+            }
         }
+        true
     }
 }
 
@@ -170,22 +219,30 @@ impl From<StateError> for JournalError {
 }
 
 impl DiskStore {
-    /// Waits until something is to be written; `false` when the store is closed and nothing is.
-    fn wait_for_changes(&self) -> bool {
+    /// Waits until something is to be done. All that is noted is written before anything else.
+    fn wait_for_changes(&self) -> Next {
         let notes = self.notes();
-        let is_idle = |notes: &mut Notes| notes.is_empty() && !notes.is_closing;
+        let is_ending = |notes: &Notes| notes.is_closing || notes.is_releasing;
+        let is_idle = |notes: &mut Notes| notes.is_empty() && !is_ending(notes);
         let notes = self.noted.wait_while(notes, is_idle).unwrap_or_else(PoisonError::into_inner);
         if notes.is_empty() {
-            return false;
+            return if notes.is_closing { Next::End } else { Next::Release };
         }
-        let can_wait = |notes: &mut Notes| !notes.is_urgent && !notes.is_closing;
+        let can_wait = |notes: &mut Notes| !notes.is_urgent && !is_ending(notes);
         let can_wait_long = |notes: &mut Notes| can_wait(notes) && !notes.is_soon;
         let waited = self.noted.wait_timeout_while(notes, LAZY, can_wait_long);
         let notes = waited.unwrap_or_else(PoisonError::into_inner).0;
         if notes.is_soon {
             drop(self.noted.wait_timeout_while(notes, SOON, can_wait));
         }
-        true
+        Next::Write
+    }
+
+    /// Waits until the file is ours again, or the store is closed; says whether it is.
+    fn wait_for_resume(&self) -> bool {
+        let is_released = |notes: &mut Notes| notes.is_releasing && !notes.is_closing;
+        let waited = self.noted.wait_while(self.notes(), is_released);
+        waited.unwrap_or_else(PoisonError::into_inner).is_closing
     }
 
     /// Waits for `pause`, or until the store is closed; says whether it is.
@@ -199,7 +256,7 @@ impl DiskStore {
         let mut was_away = false;
         self.progress.send_modify(|now| {
             was_away = now.is_away;
-            *now = Progress { settled: last_epoch, is_away: false };
+            *now = Progress { settled: last_epoch, ..Progress::default() };
         });
         if was_away {
             tracing::info!("pins are written again");

@@ -90,6 +90,7 @@ fn edge(fleet: &StubFleet) -> Arc<Edge> {
         closing: CancellationToken::new(),
         close_window: Arc::default(),
         loss_spread: Duration::ZERO,
+        moved: CancellationToken::new(),
         draws: Mutex::new(Draws::seeded(0)),
     })
 }

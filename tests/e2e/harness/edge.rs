@@ -132,7 +132,7 @@ impl Edge {
     }
 
     /// The edge that `process` is, once it has told its addresses.
-    async fn of(mut process: Process, dir: TempDir) -> Self {
+    pub(crate) async fn of(mut process: Process, dir: TempDir) -> Self {
         let (mut url, mut admin, mut registrar) = (None, None, None);
         while url.is_none() || admin.is_none() {
             let line = process.next_line().await;
@@ -163,15 +163,31 @@ impl Edge {
 
     /// Starts another in its place when it has ended: same port, same state.
     pub(crate) async fn start_again(self) -> Self {
-        let addr = self.addr().to_owned();
         let path = self.dir.path().join("pinfold.toml");
         let config = std::fs::read_to_string(&path).unwrap();
-        // The first address is the listener's, which is port 0 the first time only.
-        let (before, after) = config.split_once("addr = \"").unwrap();
-        let (_, after) = after.split_once('"').unwrap();
-        std::fs::write(&path, format!("{before}addr = \"{addr}\"{after}")).unwrap();
+        std::fs::write(&path, with_addr(&config, "", self.addr())).unwrap();
         let process = Process::pinfold("edge", &["serve", "--config", path.to_str().unwrap()]);
         Self::of(process, self.dir).await
+    }
+
+    /// Its config, with the addresses that it has.
+    pub(crate) fn config(&self) -> String {
+        let config = std::fs::read_to_string(self.dir.path().join("pinfold.toml")).unwrap();
+        let config = with_addr(&config, "", self.addr());
+        with_addr(&config, "[admin]", &self.admin)
+    }
+
+    /// Starts a process that is to take over, with that config, in a file of that name.
+    pub(crate) fn challenge(&self, name: &str, config: &str) -> Process {
+        let path = self.dir.write(name, config);
+        let arguments = ["serve", "--config", path.to_str().unwrap(), "--takeover", &self.admin];
+        Process::pinfold(name, &arguments)
+    }
+
+    /// Starts another that takes over; returns that, and the process that ends.
+    pub(crate) async fn take_over(self) -> (Self, Process) {
+        let successor = self.challenge("pinfold.toml", &self.config());
+        (Self::of(successor, self.dir).await, self.process)
     }
 
     /// Where its config file is, and its state.
@@ -248,7 +264,16 @@ impl Edge {
     }
 }
 
-fn write_config(backends: &[(&str, &str)], more: &str, dir: &TempDir) -> PathBuf {
+/// `config` with `addr` as the first address after `mark`.
+fn with_addr(config: &str, mark: &str, addr: &str) -> String {
+    let at = config.find(mark).unwrap();
+    let (before, after) = config[at..].split_once("addr = \"").unwrap();
+    let (_, after) = after.split_once('"').unwrap();
+    format!("{}{before}addr = \"{addr}\"{after}", &config[..at])
+}
+
+/// Writes a config file; returns its path.
+pub(crate) fn write_config(backends: &[(&str, &str)], more: &str, dir: &TempDir) -> PathBuf {
     let mut config = format!("[[listeners]]\naddr = \"127.0.0.1:0\"\n{more}\n");
     config.push_str("[admin]\naddr = \"127.0.0.1:0\"\n");
     for (id, url) in backends {

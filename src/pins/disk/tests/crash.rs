@@ -98,6 +98,8 @@ impl Journal for OnRecorded {
     fn reopen(&mut self) -> Result<bool, JournalError> {
         Ok(false)
     }
+
+    fn release(&mut self) {}
 }
 
 #[derive(Clone, Debug)]

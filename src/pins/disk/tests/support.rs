@@ -115,6 +115,8 @@ impl Journal for FakeDisk {
     fn reopen(&mut self) -> Result<bool, JournalError> {
         Ok(std::mem::take(&mut self.0.lock().unwrap().is_lost))
     }
+
+    fn release(&mut self) {}
 }
 
 pub(super) fn name(text: &str) -> MeetingName {
