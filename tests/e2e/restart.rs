@@ -65,7 +65,8 @@ async fn meetings_stay_where_they_are_when_the_edge_is_killed() {
 #[tokio::test]
 async fn a_backend_that_was_lost_and_came_back_keeps_its_new_meetings_only() {
     let sims = KmsSim::start_all(["a", "b"]).await;
-    let more = "[probe]\ninterval_ms = 100\ntimeout_ms = 200\n[placement]\nband_km = 0\nslow_start_ms = 0\n";
+    let more = "[probe]\ninterval_ms = 100\ntimeout_ms = 200\n[health]\ngive_up_ms = 300\n\
+                [placement]\nband_km = 0\nslow_start_ms = 0\n";
     let edge = Edge::start_with(&sims, more, TempDir::create()).await;
     let (client, _events) = edge.connect().await;
     client.create_pipeline(Some("first")).await.unwrap();
