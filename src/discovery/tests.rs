@@ -28,11 +28,12 @@ impl World {
         let (atlas, _) =
             Atlas::new(crate::geo::Maps::open(&settings.geoip).unwrap(), metrics.clone());
         let shared = (atlas, metrics, Clock::start());
+        let (sockets, mut inherited) = (OpenSockets::default(), Inherited::default());
         let opened = Discovery::open(
             (&settings.backends, &settings.discovery),
             None,
             shared,
-            (&OpenSockets::default(), &mut Inherited::default()),
+            (&sockets, &mut inherited),
         );
         let mut discovery = opened.await.unwrap();
         let fleet = StubFleet::start_of(&discovery.backends());

@@ -178,6 +178,7 @@ impl Fleet {
             news: self.handle.news,
             metrics: metrics.clone(),
             ledger: self.ledger,
+            owed: Vec::new(),
             is_ledger_slow: false,
             failed: BTreeMap::new(),
         };
@@ -196,6 +197,8 @@ pub(crate) struct FleetOwner {
     news: Arc<Notify>,
     metrics: Metrics,
     ledger: Option<Arc<dyn PinStore>>,
+    /// Losses by removal that nobody was told of yet.
+    owed: Vec<(Loss, u32)>,
     /// The ledger did not answer in time when it was last asked.
     is_ledger_slow: bool,
     /// When backends that have failed since they last answered did so first, by their numbers.
@@ -208,6 +211,8 @@ pub(crate) struct Turnover {
     pub(crate) change: FleetChange,
     pub(crate) recruits: Vec<Recruit>,
     pub(crate) gone: Vec<usize>,
+    /// Their processes, with how often each backend was given up by now.
+    pub(crate) losses: Vec<(Loss, u32)>,
 }
 
 /// What a report has changed and nobody has been told.
@@ -241,6 +246,12 @@ impl FleetOwner {
                     }
                 }
                 _ = ticks.tick(), if is_moving => drop(self.settle(clock.now())),
+            }
+            for (loss, losses) in std::mem::take(&mut self.owed) {
+                self.record_losses(&loss.backend, losses).await;
+                if lost.send(loss).await.is_err() {
+                    return;
+                }
             }
         }
     }
@@ -333,9 +344,6 @@ impl FleetOwner {
         tracing::info!(?added, ?changed, ?leaving, ?removed, ?waiting, "the fleet is another");
         self.publish_fleet();
         removed.iter().for_each(|id| self.metrics.forget_backend(id));
-        moves.gone.iter().for_each(|(number, _)| {
-            self.failed.remove(number);
-        });
         for (number, _) in &moves.gone {
             self.failed.remove(number);
         }
@@ -344,10 +352,12 @@ impl FleetOwner {
                 moves.recruits.into_iter().for_each(|recruit| staff.attend(recruit));
                 moves.gone.iter().for_each(|(number, _)| staff.dismiss(*number));
                 moves.agents.iter().for_each(|(number, one)| staff.change_agent(*number, one));
+                self.owed.extend(moves.losses);
             }
             None => {
                 turnover.recruits = moves.recruits;
                 turnover.gone = moves.gone.iter().map(|(number, _)| *number).collect();
+                turnover.losses = moves.losses;
             }
         }
         // Its links are of no use to anybody; whoever has chosen it meanwhile chooses again.
@@ -400,9 +410,13 @@ impl FleetOwner {
     /// Notes a loss before anybody acts on it. A ledger that fails or stands still does not keep a
     /// dead backend alive.
     async fn record_loss(&mut self, number: usize) {
-        let (Some(ledger), Some(view)) = (&self.ledger, self.table.view(number)) else { return };
-        let backend = view.id.clone();
-        let recorded = ledger.record_losses(&backend, self.table.losses(number));
+        let Some(backend) = self.table.view(number).map(|view| view.id.clone()) else { return };
+        self.record_losses(&backend, self.table.losses(number)).await;
+    }
+
+    async fn record_losses(&mut self, backend: &BackendId, losses: u32) {
+        let Some(ledger) = &self.ledger else { return };
+        let recorded = ledger.record_losses(backend, losses);
         let limit = if self.is_ledger_slow { Duration::ZERO } else { RECORD_MAX };
         let outcome = tokio::time::timeout(limit, recorded).await;
         self.is_ledger_slow = outcome.is_err();

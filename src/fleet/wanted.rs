@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::stay::{AfterDrain, Drain, DrainError, DrainedBy, Stay};
 use super::table::{FleetTable, Recruit, Row, samples};
+use super::task::Loss;
 use crate::model::{BackendId, Time};
 use crate::settings::BackendSettings;
 
@@ -36,6 +37,8 @@ pub(super) struct Moves {
     pub(super) recruits: Vec<Recruit>,
     /// Numbers of backends that are gone, with what ends their links.
     pub(super) gone: Vec<(usize, CancellationToken)>,
+    /// Their processes, with how often each backend was given up by now.
+    pub(super) losses: Vec<(Loss, u32)>,
     /// Backends that have another agent, or none.
     pub(super) agents: Vec<(usize, BackendSettings)>,
 }
@@ -83,8 +86,16 @@ impl FleetTable {
         let has_left = |row: &mut Row| row.view.stay == Stay::Leaving && row.is_drained();
         let gone: Vec<_> = self.rows.extract_if(.., |_, row| has_left(row)).collect();
         for (number, row) in gone {
-            if row.health.losses() > 0 {
-                self.losses.insert(row.view.id.clone(), row.health.losses());
+            let mut losses = row.health.losses();
+            // Some pins may be left of meetings without a pipeline. Should it come again, it counts as
+            // another process, so that none of them holds.
+            if let Some(incarnation) = row.health.incarnation() {
+                losses += 1;
+                let backend = row.view.id.clone();
+                moves.losses.push((Loss { backend, incarnation }, losses));
+            }
+            if losses > 0 {
+                self.losses.insert(row.view.id.clone(), losses);
             }
             while self.losses.len() > LOSSES_MAX {
                 self.losses.pop_first();

@@ -106,7 +106,9 @@ impl Keeper {
     pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) -> Vec<PipelineId> {
         let lost = self.registry.drop_backend(backend, incarnation);
         let meetings = lost.pins.len();
-        tracing::warn!(%backend, meetings, "backend lost, with its named meetings");
+        if meetings > 0 {
+            tracing::warn!(%backend, meetings, "named meetings lost with their backend");
+        }
         let pipelines = lost.pipelines.clone();
         // Nothing of it is over: it was cut short, and goes on elsewhere.
         self.on_end(lost).await;

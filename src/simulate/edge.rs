@@ -211,6 +211,13 @@ impl EdgeSim {
         true
     }
 
+    /// A backend was removed from the fleet.
+    pub(super) fn on_removed(&mut self, backend: usize, loss: Loss, losses: u32, now: Time) {
+        self.store.note_losses(&loss.backend, losses);
+        self.lost.insert((backend, loss.incarnation.0), now);
+        self.jobs.push_back(Job::Loss(loss));
+    }
+
     /// Looks for meetings that are over, and forgets sessions whose client does not come back.
     pub(super) fn sweep(&mut self, now: Time) {
         self.sessions.sweep(now);

@@ -88,6 +88,12 @@ impl World {
             let is_there = |f: &&mut PipelineFact| (f.edge, f.backend) == (edge, backend);
             self.pipelines.values_mut().filter(is_there).for_each(|f| f.kept_until = Time::ZERO);
         }
+        for (loss, losses) in turnover.losses {
+            let at = self.shape.backends.iter().position(|id| *id == loss.backend);
+            let Some(backend) = at else { continue };
+            let now = self.now();
+            self.edges[edge].on_removed(backend, loss, losses, now);
+        }
         for recruit in turnover.recruits {
             let at = self.shape.backends.iter().position(|id| *id == recruit.settings.id);
             let Some(backend) = at else { continue };
