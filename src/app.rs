@@ -35,6 +35,7 @@ use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
 use admin_api::Bound;
 pub(crate) use adoption::{Adoption, Left};
+pub(crate) use drainage::{Drainage, Releaser};
 use listeners::{BindError, Listeners, NoListener, Ready, load_terms};
 use parts::{Begun, Parts};
 pub use reload::{ConfigSource, ReloadError, ReloadHandle};

@@ -59,7 +59,7 @@ impl Releaser for Asker {
 pub(super) async fn start(settings: &Settings, begun: &Begun) -> Arc<Drains> {
     let Begun { fleet, keeper, asker, clock, metrics, inner, drain_pace, ours, go, .. } = begun;
     let drains = Arc::new(open(&settings.pins));
-    drains.enforce(fleet, clock.now()).await;
+    drains.enforce(fleet, clock).await;
     let plan = Plan::new(*drain_pace.get(), Draws::seeded(random::seed()));
     let drainage = Drainage {
         fleet: fleet.clone(),
@@ -114,7 +114,7 @@ impl<R: Releaser> Drainage<R> {
         let mut work = Work::default();
         loop {
             let snapshot = fleet.borrow_and_update().clone();
-            self.drains.enforce(&self.fleet, self.timer.now()).await;
+            self.drains.enforce(&self.fleet, &*self.timer).await;
             self.step(&snapshot, &mut plan, &mut work).await;
             let wait = self.wait(&snapshot, &plan);
             tokio::select! {

@@ -37,8 +37,9 @@ impl EdgeViews {
             Then::Stay => AfterDrain::Stay,
             Then::Remove => AfterDrain::Remove,
         };
-        let (fleet, now) = (&self.placement.fleet, self.clock.now());
-        let drained = self.drains.drain(fleet, backend.clone(), (deadline, then), now).await;
+        let fleet = &self.placement.fleet;
+        let drained = self.drains.drain(fleet, backend.clone(), (deadline, then), &self.clock);
+        let drained = drained.await;
         self.told(&backend, drained)
     }
 

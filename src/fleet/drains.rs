@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stay::{AfterDrain, DrainError, Stay};
 use super::task::FleetHandle;
-use crate::model::{BackendId, Time};
-use crate::runtime::Clock;
+use crate::model::BackendId;
+use crate::runtime::Timer;
 
 /// Orders kept. A further one holds, and ends with the process.
 const KEPT_MAX: usize = 4_096;
@@ -57,7 +57,7 @@ impl Drains {
         Ok(Self { path, kept: Mutex::new(kept), turn: tokio::sync::Mutex::default() })
     }
 
-    /// An operator wants `backend` drained, until `deadline` if one is given; `now` is the time.
+    /// An operator wants `backend` drained, until `deadline` from now if one is given.
     ///
     /// # Errors
     /// What the fleet says to it.
@@ -66,11 +66,12 @@ impl Drains {
         fleet: &FleetHandle,
         backend: BackendId,
         (deadline, then): (Option<Duration>, AfterDrain),
-        now: Time,
+        timer: &dyn Timer,
     ) -> Result<(), DrainError> {
         let _turn = self.turn.lock().await;
+        let (now, unix) = (timer.now(), timer.unix_millis());
         fleet.drain(backend.clone(), deadline.map(|deadline| now + deadline), then).await?;
-        let at = |deadline: Duration| Clock::unix_millis().saturating_add(millis(deadline));
+        let at = |deadline: Duration| unix.saturating_add(millis(deadline));
         let kept = Kept { deadline_ms: deadline.map(at), removes: then == AfterDrain::Remove };
         self.change(|all| {
             if all.len() < KEPT_MAX || all.contains_key(&backend) {
@@ -99,8 +100,8 @@ impl Drains {
         Ok(())
     }
 
-    /// Drains those backends again that an order was given for before they came, at `now`.
-    pub async fn enforce(&self, fleet: &FleetHandle, now: Time) {
+    /// Drains those backends again that an order was given for before they came.
+    pub async fn enforce(&self, fleet: &FleetHandle, timer: &dyn Timer) {
         if self.lock().is_empty() {
             return;
         }
@@ -109,8 +110,8 @@ impl Drains {
         let is_open = |id: &BackendId| snapshot.backend(id).is_some_and(|b| b.stay == Stay::Open);
         let due: Vec<_> = self.lock().iter().map(|(id, kept)| (id.clone(), *kept)).collect();
         for (backend, kept) in due.into_iter().filter(|(id, _)| is_open(id)) {
-            let left = |at: u64| Duration::from_millis(at.saturating_sub(Clock::unix_millis()));
-            let deadline = kept.deadline_ms.map(|at| now + left(at));
+            let left = |at: u64| Duration::from_millis(at.saturating_sub(timer.unix_millis()));
+            let deadline = kept.deadline_ms.map(|at| timer.now() + left(at));
             let then = if kept.removes { AfterDrain::Remove } else { AfterDrain::Stay };
             match fleet.drain(backend.clone(), deadline, then).await {
                 Ok(()) => tracing::info!(%backend, "drained, as was ordered before"),

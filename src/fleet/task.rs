@@ -238,7 +238,7 @@ impl FleetOwner {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(order) = self.orders.recv() => self.obey(order, clock.now()),
+                Some(order) = self.orders.recv() => drop(self.obey(order, clock.now())),
                 report = reports.recv() => {
                     let Some((number, report)) = report else { return };
                     if self.hear((number, report), clock.now(), &lost).await.is_err() {
@@ -277,23 +277,28 @@ impl FleetOwner {
         }
     }
 
-    fn obey(&mut self, order: Order, now: Time) {
+    /// Obeys the next order that waits, if any does. For who runs no tasks.
+    pub(crate) fn obey_next(&mut self, now: Time) -> Option<Turnover> {
+        let order = self.orders.try_recv().ok()?;
+        Some(self.obey(order, now))
+    }
+
+    fn obey(&mut self, order: Order, now: Time) -> Turnover {
         // Whoever gave it may have left.
         match order {
             Order::Want(backends, answer) => {
-                let _ = answer.send(self.want(backends, now).change);
+                let turnover = self.want(backends, now);
+                let _ = answer.send(turnover.change.clone());
+                turnover
             }
             Order::Probe(settings, answer) => {
                 self.table.set_rules(settings.rules());
                 self.probe.send_replace(settings);
                 let _ = answer.send(());
+                Turnover::default()
             }
-            Order::Drain(id, how, answer) => {
-                let _ = answer.send(self.drain(&id, how, now).map(drop));
-            }
-            Order::Undrain(id, answer) => {
-                let _ = answer.send(self.undrain(&id, now).map(drop));
-            }
+            Order::Drain(id, how, answer) => told(self.drain(&id, how, now), answer),
+            Order::Undrain(id, answer) => told(self.undrain(&id, now), answer),
         }
     }
 
@@ -506,6 +511,19 @@ impl FleetOwner {
         }
         self.metrics.set_spared(snapshot.backends.iter().filter(|b| b.spared.is_some()).count());
     }
+}
+
+/// Tells whoever gave an order whether it is obeyed; returns what has come of it.
+fn told(
+    obeyed: Result<Turnover, DrainError>,
+    answer: oneshot::Sender<Result<(), DrainError>>,
+) -> Turnover {
+    let (told, turnover) = match obeyed {
+        Ok(turnover) => (Ok(()), turnover),
+        Err(error) => (Err(error), Turnover::default()),
+    };
+    let _ = answer.send(told); // who gave it may have left
+    turnover
 }
 
 impl FleetHandle {

@@ -157,6 +157,10 @@ mod tests {
             std::future::poll_fn(move |_| if is_over() { Poll::Ready(()) } else { Poll::Pending })
                 .boxed()
         }
+
+        fn unix_millis(&self) -> u64 {
+            self.now().as_micros() / 1_000
+        }
     }
 
     fn pacer() -> (Arc<Pacer>, Arc<Mutex<Time>>) {

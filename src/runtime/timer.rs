@@ -16,6 +16,9 @@ pub trait Timer: Debug + Send + Sync {
 
     /// Waits until `duration` has passed.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// Milliseconds since 1970, for what outlives the process.
+    fn unix_millis(&self) -> u64;
 }
 
 impl Timer for Clock {
@@ -25,5 +28,9 @@ impl Timer for Clock {
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         tokio::time::sleep(duration).boxed()
+    }
+
+    fn unix_millis(&self) -> u64 {
+        Self::unix_millis()
     }
 }

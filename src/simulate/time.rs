@@ -60,6 +60,11 @@ impl Timer for VirtualClock {
         let key = (inner.now + duration, inner.sleeper_count);
         Sleep { clock: self.clone(), key }.boxed()
     }
+
+    /// The world begins in 1970.
+    fn unix_millis(&self) -> u64 {
+        self.now().as_micros() / 1_000
+    }
 }
 
 /// Sleeps until the moment in `key`.

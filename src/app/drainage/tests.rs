@@ -96,7 +96,7 @@ impl World {
 
     async fn drain(&self, deadline: Option<Duration>, then: AfterDrain) {
         let how = (deadline, then);
-        self.drains.drain(&self.fleet.handle, id(0), how, self.clock.now()).await.unwrap();
+        self.drains.drain(&self.fleet.handle, id(0), how, &self.clock).await.unwrap();
     }
 
     async fn pinned(&self, meeting: &str) -> Option<Pin> {

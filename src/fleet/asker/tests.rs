@@ -121,6 +121,10 @@ impl Timer for Still {
         let (clock, until) = (self.clone(), self.now() + duration);
         poll_fn(move |_| if clock.now() < until { Poll::Pending } else { Poll::Ready(()) }).boxed()
     }
+
+    fn unix_millis(&self) -> u64 {
+        self.now().as_micros() / 1_000
+    }
 }
 
 #[test]

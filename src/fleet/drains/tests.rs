@@ -4,6 +4,7 @@ use super::*;
 use crate::fleet::stub::{StubFleet, id};
 use crate::fleet::{Drain, DrainedBy};
 use crate::model::Legs;
+use crate::runtime::Clock;
 
 /// A file of one test, removed at its end.
 struct Place(PathBuf);
@@ -34,32 +35,31 @@ fn drain_of(fleet: &StubFleet, index: usize) -> Option<Drain> {
     }
 }
 
-const NOW: Time = Time::from_micros(7_000_000);
-
 #[tokio::test]
 async fn an_order_holds_beyond_a_restart_until_it_is_taken_back() {
     let place = Place::of("restart");
+    let clock = Clock::start();
     let hour = Duration::from_secs(3_600);
     {
         let fleet = StubFleet::start(2, Legs(9));
         let drains = place.open();
         let how = (Some(hour), AfterDrain::Stay);
-        drains.drain(&fleet.handle, id(0), how, NOW).await.unwrap();
-        drains.drain(&fleet.handle, id(1), (None, AfterDrain::Stay), NOW).await.unwrap();
+        drains.drain(&fleet.handle, id(0), how, &clock).await.unwrap();
+        drains.drain(&fleet.handle, id(1), (None, AfterDrain::Stay), &clock).await.unwrap();
         drains.undrain(&fleet.handle, id(1)).await.unwrap();
-        let unknown = drains.drain(&fleet.handle, id(7), how, NOW).await;
+        let unknown = drains.drain(&fleet.handle, id(7), how, &clock).await;
         assert_eq!(unknown, Err(DrainError::Unknown));
     }
     let fleet = StubFleet::start(2, Legs(9));
     let drains = place.open();
-    drains.enforce(&fleet.handle, NOW).await;
+    drains.enforce(&fleet.handle, &clock).await;
     let Drain { deadline, then, by, .. } = drain_of(&fleet, 0).unwrap();
     assert_eq!((then, by), (AfterDrain::Stay, DrainedBy::Operator));
-    let left = deadline.unwrap().since(NOW);
+    let left = deadline.unwrap().since(clock.now());
     assert!(left <= hour && left > hour / 2, "{left:?}");
     assert_eq!(drain_of(&fleet, 1), None);
     drains.undrain(&fleet.handle, id(0)).await.unwrap();
-    drains.enforce(&fleet.handle, NOW).await;
+    drains.enforce(&fleet.handle, &clock).await;
     assert_eq!(drain_of(&fleet, 0), None);
     assert!(place.open().lock().is_empty());
 }
@@ -67,14 +67,15 @@ async fn an_order_holds_beyond_a_restart_until_it_is_taken_back() {
 #[tokio::test]
 async fn an_order_waits_for_a_backend_that_is_away_and_can_be_taken_back_then() {
     let place = Place::of("away");
+    let clock = Clock::start();
     {
         let fleet = StubFleet::start(3, Legs(9));
         let how = (None, AfterDrain::Remove);
-        place.open().drain(&fleet.handle, id(2), how, NOW).await.unwrap();
+        place.open().drain(&fleet.handle, id(2), how, &clock).await.unwrap();
     }
     let fleet = StubFleet::start(2, Legs(9));
     let drains = place.open();
-    drains.enforce(&fleet.handle, NOW).await;
+    drains.enforce(&fleet.handle, &clock).await;
     assert_eq!(drains.lock().len(), 1);
     drains.undrain(&fleet.handle, id(2)).await.unwrap();
     assert_eq!(drains.undrain(&fleet.handle, id(2)).await, Err(DrainError::Unknown));
@@ -82,9 +83,9 @@ async fn an_order_waits_for_a_backend_that_is_away_and_can_be_taken_back_then() 
 
 #[tokio::test]
 async fn without_a_file_orders_end_with_the_process() {
-    let fleet = StubFleet::start(1, Legs(9));
+    let (fleet, clock) = (StubFleet::start(1, Legs(9)), Clock::start());
     let drains = Drains::default();
-    drains.drain(&fleet.handle, id(0), (None, AfterDrain::Stay), NOW).await.unwrap();
+    drains.drain(&fleet.handle, id(0), (None, AfterDrain::Stay), &clock).await.unwrap();
     assert!(drain_of(&fleet, 0).is_some());
 }
 

@@ -116,6 +116,10 @@ impl Timer for Ahead {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         self.clock.sleep(duration)
     }
+
+    fn unix_millis(&self) -> u64 {
+        self.now().as_micros() / 1_000
+    }
 }
 
 impl World {
