@@ -15,6 +15,7 @@ mod backend;
 mod calls;
 mod check;
 mod client;
+mod draining;
 mod edge;
 mod facts;
 mod faults;
@@ -25,6 +26,7 @@ mod probes;
 mod relays;
 mod step;
 mod store;
+mod tasks;
 mod time;
 mod turnover;
 mod world;
@@ -61,6 +63,8 @@ pub enum Bug {
     OldConnection,
     /// An operator drains a backend, and the edge does not hear it.
     DeafToDrain,
+    /// Meetings are let go without anybody asking their backend to release what they have.
+    UnaskedRelease,
 }
 
 /// One run to be made.
@@ -115,6 +119,8 @@ pub struct Tally {
     pub decisions: u64,
     /// Backends that left the fleet of an edge.
     pub removed: u64,
+    /// Times that meetings were let go.
+    pub moved: u64,
     /// Most legs that one edge has counted on one backend.
     pub legs_max: u32,
 }
@@ -147,7 +153,7 @@ impl fmt::Display for Tally {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
         let Self {
-            crashes, resumed, resumed_here, forgotten, decisions, removed, legs_max, ..
+            crashes, resumed, resumed_here, forgotten, decisions, removed, moved, legs_max, ..
         } = self;
         write!(
             f,
@@ -156,7 +162,7 @@ impl fmt::Display for Tally {
              {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
              answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
              {resumed_here} of them at work, {forgotten} forgotten, {decisions} decisions of operators, \
-             {removed} backends removed, up to {legs_max} legs counted on a backend"
+             {removed} backends removed, {moved} meetings let go, up to {legs_max} legs counted on a backend"
         )
     }
 }
@@ -184,6 +190,7 @@ impl Tally {
             forgotten: self.forgotten + other.forgotten,
             decisions: self.decisions + other.decisions,
             removed: self.removed + other.removed,
+            moved: self.moved + other.moved,
             legs_max: if self.legs_max > other.legs_max { self.legs_max } else { other.legs_max },
         }
     }

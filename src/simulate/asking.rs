@@ -88,6 +88,9 @@ impl World {
         let far = (process.number, conn);
         self.line(prober).far = Some(far);
         self.note(|| format!("   {prober:?} asks {text}"));
+        if text.contains(r#""method":"release""#) {
+            self.on_destroyed(&text);
+        }
         self.carry_out(prober.backend, outputs);
     }
 

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Bug;
 use super::asking::LineSim;
+use super::draining::DrainsSim;
 use super::network::Plug;
 use super::store::{Left, SlowStore};
+use super::tasks::TasksSim;
 use super::time::VirtualClock;
 use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
@@ -54,6 +56,10 @@ pub(super) struct Shape {
     /// How long the links of a client that vanished stay open.
     pub(super) hold: Duration,
     pub(super) questions_per_second: u32,
+    /// Meetings that drains let go in a second.
+    pub(super) moves_per_second: f64,
+    /// Over which time clients are told of a loss.
+    pub(super) loss_spread: Duration,
     pub(super) bug: Option<Bug>,
 }
 
@@ -80,8 +86,11 @@ pub(super) struct EdgeSim {
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
     pub(super) unpinned: BTreeMap<&'static str, u64>,
-    keeper: Arc<Keeper>,
-    adoption: Option<BoxFuture<'static, ()>>,
+    pub(super) drains: DrainsSim,
+    pub(super) tasks: TasksSim,
+    /// Counts meetings that were let go.
+    pub(super) moves: watch::Receiver<u64>,
+    pub(super) keeper: Arc<Keeper>,
     job: Option<BoxFuture<'static, ()>>,
     jobs: VecDeque<Job>,
 }
@@ -115,7 +124,8 @@ impl EdgeSim {
 
     /// A process starts with what that before has left on disk.
     pub(super) fn restart(&mut self, shape: &Shape, clock: &VirtualClock, draws: &mut Draws) {
-        let left = self.store.crash();
+        let mut left = self.store.crash();
+        left.drains = self.drains.orders.clone();
         let next = Self::starting(shape, clock, draws, left);
         let old = std::mem::replace(self, next);
         self.run = old.run + 1;
@@ -130,6 +140,9 @@ impl EdgeSim {
         let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
         let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
         let (found, losses) = (left.pins.clone(), left.losses.clone());
+        let drains = DrainsSim::new(left.drains.clone(), shape);
+        let before =
+            app::Left { pins: found.clone(), pipelines: left.pipelines.clone(), ..<_>::default() };
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
@@ -147,8 +160,9 @@ impl EdgeSim {
             witness: asker.clone(),
             promises: PlacementSettings::default().promises,
         };
-        // Of pipelines the last writes may be missing; here they all are.
-        let before = app::Left { pins: found.clone(), ..app::Left::default() };
+        let mut tasks = TasksSim::default();
+        tasks.spawn(drains.task((&handle, &keeper, &asker), (shape, clock, &metrics), draws));
+        tasks.spawn(adoption.run(before, CancellationToken::new()));
         let edge = Edge {
             server_id: "edge".to_owned(),
             limits: limits(shape),
@@ -163,7 +177,7 @@ impl EdgeSim {
             manager: Arc::new(Manager::new(0)),
             closing: CancellationToken::new(),
             close_window: Arc::default(),
-            loss_spread: Duration::ZERO,
+            loss_spread: shape.loss_spread,
             moved: CancellationToken::new(),
             draws: Mutex::new(Draws::seeded(draws.next())),
         };
@@ -182,8 +196,10 @@ impl EdgeSim {
             given_up: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
+            drains,
+            tasks,
+            moves: keeper.moves(),
             keeper,
-            adoption: Some(adoption.run(before, CancellationToken::new()).boxed()),
             job: None,
             jobs: VecDeque::new(),
         }
@@ -228,12 +244,6 @@ impl EdgeSim {
     pub(super) fn poll_jobs(&mut self, now: Time) -> bool {
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut is_busy = false;
-        if let Some(adoption) = &mut self.adoption
-            && adoption.as_mut().poll(&mut context).is_ready()
-        {
-            self.adoption = None;
-            is_busy = true;
-        }
         loop {
             if let Some(job) = &mut self.job {
                 if job.as_mut().poll(&mut context).is_pending() {
@@ -254,9 +264,9 @@ impl EdgeSim {
         }
     }
 
-    /// Whether the keeper has nothing to do.
+    /// Whether the keeper has nothing to do, and nobody works but who waits for drains.
     pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && self.jobs.is_empty() && self.adoption.is_none()
+        self.job.is_none() && self.jobs.is_empty() && self.tasks.len() == 1
     }
 
     /// Whether it has given up that process.

@@ -61,8 +61,8 @@ impl World {
         }
     }
 
-    /// An edge destroys a pipeline that its client never heard of.
-    pub(super) fn on_withdrawn(&mut self, text: &str) {
+    /// An edge destroys a pipeline: its client never heard of it, or its meeting was let go.
+    pub(super) fn on_destroyed(&mut self, text: &str) {
         if let Some((_, fact)) =
             self.pipelines.iter_mut().find(|(id, _)| text.contains(id.as_str()))
         {

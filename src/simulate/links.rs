@@ -20,7 +20,7 @@ impl World {
         let Some(id) = link.filter(|id| self.links[id].phase == LinkPhase::Open) else { return };
         if text.contains("pinfold-withdraw") {
             self.tally.withdrawn += 1;
-            self.on_withdrawn(&text);
+            self.on_destroyed(&text);
         }
         self.note(|| format!("   over {id:?}: {text}"));
         self.push_up(id, Up::Text(text));

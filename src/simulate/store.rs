@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, ready};
 
 use super::Bug;
 use super::time::VirtualClock;
-use crate::fleet::{BackendView, FleetHandle};
+use crate::fleet::{BackendView, Drains, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, Time};
 use crate::pins::{Claim, MemoryStore, Origin, Pin, PinError, PinStore};
 use crate::policy::health::Health;
@@ -26,6 +26,10 @@ const SETTLE_MAX_MICROS: usize = 60_000;
 pub(super) struct Left {
     pub(super) pins: Vec<(MeetingName, Pin)>,
     pub(super) losses: BTreeMap<BackendId, u32>,
+    /// Its pipelines by their meetings' epochs. Of the newest the notes may be lost; here they all are.
+    pub(super) pipelines: Vec<Origin>,
+    /// Orders to drain backends.
+    pub(super) drains: Arc<Drains>,
     last_epoch: u64,
 }
 
@@ -53,8 +57,8 @@ struct Inner {
     unsettled: BTreeSet<u64>,
     /// Meetings by the epoch of their claim, until that is settled.
     claimed: BTreeMap<u64, MeetingName>,
-    /// Pipelines that are noted. The next process does not find them here.
-    noted: BTreeSet<PipelineId>,
+    /// Pipelines that are noted, for the next process to find.
+    noted: BTreeMap<PipelineId, Origin>,
     disk: Disk,
 }
 
@@ -73,7 +77,7 @@ impl SlowStore {
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
-        let Left { pins: found, losses, last_epoch } = left;
+        let Left { pins: found, losses, last_epoch, pipelines, drains: _ } = left;
         let pins = Arc::new(MemoryStore::new(pins_max));
         for (meeting, pin) in &found {
             pins.restore(meeting.clone(), pin);
@@ -89,7 +93,7 @@ impl SlowStore {
             last_asked: last_epoch,
             unsettled: BTreeSet::new(),
             claimed: BTreeMap::new(),
-            noted: BTreeSet::new(),
+            noted: pipelines.into_iter().map(|origin| (origin.pipeline, origin)).collect(),
             disk,
         };
         let inner = Arc::new(Mutex::new(inner));
@@ -116,7 +120,11 @@ impl SlowStore {
             pins.pop_first();
         }
         let pins = pins.into_iter().collect();
-        Left { pins, losses: std::mem::take(&mut disk.losses), last_epoch: disk.last_epoch }
+        let (losses, last_epoch) = (std::mem::take(&mut disk.losses), disk.last_epoch);
+        let noted = std::mem::take(&mut inner.noted);
+        let mut pipelines: Vec<_> = noted.into_values().collect();
+        pipelines.sort_by_key(|origin| (origin.epoch, origin.pipeline));
+        Left { pins, losses, pipelines, drains: Arc::default(), last_epoch }
     }
 
     /// Notes how often processes of `backend` were given up for lost.
@@ -136,7 +144,7 @@ impl SlowStore {
 
     /// Whether the next process would find that pipeline.
     pub(super) fn is_noted(&self, pipeline: PipelineId) -> bool {
-        self.lock().noted.contains(&pipeline)
+        self.lock().noted.contains_key(&pipeline)
     }
 
     /// How many pipelines the next process would find.
@@ -309,7 +317,7 @@ impl PinStore for SlowStore {
     }
 
     fn note_pipeline(&self, origin: Origin) {
-        self.lock().noted.insert(origin.pipeline);
+        self.lock().noted.insert(origin.pipeline, origin);
     }
 
     fn forget_pipeline(&self, pipeline: PipelineId) {

@@ -15,8 +15,9 @@ use crate::session::{LinkFailure, LinkNo};
 /// What the operator of an edge decides about a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// It gets no new meetings, and may be removed when it has none.
-    Drain(AfterDrain),
+    /// It gets no new meetings, may let those that are left go after a while, and may be removed when
+    /// it has none.
+    Drain(Option<Duration>, AfterDrain),
     /// It gets meetings again.
     Undrain,
     /// The config names it no longer.
@@ -29,9 +30,11 @@ impl World {
     /// Some operator decides something, and the contrary after `span`.
     pub(super) fn some_decision(&mut self, backend: usize, span: Duration) {
         let edge = self.draws.below(self.edges.len());
+        let deadline = Duration::from_millis(self.draws.below(8_000) as u64);
+        let deadline = (self.draws.below(3) > 0).then_some(deadline);
         let (decision, contrary) = match self.draws.below(3) {
-            0 => (Decision::Drain(AfterDrain::Stay), Decision::Undrain),
-            1 => (Decision::Drain(AfterDrain::Remove), Decision::Undrain),
+            0 => (Decision::Drain(deadline, AfterDrain::Stay), Decision::Undrain),
+            1 => (Decision::Drain(deadline, AfterDrain::Remove), Decision::Undrain),
             _ => (Decision::Drop, Decision::NameAll),
         };
         self.decide(edge, backend, decision);
@@ -47,15 +50,25 @@ impl World {
         let now = self.now();
         let id = self.shape.backends[number].clone();
         if self.bug == Some(Bug::DeafToDrain) {
-            self.edges[edge].store.note_closed(&id, matches!(decision, Decision::Drain(_)));
+            self.edges[edge].store.note_closed(&id, matches!(decision, Decision::Drain(..)));
             return;
         }
+        let orders = self.edges[edge].drains.orders.clone();
+        let (fleet, clock) = (self.edges[edge].edge.fleet.clone(), self.clock.clone());
         let all = self.shape.backends.iter().map(backend);
         let turnover = match decision {
-            Decision::Drain(then) => {
-                self.edges[edge].owner.drain(&id, (None, then), now).unwrap_or_default()
+            Decision::Drain(deadline, then) => {
+                let order = async move {
+                    // It may be leaving by now.
+                    let _ = orders.drain(&fleet, id, (deadline, then), &clock).await;
+                };
+                return self.edges[edge].tasks.spawn(order);
             }
-            Decision::Undrain => self.edges[edge].owner.undrain(&id, now).unwrap_or_default(),
+            Decision::Undrain => {
+                return self.edges[edge].tasks.spawn(async move {
+                    let _ = orders.undrain(&fleet, id).await;
+                });
+            }
             Decision::Drop => {
                 let rest = all.filter(|one| one.id != id).collect();
                 self.edges[edge].owner.want(rest, now)
@@ -66,8 +79,14 @@ impl World {
             }
         };
         self.turn_over(edge, turnover);
-        for view in &self.edges[edge].edge.fleet.snapshot().backends {
-            self.edges[edge].store.note_closed(&view.id, view.stay != Stay::Open);
+        self.note_stays(edge);
+    }
+
+    /// Notes which backends are to get no new meetings.
+    pub(super) fn note_stays(&self, edge: usize) {
+        let known = &self.edges[edge];
+        for view in &known.edge.fleet.snapshot().backends {
+            known.store.note_closed(&view.id, view.stay != Stay::Open);
         }
     }
 

@@ -447,6 +447,11 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             _ => Duration::from_millis(1 + draws.below(4_000) as u64),
         },
         questions_per_second: if is_tight { 2 } else { 1_000 },
+        moves_per_second: 0.5 + draws.below(20) as f64,
+        loss_spread: match draws.below(2) {
+            0 => Duration::ZERO,
+            _ => Duration::from_millis(draws.below(3_000) as u64),
+        },
         bug: run.bug,
     }
 }

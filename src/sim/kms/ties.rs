@@ -26,6 +26,12 @@ impl Kms {
         self.server.objects.has_session(session)
     }
 
+    /// Whether `object` lives here.
+    #[must_use]
+    pub fn has_object(&self, object: &str) -> bool {
+        self.server.objects.get(object).is_some()
+    }
+
     /// Whether `session` has subscribed to anything here that still lives.
     #[must_use]
     pub fn has_subscribed(&self, session: &str) -> bool {

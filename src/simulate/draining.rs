@@ -1,0 +1,112 @@
+//! Drains of an edge with their deadlines: meetings are let go, and must leave nothing behind.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Bug;
+use super::edge::Shape;
+use super::time::VirtualClock;
+use super::world::{PipelineFact, World};
+use crate::app::{Drainage, Releaser};
+use crate::fleet::{Asker, Drains, FleetHandle};
+use crate::model::{BackendId, Draws, PipelineId};
+use crate::pins::Keeper;
+use crate::policy::drain::Plan;
+use crate::runtime::Latest;
+use crate::telemetry::Metrics;
+
+/// The orders of an edge's operators, and how fast they are carried out.
+#[derive(Clone)]
+pub(super) struct DrainsSim {
+    /// What would be in their file: each change of it is on the disk at once.
+    pub(super) orders: Arc<Drains>,
+    /// Meetings let go in a second.
+    pub(super) pace: Arc<Latest<f64>>,
+}
+
+/// Has the backends release pipelines, as the edge does.
+struct ReleaserSim {
+    asker: Asker,
+    bug: Option<Bug>,
+}
+
+impl Releaser for ReleaserSim {
+    async fn release(&self, backend: &BackendId, pipeline: PipelineId) -> bool {
+        if self.bug == Some(Bug::UnaskedRelease) {
+            return true;
+        }
+        self.asker.release(backend, pipeline).await
+    }
+}
+
+impl DrainsSim {
+    /// Those of an edge that starts with what another process has left.
+    pub(super) fn new(orders: Arc<Drains>, shape: &Shape) -> Self {
+        Self { orders, pace: Arc::new(Latest::new(shape.moves_per_second)) }
+    }
+
+    /// The task that carries them out.
+    pub(super) fn task(
+        &self,
+        (fleet, keeper, asker): (&FleetHandle, &Arc<Keeper>, &Asker),
+        (shape, clock, metrics): (&Shape, &VirtualClock, &Metrics),
+        draws: &mut Draws,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let drainage = Drainage {
+            fleet: fleet.clone(),
+            keeper: keeper.clone(),
+            drains: self.orders.clone(),
+            releaser: ReleaserSim { asker: asker.clone(), bug: shape.bug },
+            pace: self.pace.clone(),
+            timer: Arc::new(clock.clone()),
+            metrics: metrics.clone(),
+        };
+        let plan = Plan::new(*self.pace.get(), Draws::seeded(draws.next()));
+        drainage.run(plan, CancellationToken::new())
+    }
+}
+
+impl World {
+    /// Obeys what operators, and the tasks that act for them, have ordered.
+    pub(super) fn obey(&mut self, edge: usize) -> bool {
+        let now = self.now();
+        let mut is_busy = false;
+        while let Some(turnover) = self.edges[edge].owner.obey_next(now) {
+            self.turn_over(edge, turnover);
+            self.note_stays(edge);
+            is_busy = true;
+        }
+        is_busy
+    }
+
+    /// Looks whether meetings were let go since this was asked last: nothing is left of them where they
+    /// were, and here only that they were let go.
+    pub(super) fn check_let_go(&mut self, edge: usize) {
+        let known = &mut self.edges[edge];
+        if !known.moves.has_changed().unwrap_or_default() {
+            return;
+        }
+        let count = *known.moves.borrow_and_update();
+        self.tally.moved += 1;
+        self.note(|| format!("   edge {edge} has let {count} meetings go"));
+        let registry = self.edges[edge].edge.registry();
+        let is_left = |fact: &&PipelineFact| {
+            fact.edge == edge && registry.was_let_go(fact.id) && self.remains(fact)
+        };
+        // Those that are being let go are not gone yet: their meeting is still here.
+        let is_over = |fact: &&PipelineFact| registry.meeting_of(fact.id).is_none();
+        let left = self.pipelines.values().filter(is_left).find(is_over).map(|fact| fact.id);
+        if let Some(pipeline) = left {
+            self.complain(|| format!("edge {edge} has let {pipeline} go, and it lives"));
+        }
+    }
+
+    /// Whether the process that has made a pipeline still has it.
+    fn remains(&self, fact: &PipelineFact) -> bool {
+        let process = self.backends[fact.backend].process.as_ref();
+        let process = process.filter(|process| Some(process.number) == fact.process);
+        let is_lost = self.edges[fact.edge].has_lost(fact.backend, fact.incarnation);
+        !is_lost && process.is_some_and(|process| process.kms.has_object(&fact.id.to_string()))
+    }
+}
