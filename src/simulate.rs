@@ -20,10 +20,12 @@ mod edge;
 mod facts;
 mod faults;
 mod links;
+mod losses;
 mod network;
 pub mod placement;
 mod probes;
 mod relays;
+mod reload;
 mod step;
 mod store;
 mod tasks;
@@ -65,6 +67,10 @@ pub enum Bug {
     DeafToDrain,
     /// Meetings are let go without anybody asking their backend to release what they have.
     UnaskedRelease,
+    /// The sessions of some clients do not hear that their link is lost.
+    UntoldLoss,
+    /// An edge that starts again has forgotten the orders of its operators.
+    ForgottenOrders,
 }
 
 /// One run to be made.
@@ -121,6 +127,10 @@ pub struct Tally {
     pub removed: u64,
     /// Times that meetings were let go.
     pub moved: u64,
+    /// Client connections that were closed because all they had was lost.
+    pub bereft: u64,
+    /// Times that an edge took up another config.
+    pub reloads: u64,
     /// Most legs that one edge has counted on one backend.
     pub legs_max: u32,
 }
@@ -153,8 +163,9 @@ impl fmt::Display for Tally {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
         let Self {
-            crashes, resumed, resumed_here, forgotten, decisions, removed, moved, legs_max, ..
+            crashes, resumed, resumed_here, forgotten, decisions, removed, moved, ..
         } = self;
+        let Self { bereft, reloads, legs_max, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
@@ -162,7 +173,8 @@ impl fmt::Display for Tally {
              {timeouts} timeouts, {late} late answers, {resent} calls sent again, {repeated} of them \
              answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
              {resumed_here} of them at work, {forgotten} forgotten, {decisions} decisions of operators, \
-             {removed} backends removed, {moved} meetings let go, up to {legs_max} legs counted on a backend"
+             {removed} backends removed, {moved} times meetings let go, {bereft} connections \
+             closed after a loss, {reloads} reloads, up to {legs_max} legs counted on a backend"
         )
     }
 }
@@ -191,6 +203,8 @@ impl Tally {
             decisions: self.decisions + other.decisions,
             removed: self.removed + other.removed,
             moved: self.moved + other.moved,
+            bereft: self.bereft + other.bereft,
+            reloads: self.reloads + other.reloads,
             legs_max: if self.legs_max > other.legs_max { self.legs_max } else { other.legs_max },
         }
     }

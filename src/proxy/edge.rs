@@ -222,7 +222,7 @@ impl Edge {
     }
 
     /// How long after a loss one client is told of it: drawn anew for each.
-    pub(super) fn loss_delay(&self) -> Duration {
+    pub(crate) fn loss_delay(&self) -> Duration {
         self.loss_spread.mul_f64(Draws::seeded(self.draw()).fraction())
     }
 

@@ -55,6 +55,7 @@ impl World {
             return;
         };
         let is_again = std::mem::replace(&mut asked.has_arrived, true);
+        asked.link = Some(link);
         self.tally.resent += u64::from(is_again);
         let Some(pipeline) = asked.what.pipeline() else { return };
         let (number, conn, ledger) = (asked.number, asked.conn, &mut client.ledger);

@@ -28,13 +28,14 @@ pub(super) fn after_step(world: &mut World) {
         })
     });
     let complaint = complaint.or_else(|| {
-        let bounds = world.shape.bounds;
         world.relays.values().find_map(|relay| {
+            let bounds = relay.bounds;
             let sizes = relay.driver.session().sizes();
             (!sizes.are_within(&bounds)).then(|| format!("{sizes:?} is beyond {bounds:?}"))
         })
     });
     world.check_drained_pins();
+    world.check_owed();
     // Looks at every meeting, so not always.
     let is_due = world.tally.steps.is_multiple_of(COUNT_INTERVAL);
     let complaint = complaint.or_else(|| if is_due { count(world).err() } else { None });

@@ -72,6 +72,10 @@ pub(super) struct Asked {
     pub(super) is_refused: bool,
     /// Whether it has reached a backend.
     pub(super) has_arrived: bool,
+    /// Over which link it did so last.
+    pub(super) link: Option<LinkId>,
+    /// Whether it is about a pipeline that was let go before the edge heard of the call.
+    pub(super) is_of_gone: bool,
 }
 
 /// What a call is about, as far as the world must know.
@@ -146,6 +150,8 @@ impl ClientSim {
             is_abandoned: false,
             is_refused: false,
             has_arrived: false,
+            link: None,
+            is_of_gone: false,
         };
         self.calls.insert(id.clone(), asked);
         id
@@ -190,6 +196,9 @@ impl ClientSim {
         let asked = asked.ok_or_else(|| format!("an answer to somebody else's call: {answer}"))?;
         if std::mem::replace(&mut asked.is_answered, true) {
             return Err(format!("call {id} is answered twice"));
+        }
+        if asked.is_of_gone && outcome == Answered::Success {
+            return Err(format!("call {id} succeeds for what was let go: {answer}"));
         }
         if asked.life != ledger.life && asked.conn != conn {
             return Err(format!("call {id} is answered in another session: {answer}"));

@@ -74,7 +74,6 @@ impl World {
         let mut is_busy = false;
         while let Some(turnover) = self.edges[edge].owner.obey_next(now) {
             self.turn_over(edge, turnover);
-            self.note_stays(edge);
             is_busy = true;
         }
         is_busy
@@ -88,6 +87,7 @@ impl World {
             return;
         }
         let count = *known.moves.borrow_and_update();
+        self.hear_of_moves(edge);
         self.tally.moved += 1;
         self.note(|| format!("   edge {edge} has let {count} meetings go"));
         let registry = self.edges[edge].edge.registry();
@@ -97,6 +97,10 @@ impl World {
         // Those that are being let go are not gone yet: their meeting is still here.
         let is_over = |fact: &&PipelineFact| registry.meeting_of(fact.id).is_none();
         let left = self.pipelines.values().filter(is_left).find(is_over).map(|fact| fact.id);
+        let is_gone = |fact: &&mut PipelineFact| {
+            fact.edge == edge && registry.was_let_go(fact.id) && is_over(&&**fact)
+        };
+        self.pipelines.values_mut().filter(is_gone).for_each(|fact| fact.is_let_go = true);
         if let Some(pipeline) = left {
             self.complain(|| format!("edge {edge} has let {pipeline} go, and it lives"));
         }

@@ -22,6 +22,7 @@ use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, 
 use crate::pins::{Keeper, Pin, Registry};
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
+use crate::protocol::loss::OnLoss;
 use crate::proxy::{
     BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, People, Placement, PlacementConfig,
     Sessions,
@@ -60,6 +61,8 @@ pub(super) struct Shape {
     pub(super) moves_per_second: f64,
     /// Over which time clients are told of a loss.
     pub(super) loss_spread: Duration,
+    /// What they see of it when they have lost everything.
+    pub(super) on_loss: OnLoss,
     pub(super) bug: Option<Bug>,
 }
 
@@ -86,6 +89,12 @@ pub(super) struct EdgeSim {
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
     pub(super) unpinned: BTreeMap<&'static str, u64>,
+    /// Counts the configs that its present process has taken up.
+    pub(super) config: u64,
+    /// Of the sessions that come now.
+    pub(super) bounds: Bounds,
+    /// The newest of the decisions about places that were looked at.
+    pub(super) decided: u64,
     pub(super) drains: DrainsSim,
     pub(super) tasks: TasksSim,
     /// Counts meetings that were let go.
@@ -125,10 +134,13 @@ impl EdgeSim {
     /// A process starts with what that before has left on disk.
     pub(super) fn restart(&mut self, shape: &Shape, clock: &VirtualClock, draws: &mut Draws) {
         let mut left = self.store.crash();
-        left.drains = self.drains.orders.clone();
+        if shape.bug != Some(Bug::ForgottenOrders) {
+            left.drains = self.drains.orders.clone();
+        }
         let next = Self::starting(shape, clock, draws, left);
         let old = std::mem::replace(self, next);
         self.run = old.run + 1;
+        self.store.keep_closed(&old.store);
         // What it finds of them is judged when it has heard of their backends, whenever that is.
         let never = Time::from_micros(u64::MAX);
         self.lost = old.lost.into_keys().map(|process| (process, never)).collect();
@@ -152,7 +164,7 @@ impl EdgeSim {
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
-        let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape));
+        let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),
@@ -165,7 +177,7 @@ impl EdgeSim {
         tasks.spawn(adoption.run(before, CancellationToken::new()));
         let edge = Edge {
             server_id: "edge".to_owned(),
-            limits: limits(shape),
+            limits: limits(shape, &shape.bounds),
             clock: Clock::start(),
             pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
             fleet: handle.clone(),
@@ -196,6 +208,9 @@ impl EdgeSim {
             given_up: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
+            config: 1,
+            bounds: shape.bounds,
+            decided: 0,
             drains,
             tasks,
             moves: keeper.moves(),
@@ -319,25 +334,25 @@ pub(super) fn backend(id: &BackendId) -> BackendSettings {
     BackendSettings::new(id.clone(), url, Legs(400))
 }
 
-const fn asker_bounds(shape: &Shape) -> AskerBounds {
-    AskerBounds { per_second: shape.questions_per_second, wait: PLACEMENT_WAIT }
+pub(super) const fn asker_bounds(shape: &Shape, wait: Duration) -> AskerBounds {
+    AskerBounds { per_second: shape.questions_per_second, wait }
 }
 
 /// Those that sockets have never count here.
-fn limits(shape: &Shape) -> Limits {
+pub(super) fn limits(shape: &Shape, bounds: &Bounds) -> Limits {
     Limits {
         connections_max: usize::MAX,
         message_max_bytes: 1 << 20,
         backend_message_max_bytes: 8 << 20,
-        depth_max: shape.bounds.depth_max,
+        depth_max: bounds.depth_max,
         write_buffer_max_bytes: 1 << 20,
-        held_max_bytes: shape.bounds.held_max_bytes,
-        calls_max: shape.bounds.calls_max,
-        pipelines_max: shape.bounds.pipelines_max,
-        subscriptions_max: shape.bounds.subscriptions_max,
+        held_max_bytes: bounds.held_max_bytes,
+        calls_max: bounds.calls_max,
+        pipelines_max: bounds.pipelines_max,
+        subscriptions_max: bounds.subscriptions_max,
         blocking_calls_max: usize::MAX,
-        resend_max_bytes: shape.bounds.resend_max_bytes,
-        call_timeout: shape.bounds.call_timeout,
+        resend_max_bytes: bounds.resend_max_bytes,
+        call_timeout: bounds.call_timeout,
         handshake_timeout: Duration::from_secs(10),
         dial_timeout: shape.dial_timeout,
         write_timeout: Duration::from_secs(30),

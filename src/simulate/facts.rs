@@ -52,6 +52,7 @@ impl World {
             is_released: call.life == client.ledger.life
                 && call.number <= client.ledger.closed_after,
             is_told: false,
+            is_let_go: false,
             elements: Vec::new(),
         };
         // Kurento repeats its answer to a call that is sent again.

@@ -19,7 +19,7 @@ impl World {
         self.after(Duration::from_millis(wait), Happening::Fault);
         let backend = self.draws.below(self.backends.len());
         let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(22) {
+        match self.draws.below(24) {
             0..3 => {
                 self.kill(backend);
                 self.after(span, Happening::Starts(backend));
@@ -44,6 +44,10 @@ impl World {
                 }
             }
             17..21 => self.some_decision(backend, span),
+            21..23 => {
+                let edge = self.draws.below(self.edges.len());
+                self.reload(edge);
+            }
             _ => {
                 self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
                 self.after(span, Happening::NetworkHeals);

@@ -9,15 +9,17 @@ use super::Bug;
 use super::check;
 use super::edge::secret;
 use super::links::KEPT_PAUSE;
+use super::losses::NewsSim;
 use super::network::{ConnNo, EventTag, FromClient, LinkId, Pipe, Plug, RelayNo, ToClient};
 use super::world::{ConnSim, Happening, RelayPhase, RelaySim, World};
 use crate::model::{BackendId, SessionId};
+use crate::policy::guard::Rules;
 use crate::protocol::request::Hints;
-use crate::proxy::{Driver, Missed, Seat, Visit, Wires};
-use crate::session::{Input, LinkFailure, LinkNo, Session, Tried};
+use crate::proxy::{Driver, Edge, Missed, Seat, Visit, Wires};
+use crate::session::{Bounds, Input, LinkFailure, LinkNo, Session, Tried};
 
 /// How long an edge waits for what a client that has gone has asked. As the relay does.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// How long the session that takes a connection over may take for it. As the relay has it.
 const SWAP_MAX: Duration = Duration::from_secs(5);
@@ -64,7 +66,8 @@ impl World {
     /// A client connection opens, in a session of its own.
     pub(super) fn open_conn(&mut self, client: usize, edge: usize, hints: Hints) -> ConnNo {
         let (conn, relay) = (self.next_conn(), self.next_relay());
-        let driver = self.new_driver(edge, hints.clone());
+        let of_edge = (self.edges[edge].edge.clone(), self.edges[edge].bounds);
+        let driver = self.new_driver(of_edge, hints.clone());
         let plug = Plug::new(conn, self.dropped.clone());
         let known = &self.edges[edge];
         let relay_sim = RelaySim {
@@ -72,7 +75,10 @@ impl World {
             edge,
             seat: Seat::take(known.sessions.clone(), *driver.session().id()),
             driver,
-            visit: Some(Box::new(Visit::new(plug, hints, Arc::default()))),
+            visit: Some(Box::new(Visit::new(plug, hints, self.rules()))),
+            terms: known.edge.clone(),
+            bounds: known.bounds,
+            news: NewsSim::default(),
             missed: Missed::new(MISSED_MAX_BYTES),
             missed_tags: std::collections::VecDeque::new(),
             phase: RelayPhase::Serving,
@@ -96,10 +102,15 @@ impl World {
         conn
     }
 
-    fn new_driver(&mut self, edge: usize, hints: Hints) -> Driver {
-        let shared = self.edges[edge].edge.clone();
+    /// The rules of every listener.
+    fn rules(&self) -> Arc<Rules> {
+        Arc::new(Rules { on_loss: self.shape.on_loss, ..Rules::default() })
+    }
+
+    fn new_driver(&mut self, (shared, bounds): (Arc<Edge>, Bounds), hints: Hints) -> Driver {
         let id = SessionId::from_random(secret(&mut self.draws));
-        let session = Session::new(id, &shared.server_id, hints, self.shape.bounds).paced();
+        let session = Session::new(id, &shared.server_id, hints, bounds);
+        let session = session.under(self.rules()).paced();
         Driver::new(shared, session)
     }
 
@@ -142,6 +153,7 @@ impl World {
                     self.begin_phase(relay, RelayPhase::Swapping, SWAP_MAX);
                 }
                 self.on_followed(relay, before);
+                self.check_bereft(relay);
             }
             RelayPhase::Draining { .. } => {
                 if !known.driver.session().is_waiting() && !known.driver.has_events() {
@@ -152,7 +164,7 @@ impl World {
         }
     }
 
-    fn begin_phase(&mut self, relay: RelayNo, phase: RelayPhase, limit: Duration) {
+    pub(super) fn begin_phase(&mut self, relay: RelayNo, phase: RelayPhase, limit: Duration) {
         let Some(known) = self.relays.get_mut(&relay) else { return };
         known.phase = phase;
         known.phase_count += 1;
@@ -177,8 +189,8 @@ impl World {
 
     /// The client is gone, and none of its messages waits any more.
     fn hold(&mut self, relay: RelayNo) {
-        let hold = self.shape.hold;
         let Some(known) = self.relays.get_mut(&relay) else { return };
+        let hold = known.terms.hold;
         let before = *known.driver.session().id();
         known.seat.follow(before);
         let took_leave = matches!(known.phase, RelayPhase::Draining { took_leave: true });
@@ -254,8 +266,9 @@ impl World {
             self.send_to_client(relay, text, Some(tag));
         }
         self.tally.resumed_here += 1;
+        let rules = self.rules();
         self.drive(relay, None, |driver, out| {
-            driver.welcome((hints, Arc::default()), waiting, out);
+            driver.welcome((hints, rules), waiting, out);
         });
     }
 
@@ -280,8 +293,8 @@ impl World {
             back = Some(late);
         }
         let Some(visit) = back else { return self.end_relay(relay) };
-        let (edge, conn) = (known.edge, visit.connection.conn);
-        let driver = self.new_driver(edge, visit.hints.clone());
+        let (of_edge, conn) = ((known.terms.clone(), known.bounds), visit.connection.conn);
+        let driver = self.new_driver(of_edge, visit.hints.clone());
         let Some(known) = self.relays.get_mut(&relay) else { return };
         known.seat.begin(*driver.session().id());
         (known.driver, known.visit) = (driver, Some(visit));
@@ -307,12 +320,19 @@ impl World {
         if self.waits(relay, || Happening::EdgeReads(conn)) {
             return;
         }
+        self.tell_before_hearing(relay);
         let Some(known) = self.conns.get_mut(&conn) else { return };
+        if known.is_cut {
+            return drop(known.up.pop());
+        }
         match known.up.pop() {
             None => {}
-            Some(FromClient::Text(text)) => self.drive(relay, None, |driver, out| {
-                driver.on_client(Input::FromClient(&text), out);
-            }),
+            Some(FromClient::Text(text)) => {
+                self.note_gone(conn, &text);
+                self.drive(relay, None, |driver, out| {
+                    driver.on_client(Input::FromClient(&text), out);
+                });
+            }
             Some(FromClient::End { took_leave }) => {
                 known.is_ended = true;
                 self.begin_phase(relay, RelayPhase::Draining { took_leave }, DRAIN_MAX);

@@ -35,6 +35,7 @@ impl World {
             Happening::Starts(backend) => self.start_backend(backend),
             Happening::Thaws(backend) => self.thaw(backend),
             Happening::Decides(edge, backend, decision) => self.decide(edge, backend, decision),
+            Happening::NewsDue(relay) => self.news_due(relay),
             Happening::EdgeStarts(edge) => self.start_edge(edge),
             Happening::NetworkHeals => {
                 self.slowness = 1;
@@ -51,7 +52,6 @@ impl World {
         self.edges[edge].sweep(now);
         let turnover = self.edges[edge].owner.settle(now);
         self.turn_over(edge, turnover);
-        self.note_stays(edge);
         check::no_pin_on_the_lost(self, edge);
         check::no_meeting_without_pin(self, edge);
         self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
@@ -111,7 +111,11 @@ impl World {
             is_busy |= self.settles(relay);
         }
         let Some(known) = self.relays.get_mut(&relay) else { return is_busy };
-        if known.driver.poll_places(&mut context) || known.driver.has_events() {
+        let edge = known.edge;
+        let has_news = known.driver.poll_places(&mut context);
+        self.check_choices(edge);
+        let Some(known) = self.relays.get_mut(&relay) else { return is_busy };
+        if has_news || known.driver.has_events() {
             self.drive(relay, None, |driver, out| {
                 driver.run_events(out);
             });

@@ -48,7 +48,7 @@ struct Inner {
     complaint: Option<String>,
     /// Claims for backends that get no new meetings, or should not, since somebody looked.
     drained: Vec<(MeetingName, BackendId)>,
-    /// Backends that are to get no new meetings.
+    /// Backends that an operator has drained: they are to get no new meetings.
     closed: BTreeSet<BackendId>,
     /// The epoch of the last claim.
     last_epoch: u64,
@@ -157,7 +157,12 @@ impl SlowStore {
         self.lock().complaint.take()
     }
 
-    /// Notes whether a backend is to get new meetings.
+    /// The same backends are drained as for the process that had `before`.
+    pub(super) fn keep_closed(&self, before: &Self) {
+        self.lock().closed.clone_from(&before.lock().closed);
+    }
+
+    /// Notes whether a backend is drained.
     pub(super) fn note_closed(&self, backend: &BackendId, is_closed: bool) {
         let mut inner = self.lock();
         if is_closed {
@@ -165,6 +170,11 @@ impl SlowStore {
         } else {
             inner.closed.remove(backend);
         }
+    }
+
+    /// Whether a backend is drained.
+    pub(super) fn is_closed(&self, backend: &BackendId) -> bool {
+        self.lock().closed.contains(backend)
     }
 
     /// Meetings that were pinned where no new ones go, since this was last asked.

@@ -74,6 +74,21 @@ fn a_drain_that_is_not_heard_of_is_found() {
 }
 
 #[test]
+fn a_meeting_that_is_let_go_before_its_pipelines_are_is_found() {
+    finds(Bug::UnaskedRelease, &["and it lives", "is split"]);
+}
+
+#[test]
+fn a_loss_that_some_are_not_told_of_is_found() {
+    finds(Bug::UntoldLoss, &["is not told of a loss"]);
+}
+
+#[test]
+fn orders_that_are_forgotten_with_a_process_are_found() {
+    finds(Bug::ForgottenOrders, &["which gets no new meetings"]);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));

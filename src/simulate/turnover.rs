@@ -7,10 +7,10 @@ use super::asking::LineSim;
 use super::edge::backend;
 use super::network::{LinkId, RelayNo};
 use super::world::{Happening, LinkPhase, LinkSim, PipelineFact, World};
-use crate::fleet::{AfterDrain, Stay, Turnover};
+use crate::fleet::{AfterDrain, Turnover};
 use crate::model::{MeetingName, Time};
-use crate::proxy::LinkEvent;
-use crate::session::{LinkFailure, LinkNo};
+use crate::policy::choose::Outcome;
+use crate::session::LinkNo;
 
 /// What the operator of an edge decides about a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,20 +53,25 @@ impl World {
             self.edges[edge].store.note_closed(&id, matches!(decision, Decision::Drain(..)));
             return;
         }
-        let orders = self.edges[edge].drains.orders.clone();
-        let (fleet, clock) = (self.edges[edge].edge.fleet.clone(), self.clock.clone());
+        let known = &self.edges[edge];
+        let (orders, store) = (known.drains.orders.clone(), known.store.clone());
+        let (fleet, clock) = (known.edge.fleet.clone(), self.clock.clone());
         let all = self.shape.backends.iter().map(backend);
         let turnover = match decision {
             Decision::Drain(deadline, then) => {
-                let order = async move {
+                return self.edges[edge].tasks.spawn(async move {
                     // It may be leaving by now.
-                    let _ = orders.drain(&fleet, id, (deadline, then), &clock).await;
-                };
-                return self.edges[edge].tasks.spawn(order);
+                    let how = (deadline, then);
+                    if orders.drain(&fleet, id.clone(), how, &clock).await.is_ok() {
+                        store.note_closed(&id, true);
+                    }
+                });
             }
             Decision::Undrain => {
                 return self.edges[edge].tasks.spawn(async move {
-                    let _ = orders.undrain(&fleet, id).await;
+                    if orders.undrain(&fleet, id.clone()).await.is_ok() {
+                        store.note_closed(&id, false);
+                    }
                 });
             }
             Decision::Drop => {
@@ -79,15 +84,6 @@ impl World {
             }
         };
         self.turn_over(edge, turnover);
-        self.note_stays(edge);
-    }
-
-    /// Notes which backends are to get no new meetings.
-    pub(super) fn note_stays(&self, edge: usize) {
-        let known = &self.edges[edge];
-        for view in &known.edge.fleet.snapshot().backends {
-            known.store.note_closed(&view.id, view.stay != Stay::Open);
-        }
     }
 
     /// Looks after who has come, and no longer after who has gone.
@@ -117,7 +113,6 @@ impl World {
             let at = self.shape.backends.iter().position(|id| *id == recruit.settings.id);
             let Some(backend) = at else { continue };
             self.edges[edge].numbers[backend] = Some(recruit.number);
-            self.edges[edge].store.note_closed(&recruit.settings.id, false);
             self.edges[edge].lines[backend] = LineSim::new(recruit.asked);
             let prober = self.prober(edge, backend);
             self.probe_at(prober, Duration::ZERO);
@@ -135,7 +130,7 @@ impl World {
             links.map(|(id, link)| (*id, link.relay, link.number)).collect();
         for (id, relay, number) in lost {
             self.close_link(id);
-            self.tell_link(relay, number, LinkEvent::Failed(LinkFailure::Lost));
+            self.hear_of_loss(id, (relay, number));
         }
     }
 
@@ -148,8 +143,11 @@ impl World {
                         .as_deref()
                         .map(|name| MeetingName::parse(name).expect("a good name"))
                 };
+                // One that came back for what it has there, and has it still as far as its edge knows.
                 let was_there = self.pipelines.values().any(|fact| {
-                    self.shape.backends[fact.backend] == backend
+                    fact.process == self.backends[fact.backend].running()
+                        && !fact.is_let_go
+                        && self.shape.backends[fact.backend] == backend
                         && name(fact).as_ref() == Some(&meeting)
                 });
                 if !was_there {
@@ -158,6 +156,25 @@ impl World {
                     self.complain(|| what);
                 }
             }
+        }
+    }
+
+    /// A backend was chosen just now that gets no new meetings, named or not.
+    pub(super) fn check_choices(&mut self, edge: usize) {
+        let known = &mut self.edges[edge];
+        let log = &known.edge.placement.decisions;
+        let newest = log.last(None, 1).first().map_or(known.decided, |kept| kept.id);
+        let new = known.decided + 1..=newest;
+        known.decided = newest;
+        let chosen = new.filter_map(|id| match log.decision(id)?.choice.outcome {
+            Outcome::Placed { chosen, .. } | Outcome::Overflowed(chosen) => Some(chosen),
+            Outcome::Queued | Outcome::Refused(_) => None,
+        });
+        let fleet = known.edge.fleet.snapshot();
+        let mut views = chosen.map(|index| fleet.backends[index].clone());
+        let wrong = views.find(|view| !view.takes_pins() || known.store.is_closed(&view.id));
+        if let Some(view) = wrong {
+            self.complain(|| format!("{} is chosen, which gets no new meetings", view.id));
         }
     }
 }

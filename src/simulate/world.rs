@@ -8,6 +8,7 @@ use super::backend::BackendSim;
 use super::check;
 use super::client::ClientSim;
 use super::edge::{self, EdgeSim, Shape};
+use super::losses::{NewsSim, Owed};
 use super::network::{
     ConnNo, Down, Dropped, EventTag, FromClient, LinkId, Pipe, Plug, RelayNo, ToClient, Up,
 };
@@ -17,7 +18,8 @@ use super::{Bug, Run, Tally};
 use crate::fleet::{BackendView, Report};
 use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
 use crate::policy::pacing::Pace;
-use crate::proxy::{Driver, Missed, Seat, Visit};
+use crate::protocol::loss::OnLoss;
+use crate::proxy::{Driver, Edge, Missed, Seat, Visit};
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
 use crate::settings::{HealthSettings, ProbeSettings};
@@ -42,6 +44,8 @@ pub(super) struct World {
     pub(super) dropped: Dropped,
     /// What is known of each pipeline that was made, by its id as text.
     pub(super) pipelines: BTreeMap<String, PipelineFact>,
+    /// What must follow from losses.
+    pub(super) owed: Vec<Owed>,
     /// Slows the network.
     pub(super) slowness: u32,
     /// When it was slow last.
@@ -91,6 +95,8 @@ pub(super) enum Happening {
     /// The operator of an edge decides about a backend.
     Decides(usize, usize, Decision),
     NetworkHeals,
+    /// A client is told bad news.
+    NewsDue(RelayNo),
 }
 
 /// One process of an edge, in what it has to do with one backend.
@@ -136,6 +142,10 @@ pub(super) struct RelaySim {
     pub(super) phase_count: u32,
     /// By link number; the last link that was dialled.
     pub(super) links: Vec<Option<LinkId>>,
+    /// What its edge was like when it began.
+    pub(super) terms: Arc<Edge>,
+    pub(super) bounds: Bounds,
+    pub(super) news: NewsSim,
     /// Whether its deadline is awaited.
     pub(super) is_timed: bool,
     /// A connection that its events go to, though its client has another.
@@ -206,6 +216,8 @@ pub(super) struct PipelineFact {
     pub(super) is_released: bool,
     /// Its client has been sent its id.
     pub(super) is_told: bool,
+    /// Its meeting was let go, and it went with it.
+    pub(super) is_let_go: bool,
     pub(super) elements: Vec<String>,
 }
 
@@ -232,6 +244,7 @@ impl World {
             relays: BTreeMap::new(),
             dropped: Dropped::default(),
             pipelines: BTreeMap::new(),
+            owed: Vec::new(),
             slowness: 1,
             slow_until: Time::ZERO,
             bug: run.bug,
@@ -292,7 +305,12 @@ impl World {
         }
         check::all_answered(self)?;
         self.hang_up_all();
-        let long_after = self.now() + self.shape.grace * 3 + edge::KEEP + Duration::from_secs(10);
+        let mut long_after =
+            self.now() + self.shape.grace * 3 + edge::KEEP + Duration::from_secs(10);
+        if self.tally.crashes > 0 {
+            // Backends collect what nobody uses, and are asked for what was found once a minute.
+            long_after = long_after + self.gc_period * 2 + Duration::from_secs(65);
+        }
         while self.now() < long_after && self.tally.steps < rest {
             self.step()?;
         }
@@ -422,13 +440,7 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
             call_timeout: Duration::from_secs(1 + draws.below(40) as u64),
         },
-        pace: Pace {
-            interval: Duration::from_millis(10 + draws.below(1_000) as u64),
-            burst: 1 + u32::try_from(draws.below(4)).expect("below 4"),
-            wait_max: Duration::from_millis(draws.below(5_000) as u64),
-            waiting_max: 1 + draws.below(3),
-            held_max_bytes: 8 << 20,
-        },
+        pace: pace(draws),
         dial_timeout: Duration::from_secs(3),
         probe: ProbeSettings {
             interval: Duration::from_secs(2),
@@ -452,12 +464,23 @@ fn shape(run: &Run, draws: &mut Draws) -> Shape {
             0 => Duration::ZERO,
             _ => Duration::from_millis(draws.below(3_000) as u64),
         },
+        on_loss: if draws.below(3) == 0 { OnLoss::Close } else { OnLoss::Errors },
         bug: run.bug,
     }
 }
 
+pub(super) fn pace(draws: &mut Draws) -> Pace {
+    Pace {
+        interval: Duration::from_millis(10 + draws.below(1_000) as u64),
+        burst: 1 + u32::try_from(draws.below(4)).expect("below 4"),
+        wait_max: Duration::from_millis(draws.below(5_000) as u64),
+        waiting_max: 1 + draws.below(3),
+        held_max_bytes: 8 << 20,
+    }
+}
+
 /// Short times, so that a run sees what comes after them.
-fn health(draws: &mut Draws) -> HealthSettings {
+pub(super) fn health(draws: &mut Draws) -> HealthSettings {
     let mut seconds = |max: usize| Duration::from_secs(draws.below(max) as u64);
     HealthSettings {
         give_up: seconds(20),
