@@ -162,6 +162,7 @@ impl EdgeSim {
         let (owner, reports) = fleet.into_parts(&metrics);
         let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
+        keeper.found.fill(&before.pins, &before.pipelines);
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
         let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));

@@ -119,10 +119,12 @@ impl SlowStore {
         if self.bug == Some(Bug::LostClaim) {
             pins.pop_first();
         }
-        let pins = pins.into_iter().collect();
+        let pins: Vec<_> = pins.into_iter().collect();
         let (losses, last_epoch) = (std::mem::take(&mut disk.losses), disk.last_epoch);
         let noted = std::mem::take(&mut inner.noted);
-        let mut pipelines: Vec<_> = noted.into_values().collect();
+        // As from the file: of pins that are gone they are of no use.
+        let has_pin = |origin: &Origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch);
+        let mut pipelines: Vec<_> = noted.into_values().filter(has_pin).collect();
         pipelines.sort_by_key(|origin| (origin.epoch, origin.pipeline));
         Left { pins, losses, pipelines, drains: Arc::default(), last_epoch }
     }
