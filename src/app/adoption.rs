@@ -20,7 +20,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::{Asker, BackendView, FleetHandle, FleetSnapshot};
+use crate::fleet::{Asker, BackendView, Expectation, FleetHandle, FleetSnapshot};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::pins::{Charge, Keeper, News, Origin, Pin};
 use crate::policy::history::{Memory, Topic};
@@ -54,7 +54,14 @@ pub(crate) struct Left {
 }
 
 /// Pins that were found at the start, by what they name: they are judged together.
-type Found = BTreeMap<(BackendId, u64), Vec<(MeetingName, Pin)>>;
+type Found = BTreeMap<(BackendId, u64), Group>;
+
+/// Pins on one process.
+struct Group {
+    pins: Vec<(MeetingName, Pin)>,
+    /// Keeps its backend from being removed before they are judged.
+    expected: Expectation,
+}
 
 /// Work that goes on meanwhile; gives pipelines that are to be asked for later.
 type Work<'a> = FuturesUnordered<BoxFuture<'a, Vec<Watched>>>;
@@ -95,17 +102,24 @@ pub(crate) struct Adoption<W> {
 }
 
 impl<W: Witness> Adoption<W> {
-    /// Works until every pin is judged and no pipeline that was found is left, or until `stop`.
-    pub(crate) async fn run(self, left: Left, stop: CancellationToken) {
-        stop.run_until_cancelled(self.work(left)).await;
+    /// Works until every pin is judged and no pipeline that was found is left, or until `stop`. From
+    /// this call on, no backend that has any is removed before.
+    pub(crate) fn run(
+        self,
+        mut left: Left,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send {
+        let late = Late::new(left.news.take(), &left.pins);
+        let found = by_process(std::mem::take(&mut left.pins), &self.fleet);
+        async move {
+            stop.run_until_cancelled(self.work(found, late, &left.pipelines)).await;
+        }
     }
 
-    async fn work(self, mut left: Left) {
+    async fn work(&self, mut found: Found, mut late: Late, pipelines: &[Origin]) {
         let mut fleet = self.fleet.watch();
-        let mut late = Late::new(left.news.take(), &left.pins);
         // Its sockets count among those of meetings, and it tells only of pipelines.
         self.keeper.end_meetings(late.is_over());
-        let mut found = by_process(left.pins);
         let had_any = !found.is_empty();
         let mut work = Work::default();
         let mut watch = Watch::new();
@@ -113,7 +127,7 @@ impl<W: Witness> Adoption<W> {
         let mut is_judged = false;
         loop {
             let snapshot = fleet.borrow_and_update().clone();
-            found = self.judge(found, &snapshot, (&left.pipelines, &mut work)).await;
+            found = self.judge(found, &snapshot, (pipelines, &mut work)).await;
             watch.add(self.count_late(&mut late, &snapshot));
             if !is_judged && found.is_empty() && work.is_empty() {
                 if had_any {
@@ -168,15 +182,15 @@ impl<W: Witness> Adoption<W> {
         (pipelines, work): (&'a [Origin], &mut Work<'a>),
     ) -> Found {
         let mut rest = Found::new();
-        for (process, pins) in found {
+        for (process, group) in found {
             let backend = snapshot.backend(&process.0);
             let known = backend.map(|backend| (backend.health, backend.incarnation));
             match (judge(Incarnation(process.1), known), backend) {
                 (Verdict::Use, Some(backend)) => {
-                    work.push(Box::pin(self.adopt(pins, pipelines, backend.clone())));
+                    work.push(Box::pin(self.adopt(group, pipelines, backend.clone())));
                 }
-                (Verdict::Replace, _) => self.discard(pins, pipelines).await,
-                (Verdict::Use | Verdict::Wait, _) => drop(rest.insert(process, pins)),
+                (Verdict::Replace, _) => self.discard(group.pins, pipelines).await,
+                (Verdict::Use | Verdict::Wait, _) => drop(rest.insert(process, group)),
             }
         }
         rest
@@ -185,10 +199,11 @@ impl<W: Witness> Adoption<W> {
     /// The backend has those meetings still. Returns the pipelines that count for them.
     async fn adopt(
         &self,
-        pins: Vec<(MeetingName, Pin)>,
+        group: Group,
         pipelines: &[Origin],
         backend: Arc<BackendView>,
     ) -> Vec<Watched> {
+        let Group { pins, expected } = group;
         let has_any = pins.iter().any(|(_, pin)| made_under(pipelines, pin).next().is_some());
         let living = if has_any { self.ask(&backend).await } else { None };
         let mut watched = Vec::new();
@@ -205,6 +220,7 @@ impl<W: Witness> Adoption<W> {
             }
             give_way(number).await;
         }
+        drop(expected);
         let (meetings, pipelines) = (pins.len(), watched.len());
         tracing::info!(backend = %backend.id, meetings, pipelines, "pins of the process before hold");
         watched
@@ -265,11 +281,12 @@ impl<W: Witness> Adoption<W> {
     }
 }
 
-fn by_process(pins: Vec<(MeetingName, Pin)>) -> Found {
+fn by_process(pins: Vec<(MeetingName, Pin)>, fleet: &FleetHandle) -> Found {
     let mut found = Found::new();
     for (meeting, pin) in pins {
         let process = (pin.backend.clone(), pin.incarnation.0);
-        found.entry(process).or_default().push((meeting, pin));
+        let expected = || Group { pins: Vec::new(), expected: fleet.expect(&pin.backend) };
+        found.entry(process).or_insert_with(expected).pins.push((meeting, pin));
     }
     found
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::asker::{Asked, QUESTIONS_MAX};
 use super::control::ServerFacts;
+use super::expected::Expected;
 use super::samples::Samples;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::stay::{Drain, Stay};
@@ -67,6 +68,8 @@ pub(super) struct FleetTable {
     pub(super) wanted: Vec<BackendSettings>,
     /// Those that are wanted, and were drained to be removed.
     pub(super) retired: BTreeSet<BackendId>,
+    /// Those that may have meetings nobody has heard of.
+    pub(super) expected: Arc<Expected>,
     /// How often backends that are not here were lost.
     pub(super) losses: BTreeMap<BackendId, u32>,
     rules: HealthRules,
@@ -102,6 +105,7 @@ impl FleetTable {
             next: 0,
             wanted: Vec::new(),
             retired: BTreeSet::new(),
+            expected: Arc::default(),
             losses: BTreeMap::new(),
             rules,
             generation: 0,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::asker::Asked;
 use super::events::{Hub, ObjectEvents};
+use super::expected::{Expectation, Expected};
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::staff::Staff;
 use super::stay::{AfterDrain, DrainError};
@@ -58,6 +59,7 @@ pub struct FleetHandle {
     reports: mpsc::Sender<(usize, Report)>,
     orders: mpsc::Sender<Order>,
     hub: Arc<Hub>,
+    expected: Arc<Expected>,
 }
 
 /// What others want of the fleet. Each is answered when it is published.
@@ -104,6 +106,7 @@ impl Fleet {
             reports: reports_tx,
             orders: orders_tx,
             hub: Arc::new(Hub::new()),
+            expected: table.expected.clone(),
         };
         let probe = watch::Sender::new(probe.clone());
         let ledger = None;
@@ -537,6 +540,12 @@ impl FleetHandle {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<FleetSnapshot>> {
         self.published.clone()
+    }
+
+    /// `backend` may have meetings that come to light later: it is not removed for having none until
+    /// what is returned is dropped, and for a second at most after that.
+    pub fn expect(&self, backend: &BackendId) -> Expectation {
+        self.expected.add(backend.clone())
     }
 
     /// Waits until something newer than that generation is published. Unlike with [`Self::watch`], who

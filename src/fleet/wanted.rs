@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::expected::Expected;
 use super::stay::{AfterDrain, Drain, DrainError, DrainedBy, Stay};
 use super::table::{FleetTable, Recruit, Row, samples};
 use super::task::Loss;
@@ -69,7 +70,7 @@ impl FleetTable {
             let wanted = by_id.get(&row.view.id).filter(|one| one.url == row.view.url);
             let wanted = wanted.filter(|one| !self.retired.contains(&one.id)).copied();
             row.follow_wish(wanted, now, &mut moves);
-            if row.is_drained() && row.removes_itself() {
+            if row.is_drained(&self.expected) && row.removes_itself() {
                 self.retired.insert(row.view.id.clone());
                 row.follow_wish(None, now, &mut moves);
             }
@@ -83,7 +84,8 @@ impl FleetTable {
     }
 
     fn let_go(&mut self, moves: &mut Moves) {
-        let has_left = |row: &mut Row| row.view.stay == Stay::Leaving && row.is_drained();
+        let expected = &self.expected;
+        let has_left = |row: &mut Row| row.view.stay == Stay::Leaving && row.is_drained(expected);
         let gone: Vec<_> = self.rows.extract_if(.., |_, row| has_left(row)).collect();
         for (number, row) in gone {
             let mut losses = row.health.losses();
@@ -208,9 +210,9 @@ impl Row {
         self.view.stay = self.drain.map_or(Stay::Open, Stay::Draining);
     }
 
-    /// Whether no meeting is left on it.
-    fn is_drained(&self) -> bool {
-        self.view.load.meetings() == 0
+    /// Whether no meeting is left on it, nor may come to light.
+    fn is_drained(&self, expected: &Expected) -> bool {
+        self.view.load.meetings() == 0 && !expected.has(&self.view.id)
     }
 
     /// Whether it is to be removed when it is drained.
