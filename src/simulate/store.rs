@@ -149,9 +149,9 @@ impl SlowStore {
         self.lock().noted.contains_key(&pipeline)
     }
 
-    /// How many pipelines the next process would find.
-    pub(super) fn noted_count(&self) -> usize {
-        self.lock().noted.len()
+    /// How many pipelines the next process would find, of those that `counts` says yes to.
+    pub(super) fn noted_count(&self, counts: impl Fn(PipelineId) -> bool) -> usize {
+        self.lock().noted.keys().filter(|pipeline| counts(**pipeline)).count()
     }
 
     /// What was asked of it that must not be asked.
