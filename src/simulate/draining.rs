@@ -10,7 +10,7 @@ use super::time::VirtualClock;
 use super::world::{PipelineFact, World};
 use crate::app::{Drainage, Releaser};
 use crate::fleet::{Asker, Drains, FleetHandle};
-use crate::model::{BackendId, Draws, PipelineId};
+use crate::model::{BackendId, Draws, MeetingId, MeetingName, PipelineId};
 use crate::pins::Keeper;
 use crate::policy::drain::Plan;
 use crate::runtime::Latest;
@@ -79,38 +79,49 @@ impl World {
         is_busy
     }
 
-    /// Looks whether meetings were let go since this was asked last: nothing is left of them where they
-    /// were, and here only that they were let go.
-    pub(super) fn check_let_go(&mut self, edge: usize) {
+    /// Passes on that meetings were let go since this was asked last.
+    pub(super) fn heed_moves(&mut self, edge: usize) {
         let known = &mut self.edges[edge];
         if !known.moves.has_changed().unwrap_or_default() {
             return;
         }
         let count = *known.moves.borrow_and_update();
-        self.hear_of_moves(edge);
         self.tally.moved += 1;
         self.note(|| format!("   edge {edge} has let {count} meetings go"));
-        let registry = self.edges[edge].edge.registry();
-        let is_left = |fact: &&PipelineFact| {
-            fact.edge == edge && registry.was_let_go(fact.id) && self.remains(fact)
-        };
-        // Those that are being let go are not gone yet: their meeting is still here.
-        let is_over = |fact: &&PipelineFact| registry.meeting_of(fact.id).is_none();
-        let left = self.pipelines.values().filter(is_left).find(is_over).map(|fact| fact.id);
-        let is_gone = |fact: &&mut PipelineFact| {
-            fact.edge == edge && registry.was_let_go(fact.id) && is_over(&&**fact)
-        };
-        self.pipelines.values_mut().filter(is_gone).for_each(|fact| fact.is_let_go = true);
-        if let Some(pipeline) = left {
-            self.complain(|| format!("edge {edge} has let {pipeline} go, and it lives"));
+        self.hear_of_moves(edge);
+    }
+
+    /// Nothing is left of what an edge has let go.
+    pub(super) fn check_let_go(&mut self, edge: usize) {
+        let of_edge = self.pipelines.values().filter(|fact| fact.edge == edge && !fact.is_let_go);
+        let gone: Vec<_> = of_edge.filter(|fact| self.was_let_go(fact)).cloned().collect();
+        for fact in gone {
+            if self.remains(&fact) {
+                let id = fact.id;
+                return self.complain(|| format!("edge {edge} has let {id} go, and it lives"));
+            }
+            let known = self.pipelines.get_mut(&fact.id.to_string());
+            known.into_iter().for_each(|fact| fact.is_let_go = true);
         }
+    }
+
+    /// Whether its edge has let a pipeline go, and is done with it.
+    fn was_let_go(&self, fact: &PipelineFact) -> bool {
+        let known = &self.edges[fact.edge];
+        let registry = known.edge.registry();
+        let id = match &fact.meeting {
+            Some(name) => MeetingId::Named(MeetingName::parse(name).expect("a good name")),
+            None => MeetingId::Pipeline(fact.id),
+        };
+        registry.was_let_go(fact.id)
+            && !registry.meeting(&id).is_some_and(|meeting| meeting.is_ending)
+            && !known.has_lost(fact.backend, fact.incarnation)
     }
 
     /// Whether the process that has made a pipeline still has it.
     fn remains(&self, fact: &PipelineFact) -> bool {
         let process = self.backends[fact.backend].process.as_ref();
         let process = process.filter(|process| Some(process.number) == fact.process);
-        let is_lost = self.edges[fact.edge].has_lost(fact.backend, fact.incarnation);
-        !is_lost && process.is_some_and(|process| process.kms.has_object(&fact.id.to_string()))
+        process.is_some_and(|process| process.kms.has_object(&fact.id.to_string()))
     }
 }

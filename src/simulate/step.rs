@@ -52,6 +52,7 @@ impl World {
         self.edges[edge].sweep(now);
         let turnover = self.edges[edge].owner.settle(now);
         self.turn_over(edge, turnover);
+        self.check_let_go(edge);
         check::no_pin_on_the_lost(self, edge);
         check::no_meeting_without_pin(self, edge);
         self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
@@ -91,7 +92,7 @@ impl World {
         is_busy |= self.edges[edge].tasks.poll();
         is_busy |= self.obey(edge);
         is_busy |= self.edges[edge].poll_jobs(now);
-        self.check_let_go(edge);
+        self.heed_moves(edge);
         self.heed_kicks(edge);
         for backend in 0..self.backends.len() {
             self.heed_question(self.prober(edge, backend));
