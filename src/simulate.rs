@@ -162,9 +162,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { steps, calls, errors, events, pipelines, losses, withdrawn, paced, .. } = self;
         let Self { timeouts, resent, repeated, late, .. } = self;
-        let Self {
-            crashes, resumed, resumed_here, forgotten, decisions, removed, moved, ..
-        } = self;
+        let Self { crashes, resumed, resumed_here, forgotten, decisions, removed, moved, .. } =
+            self;
         let Self { bereft, reloads, legs_max, .. } = self;
         write!(
             f,

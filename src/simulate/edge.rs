@@ -165,7 +165,8 @@ impl EdgeSim {
         keeper.found.fill(&before.pins, &before.pipelines);
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
-        let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));
+        let asker =
+            Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));
         let adoption = Adoption {
             fleet: handle.clone(),
             keeper: keeper.clone(),

@@ -43,6 +43,7 @@ impl World {
             meeting,
             backend: link.backend,
             incarnation: link.view.incarnation,
+            server: link.view.server_id.clone(),
             process: link.far.map(|(process, _)| process),
             client: known.client,
             life: call.life,

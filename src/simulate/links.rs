@@ -17,7 +17,9 @@ pub(super) const KEPT_PAUSE: Duration = Duration::from_millis(1);
 impl World {
     pub(super) fn send_to_backend(&mut self, relay: RelayNo, number: LinkNo, text: String) {
         let link = self.relays[&relay].links.get(number.0).copied().flatten();
-        let Some(id) = link.filter(|id| self.links[id].phase == LinkPhase::Open) else { return };
+        // One that is lost may be gone before its session is told.
+        let is_open = |id: &LinkId| self.links.get(id).is_some_and(|l| l.phase == LinkPhase::Open);
+        let Some(id) = link.filter(is_open) else { return };
         if text.contains("pinfold-withdraw") {
             self.tally.withdrawn += 1;
             self.on_destroyed(&text);

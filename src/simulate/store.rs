@@ -47,7 +47,7 @@ struct Inner {
     away_until: Time,
     complaint: Option<String>,
     /// Claims for backends that get no new meetings, or should not, since somebody looked.
-    drained: Vec<(MeetingName, BackendId)>,
+    drained: Vec<Drained>,
     /// Backends that an operator has drained: they are to get no new meetings.
     closed: BTreeSet<BackendId>,
     /// The epoch of the last claim.
@@ -60,6 +60,14 @@ struct Inner {
     /// Pipelines that are noted, for the next process to find.
     noted: BTreeMap<PipelineId, Origin>,
     disk: Disk,
+}
+
+/// A claim for a backend that gets no new meetings.
+pub(super) struct Drained {
+    pub(super) meeting: MeetingName,
+    pub(super) backend: BackendId,
+    /// The name of its process.
+    pub(super) server: Option<Arc<str>>,
 }
 
 /// What outlives the edge.
@@ -180,7 +188,7 @@ impl SlowStore {
     }
 
     /// Meetings that were pinned where no new ones go, since this was last asked.
-    pub(super) fn take_drained(&self) -> Vec<(MeetingName, BackendId)> {
+    pub(super) fn take_drained(&self) -> Vec<Drained> {
         std::mem::take(&mut self.lock().drained)
     }
 
@@ -202,9 +210,12 @@ impl SlowStore {
             view.health != Health::Unknown && view.incarnation == Some(incarnation)
         };
         let mut inner = self.lock();
-        let takes_pins = fleet.backend(backend).is_some_and(|view| view.takes_pins());
+        let view = fleet.backend(backend);
+        let takes_pins = view.is_some_and(|view| view.takes_pins());
         if !takes_pins || inner.closed.contains(backend) {
-            inner.drained.push((meeting.clone(), backend.clone()));
+            let server = view.and_then(|view| view.server_id.clone());
+            let (meeting, backend) = (meeting.clone(), backend.clone());
+            inner.drained.push(Drained { meeting, backend, server });
         }
         drop(inner);
         if !fleet.backend(backend).is_some_and(is_eligible) {

@@ -6,6 +6,7 @@ use super::Bug;
 use super::asking::LineSim;
 use super::edge::backend;
 use super::network::{LinkId, RelayNo};
+use super::store::Drained;
 use super::world::{Happening, LinkPhase, LinkSim, PipelineFact, World};
 use crate::fleet::{AfterDrain, Turnover};
 use crate::model::{MeetingName, Time};
@@ -137,7 +138,7 @@ impl World {
     /// A meeting was pinned to a backend that gets no new ones, because it is drained or in trouble: it must have been there before.
     pub(super) fn check_drained_pins(&mut self) {
         for edge in 0..self.edges.len() {
-            for (meeting, backend) in self.edges[edge].store.take_drained() {
+            for Drained { meeting, backend, server } in self.edges[edge].store.take_drained() {
                 let name = |fact: &PipelineFact| {
                     fact.meeting
                         .as_deref()
@@ -145,7 +146,7 @@ impl World {
                 };
                 // One that came back for what it has there, and has it still as far as its edge knows.
                 let was_there = self.pipelines.values().any(|fact| {
-                    fact.process == self.backends[fact.backend].running()
+                    fact.server == server
                         && !fact.is_let_go
                         && self.shape.backends[fact.backend] == backend
                         && name(fact).as_ref() == Some(&meeting)

@@ -202,6 +202,8 @@ pub(super) struct PipelineFact {
     pub(super) backend: usize,
     /// The process of that backend as the edge knew it.
     pub(super) incarnation: Option<Incarnation>,
+    /// The name of that process.
+    pub(super) server: Option<Arc<str>>,
     /// The process that really holds it.
     pub(super) process: Option<u32>,
     /// Who made it, and in which of its sessions.
