@@ -58,8 +58,19 @@ impl World {
         };
         // Kurento repeats its answer to a call that is sent again.
         if !self.pipelines.contains_key(&object) {
-            check::one_backend(self, &fact);
             self.pipelines.insert(object, fact);
+            self.is_learned = true;
+        }
+    }
+
+    /// An edge has read that a pipeline was made, and has not taken it back at once: its meeting, which
+    /// may have been let go meanwhile, has no other backend.
+    pub(super) fn check_learned(&mut self) {
+        if std::mem::take(&mut self.is_learned)
+            && let Some(fact) = self.pipelines.values().max_by_key(|fact| fact.number).cloned()
+            && !fact.is_released
+        {
+            check::one_backend(self, &fact);
         }
     }
 

@@ -247,6 +247,7 @@ impl World {
                 self.drive(relay, None, |driver, out| {
                     driver.on_backend(number, &text, out);
                 });
+                self.check_learned();
             }
             Down::Event(tag, text) => {
                 link.events_read = tag.number;

@@ -42,7 +42,8 @@ impl World {
     /// A relay's link is lost: its client is told some time later, if it is there to be told.
     pub(super) fn hear_of_loss(&mut self, id: LinkId, (relay, number): (RelayNo, LinkNo)) {
         self.owe(id, relay);
-        let is_untold = self.bug == Some(Bug::UntoldLoss) && relay.0.is_multiple_of(3);
+        let was_open = self.links.contains_key(&id);
+        let is_untold = self.bug == Some(Bug::UntoldLoss) && relay.0.is_multiple_of(3) && was_open;
         let Some(known) = self.relays.get_mut(&relay).filter(|_| !is_untold) else { return };
         if known.visit.is_none() || known.driver.session().is_placing() {
             return self.tell_link(relay, number, LinkEvent::Failed(LinkFailure::Lost));

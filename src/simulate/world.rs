@@ -44,6 +44,8 @@ pub(super) struct World {
     pub(super) dropped: Dropped,
     /// What is known of each pipeline that was made, by its id as text.
     pub(super) pipelines: BTreeMap<String, PipelineFact>,
+    /// Whether a pipeline was made that was not looked at yet.
+    pub(super) is_learned: bool,
     /// What must follow from losses.
     pub(super) owed: Vec<Owed>,
     /// Slows the network.
@@ -246,6 +248,7 @@ impl World {
             relays: BTreeMap::new(),
             dropped: Dropped::default(),
             pipelines: BTreeMap::new(),
+            is_learned: false,
             owed: Vec::new(),
             slowness: 1,
             slow_until: Time::ZERO,

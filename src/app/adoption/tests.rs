@@ -372,7 +372,8 @@ async fn a_pipeline_that_nobody_uses_is_asked_for_until_it_is_gone() {
     };
     let view = process.fleet.handle.snapshot().backends[0].clone();
     let pins = std::mem::take(&mut process.found);
-    let [watched] = adoption.adopt(pins, &process.pipelines, view).await.try_into().unwrap();
+    let group = Group { pins, expected: adoption.fleet.expect(&view.id) };
+    let [watched] = adoption.adopt(group, &process.pipelines, view).await.try_into().unwrap();
     let [watched] = adoption.check(watched).await.try_into().unwrap();
     let one = PipelineId::from_u128(1);
     process.witness.have(0, &[]);

@@ -62,6 +62,21 @@ fn who_is_no_longer_wanted_stays_until_its_meetings_are_over() {
     assert_eq!((rows(&table), table.is_moving()), (vec!["2 c open".to_owned()], false));
 }
 
+/// After a restart the order may come before the pins of the process before are judged.
+#[test]
+fn who_may_have_meetings_nobody_has_heard_of_is_not_removed() {
+    let mut table = table(&[("a", "a"), ("b", "b")]);
+    let expectation = table.expected.add(ids(&["a"])[0].clone());
+    table.drain(&ids(&["a"])[0], (None, AfterDrain::Remove), NOW).unwrap();
+    assert!(!table.settle(NOW).change.is_news());
+    assert_eq!(rows(&table), ["0 a draining", "1 b open"]);
+    let talk = meeting(&table, "a");
+    drop(expectation);
+    assert!(!table.settle(NOW).change.is_news(), "one came to light");
+    drop(talk);
+    assert_eq!(table.settle(NOW).change.removed, ids(&["a"]));
+}
+
 #[test]
 fn who_is_wanted_again_before_it_has_gone_has_never_left() {
     let mut table = table(&[("a", "a")]);
