@@ -1,6 +1,7 @@
 //! Drains of an edge with their deadlines: meetings are let go, and must leave nothing behind.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -23,27 +24,33 @@ pub(super) struct DrainsSim {
     pub(super) orders: Arc<Drains>,
     /// Meetings let go in a second.
     pub(super) pace: Arc<Latest<f64>>,
+    /// Pipelines that are gone for certain, as the edge has it.
+    released: Arc<Mutex<BTreeSet<PipelineId>>>,
 }
 
 /// Has the backends release pipelines, as the edge does.
 struct ReleaserSim {
     asker: Asker,
+    released: Arc<Mutex<BTreeSet<PipelineId>>>,
     bug: Option<Bug>,
 }
 
 impl Releaser for ReleaserSim {
     async fn release(&self, backend: &BackendId, pipeline: PipelineId) -> bool {
-        if self.bug == Some(Bug::UnaskedRelease) {
-            return true;
+        let is_gone =
+            self.bug == Some(Bug::UnaskedRelease) || self.asker.release(backend, pipeline).await;
+        if is_gone {
+            self.released.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline);
         }
-        self.asker.release(backend, pipeline).await
+        is_gone
     }
 }
 
 impl DrainsSim {
     /// Those of an edge that starts with what another process has left.
     pub(super) fn new(orders: Arc<Drains>, shape: &Shape) -> Self {
-        Self { orders, pace: Arc::new(Latest::new(shape.moves_per_second)) }
+        let pace = Arc::new(Latest::new(shape.moves_per_second));
+        Self { orders, pace, released: Arc::default() }
     }
 
     /// The task that carries them out.
@@ -57,7 +64,11 @@ impl DrainsSim {
             fleet: fleet.clone(),
             keeper: keeper.clone(),
             drains: self.orders.clone(),
-            releaser: ReleaserSim { asker: asker.clone(), bug: shape.bug },
+            releaser: ReleaserSim {
+                asker: asker.clone(),
+                released: self.released.clone(),
+                bug: shape.bug,
+            },
             pace: self.pace.clone(),
             timer: Arc::new(clock.clone()),
             metrics: metrics.clone(),
@@ -105,7 +116,8 @@ impl World {
         }
     }
 
-    /// Whether its edge has let a pipeline go, and is done with it.
+    /// Whether its edge has let a pipeline go, and is done with it. One whose clients have all left
+    /// meanwhile is left to its backend, which collects it.
     fn was_let_go(&self, fact: &PipelineFact) -> bool {
         let known = &self.edges[fact.edge];
         let registry = known.edge.registry();
@@ -113,7 +125,10 @@ impl World {
             Some(name) => MeetingId::Named(MeetingName::parse(name).expect("a good name")),
             None => MeetingId::Pipeline(fact.id),
         };
+        let released = known.drains.released.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_in_use = fact.holder.is_some_and(|relay| self.relays.contains_key(&relay));
         registry.was_let_go(fact.id)
+            && (is_in_use || released.contains(&fact.id))
             && !registry.meeting(&id).is_some_and(|meeting| meeting.is_ending)
             && !known.has_lost(fact.backend, fact.incarnation)
     }
