@@ -303,7 +303,16 @@ impl FleetOwner {
             return turnover;
         }
         let FleetChange { added, changed, leaving, removed, waiting } = &turnover.change;
-        tracing::info!(?added, ?changed, ?leaving, ?removed, ?waiting, "the fleet is another");
+        let shown =
+            |ids: &[BackendId]| ids.iter().map(BackendId::as_str).collect::<Vec<_>>().join(" ");
+        tracing::info!(
+            added = shown(added),
+            changed = shown(changed),
+            leaving = shown(leaving),
+            removed = shown(removed),
+            waiting = shown(waiting),
+            "the fleet is another"
+        );
         self.publish_fleet();
         removed.iter().for_each(|id| self.metrics.forget_backend(id));
         for (number, _) in &moves.gone {
