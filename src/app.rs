@@ -283,6 +283,7 @@ fn start_keeper(
     pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
     let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
+    keeper.leave_behind(&std::mem::take(&mut left.remnants));
     Ok((keeper, left, fleet))
 }
 
@@ -306,7 +307,7 @@ fn start_pins(
         closing.close();
     });
     let fleet = fleet.remembering(&opened.losses, store.clone());
-    let Opened { pins, pipelines, history, .. } = opened;
-    let left = Left { pins, pipelines, history };
+    let Opened { pins, pipelines, remnants, history, .. } = opened;
+    let left = Left { pins, pipelines, remnants, history };
     Ok((store, left, fleet))
 }
