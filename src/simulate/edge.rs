@@ -129,6 +129,7 @@ impl EdgeSim {
         let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
         let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
         let found = left.pins.clone();
+        let (noted, remnants) = (left.pipelines.clone(), left.remnants.clone());
         let losses = left.losses.clone();
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
@@ -137,6 +138,8 @@ impl EdgeSim {
         let (owner, reports) = fleet.into_parts(&metrics);
         let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
+        keeper.found.fill(&found, &noted);
+        keeper.leave_behind(&remnants);
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
         let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape));
@@ -147,7 +150,7 @@ impl EdgeSim {
             witness: asker.clone(),
             promises: PlacementSettings::default().promises,
         };
-        // Of pipelines the last writes may be missing; here they all are.
+        // Nobody asks the backends which of the pipelines live, so that the end need not wait for that.
         let before = app::Left { pins: found.clone(), ..app::Left::default() };
         let edge = Edge {
             server_id: "edge".to_owned(),
