@@ -75,6 +75,9 @@ pub(super) struct EdgeSim {
     pub(super) found: Vec<(MeetingName, Pin)>,
     /// Backends that this process has given up once, even if it has never heard from them.
     pub(super) given_up: BTreeSet<usize>,
+    /// Backends that came back into its fleet. What they have of a session that was resumed meanwhile is
+    /// not known to it.
+    pub(super) returned: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -182,6 +185,7 @@ impl EdgeSim {
             up_since: Some(clock.now()),
             found,
             given_up: BTreeSet::new(),
+            returned: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,
