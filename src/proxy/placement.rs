@@ -102,18 +102,19 @@ impl Claimed {
     /// it is told when its pin has settled; `None`: at once.
     pub(super) fn created(mut self, pipeline: PipelineId, session: SessionId) -> Option<Settling> {
         let mut settling = None;
+        let moving = || Some(ready(Err(PinError::Moving)).boxed());
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                let counts = self.keeper.created(&meeting, Origin { epoch, pipeline, session });
-                settling = Some(match counts || self.lost.is_cancelled() {
-                    true => self.keeper.pins.settled(epoch),
-                    false => ready(Err(PinError::Moving)).boxed(),
-                });
+                if !self.keeper.created(&meeting, Origin { epoch, pipeline, session }) {
+                    settling = moving();
+                } else {
+                    settling = Some(self.keeper.pins.settled(epoch));
+                }
             }
             Some(Taken::Unnamed { home, charge, room, place }) => {
                 if !self.keeper.registry.created_unnamed(home, charge, pipeline) {
-                    return Some(ready(Err(PinError::Moving)).boxed());
+                    return moving();
                 }
                 self.keeper.registry.set_place(&MeetingId::Pipeline(pipeline), 0, place);
                 drop(room);
@@ -122,6 +123,7 @@ impl Claimed {
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
         if self.lost.is_cancelled() {
             self.keeper.made_too_late(pipeline, self.timer.now());
+            return moving();
         }
         settling
     }
