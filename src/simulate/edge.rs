@@ -155,24 +155,7 @@ impl EdgeSim {
         };
         // Nobody asks the backends which of the pipelines live, so that the end need not wait for that.
         let before = app::Left { pins: found.clone(), ..app::Left::default() };
-        let edge = Edge {
-            server_id: "edge".to_owned(),
-            limits: limits(shape),
-            clock: Clock::start(),
-            pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
-            fleet: handle.clone(),
-            placement: Arc::new(placement((handle, keeper.clone()), clock, &metrics, draws.next())),
-            metrics,
-            blocking: Arc::new(BlockingCalls::new(usize::MAX)),
-            asker: Some(asker),
-            hold: shape.hold,
-            manager: Arc::new(Manager::new(0)),
-            closing: CancellationToken::new(),
-            close_window: Arc::default(),
-            loss_spread: Duration::ZERO,
-            moved: CancellationToken::new(),
-            draws: Mutex::new(Draws::seeded(draws.next())),
-        };
+        let edge = edge_of((shape, clock), (handle, keeper.clone(), asker), metrics, draws);
         Self {
             edge: Arc::new(edge),
             store,
@@ -286,6 +269,33 @@ impl EdgeSim {
 /// So many bits, for what nobody must guess.
 pub(super) fn secret(draws: &mut Draws) -> u128 {
     u128::from(draws.next()) << 64 | u128::from(draws.next())
+}
+
+/// What all connections of the edge share.
+fn edge_of(
+    (shape, clock): (&Shape, &VirtualClock),
+    (handle, keeper, asker): (FleetHandle, Arc<Keeper>, Asker),
+    metrics: Metrics,
+    draws: &mut Draws,
+) -> Edge {
+    Edge {
+        server_id: "edge".to_owned(),
+        limits: limits(shape),
+        clock: Clock::start(),
+        pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
+        fleet: handle.clone(),
+        placement: Arc::new(placement((handle, keeper), clock, &metrics, draws.next())),
+        metrics,
+        blocking: Arc::new(BlockingCalls::new(usize::MAX)),
+        asker: Some(asker),
+        hold: shape.hold,
+        manager: Arc::new(Manager::new(0)),
+        closing: CancellationToken::new(),
+        close_window: Arc::default(),
+        loss_spread: Duration::ZERO,
+        moved: CancellationToken::new(),
+        draws: Mutex::new(Draws::seeded(draws.next())),
+    }
 }
 
 /// Decisions that an edge keeps.
