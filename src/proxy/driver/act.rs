@@ -49,16 +49,7 @@ impl Driver {
             Output::EventsLost(count) => {
                 self.send_to_client(&self.edge.manager.loss_text(count), wires);
             }
-            Output::OpenLink(link, backend) => {
-                let now = self.edge.backend(&backend).and_then(|view| view.incarnation);
-                let opened = match self.processes.is_lost(link, &backend, now) {
-                    true => Err(LinkFailure::Lost),
-                    false => wires.open_link(link, &backend),
-                };
-                if let Err(failure) = opened {
-                    self.on_link(link, LinkEvent::Failed(failure));
-                }
-            }
+            Output::OpenLink(link, backend) => self.open_link(link, &backend, wires),
             Output::Place(ticket, wish) => self.place(ticket, wish),
             Output::Locate(pipeline) => self.locate(pipeline),
             Output::Resume(id) => self.wish = Some(id),
@@ -80,6 +71,17 @@ impl Driver {
             Output::Late => self.edge.metrics.on_late(),
             Output::Tried(link, tried) => wires.report_tried(link, tried),
             Output::Bereft => self.is_bereft = true,
+        }
+    }
+
+    fn open_link(&mut self, link: LinkNo, backend: &BackendId, wires: &mut impl Wires) {
+        let now = self.edge.backend(backend).and_then(|view| view.incarnation);
+        let opened = match self.processes.is_lost(link, backend, now) {
+            true => Err(LinkFailure::Lost),
+            false => wires.open_link(link, backend),
+        };
+        if let Err(failure) = opened {
+            self.on_link(link, LinkEvent::Failed(failure));
         }
     }
 
