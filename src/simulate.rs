@@ -71,6 +71,8 @@ pub enum Bug {
     UntoldLoss,
     /// An edge that starts again has forgotten the orders of its operators.
     ForgottenOrders,
+    /// What an edge has lost with a backend is not known to the next process of that edge.
+    ForgottenRemnants,
 }
 
 /// One run to be made.

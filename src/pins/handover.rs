@@ -14,6 +14,7 @@ use super::disk::DiskStore;
 use super::store::{Claim, Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::policy::history::{Memory, Topic};
+use crate::settings::WhenAway;
 
 /// News for the other process that may wait. Beyond that they are dropped: the meeting of such a
 /// pipeline is not known there until somebody names it.
@@ -160,6 +161,10 @@ impl PinStore for Handover {
     fn forget_pipeline(&self, pipeline: PipelineId) {
         self.store.forget_pipeline(pipeline);
         self.tell(News::Gone(pipeline));
+    }
+
+    fn set_bounds(&self, pins_max: usize, when_away: WhenAway) {
+        self.store.set_bounds(pins_max, when_away);
     }
 
     fn is_ours(&self) -> bool {

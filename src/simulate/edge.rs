@@ -18,8 +18,8 @@ use super::tasks::TasksSim;
 use super::time::VirtualClock;
 use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
-use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
-use crate::pins::{Keeper, Pin, Registry};
+use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, PipelineId, SessionId, Time};
+use crate::pins::{Keeper, Origin, Pin, Registry};
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
 use crate::protocol::loss::OnLoss;
@@ -85,6 +85,9 @@ pub(super) struct EdgeSim {
     pub(super) found: Vec<(MeetingName, Pin)>,
     /// Backends that this process has given up once, even if it has never heard from them.
     pub(super) given_up: BTreeSet<usize>,
+    /// Backends that came back into its fleet. What they have of a session that was resumed meanwhile is
+    /// not known to it.
+    pub(super) returned: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -153,48 +156,23 @@ impl EdgeSim {
         let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
         let (found, losses) = (left.pins.clone(), left.losses.clone());
         let drains = DrainsSim::new(left.drains.clone(), shape);
-        let before =
-            app::Left { pins: found.clone(), pipelines: left.pipelines.clone(), ..<_>::default() };
+        let (noted, remnants) = (left.pipelines.clone(), left.remnants.clone());
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
         let fleet = fleet.remembering(&losses, store.clone());
         let (owner, reports) = fleet.into_parts(&metrics);
-        let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
-        let keeper = Arc::new(Keeper::new(store.clone(), registry));
-        keeper.found.fill(&before.pins, &before.pipelines);
+        let keeper = keeper(shape, &store, (&found, &noted, &remnants));
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
         let asker =
             Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));
-        let adoption = Adoption {
-            fleet: handle.clone(),
-            keeper: keeper.clone(),
-            clock: Arc::new(clock.clone()),
-            witness: asker.clone(),
-            promises: PlacementSettings::default().promises,
-        };
+        let adoption = adoption((&handle, &keeper), clock, &asker);
+        let before = app::Left { pins: found.clone(), pipelines: noted, ..app::Left::default() };
         let mut tasks = TasksSim::default();
         tasks.spawn(drains.task((&handle, &keeper, &asker), (shape, clock, &metrics), draws));
         tasks.spawn(adoption.run(before, CancellationToken::new()));
-        let edge = Edge {
-            server_id: "edge".to_owned(),
-            limits: limits(shape, &shape.bounds),
-            clock: Clock::start(),
-            pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
-            fleet: handle.clone(),
-            placement: Arc::new(placement((handle, keeper.clone()), clock, &metrics, draws.next())),
-            metrics,
-            blocking: Arc::new(BlockingCalls::new(usize::MAX)),
-            asker: Some(asker),
-            hold: shape.hold,
-            manager: Arc::new(Manager::new(0)),
-            closing: CancellationToken::new(),
-            close_window: Arc::default(),
-            loss_spread: shape.loss_spread,
-            moved: CancellationToken::new(),
-            draws: Mutex::new(Draws::seeded(draws.next())),
-        };
+        let edge = edge_of((shape, clock), (handle, keeper.clone(), asker), metrics, draws);
         Self {
             edge: Arc::new(edge),
             store,
@@ -208,6 +186,7 @@ impl EdgeSim {
             up_since: Some(clock.now()),
             found,
             given_up: BTreeSet::new(),
+            returned: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             config: 1,
@@ -306,6 +285,60 @@ impl EdgeSim {
 /// So many bits, for what nobody must guess.
 pub(super) fn secret(draws: &mut Draws) -> u128 {
     u128::from(draws.next()) << 64 | u128::from(draws.next())
+}
+
+/// What all connections of the edge share.
+fn edge_of(
+    (shape, clock): (&Shape, &VirtualClock),
+    (handle, keeper, asker): (FleetHandle, Arc<Keeper>, Asker),
+    metrics: Metrics,
+    draws: &mut Draws,
+) -> Edge {
+    Edge {
+        server_id: "edge".to_owned(),
+        limits: limits(shape, &shape.bounds),
+        clock: Clock::start(),
+        pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
+        fleet: handle.clone(),
+        placement: Arc::new(placement((handle, keeper), clock, &metrics, draws.next())),
+        metrics,
+        blocking: Arc::new(BlockingCalls::new(usize::MAX)),
+        asker: Some(asker),
+        hold: shape.hold,
+        manager: Arc::new(Manager::new(0)),
+        closing: CancellationToken::new(),
+        close_window: Arc::default(),
+        loss_spread: shape.loss_spread,
+        moved: CancellationToken::new(),
+        draws: Mutex::new(Draws::seeded(draws.next())),
+    }
+}
+
+/// The keeper of a process that finds those pins, pipelines and remnants.
+fn keeper(
+    shape: &Shape,
+    store: &Arc<SlowStore>,
+    (found, noted, remnants): (&[(MeetingName, Pin)], &[Origin], &[PipelineId]),
+) -> Arc<Keeper> {
+    let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
+    let keeper = Arc::new(Keeper::new(store.clone(), registry));
+    keeper.found.fill(found, noted);
+    keeper.leave_behind(remnants);
+    keeper
+}
+
+fn adoption(
+    (fleet, keeper): (&FleetHandle, &Arc<Keeper>),
+    clock: &VirtualClock,
+    witness: &Asker,
+) -> Adoption<Asker> {
+    Adoption {
+        fleet: fleet.clone(),
+        keeper: keeper.clone(),
+        clock: Arc::new(clock.clone()),
+        witness: witness.clone(),
+        promises: PlacementSettings::default().promises,
+    }
 }
 
 /// Decisions that an edge keeps.

@@ -1,5 +1,8 @@
 //! What is known of the pipelines that backends have made.
 
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+
 use serde_json::Value;
 
 use super::check;
@@ -54,11 +57,12 @@ impl World {
                 && call.number <= client.ledger.closed_after,
             is_told: false,
             is_let_go: false,
+            lost_by: BTreeSet::new(),
             elements: Vec::new(),
         };
         // Kurento repeats its answer to a call that is sent again.
-        if !self.pipelines.contains_key(&object) {
-            self.pipelines.insert(object, fact);
+        if let Entry::Vacant(new) = self.pipelines.entry(object) {
+            new.insert(fact);
             self.is_learned = true;
         }
     }
@@ -80,6 +84,16 @@ impl World {
             self.pipelines.iter_mut().find(|(id, _)| text.contains(id.as_str()))
         {
             fact.is_released = true;
+        }
+    }
+
+    /// An edge gives up a process of `backend`: it must remember for ever what it had there.
+    pub(super) fn on_given_up(&mut self, edge: usize, backend: usize) {
+        let keeper = &self.edges[edge].edge.placement.keeper;
+        for fact in self.pipelines.values_mut().filter(|fact| fact.backend == backend) {
+            if keeper.registry.knows(fact.id) || keeper.found.meeting_of(fact.id).is_some() {
+                fact.lost_by.insert(edge);
+            }
         }
     }
 

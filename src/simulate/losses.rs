@@ -9,7 +9,7 @@ use super::network::{ConnNo, LinkId, RelayNo};
 use super::relays::DRAIN_MAX;
 use super::world::{Happening, RelayPhase, World};
 use crate::model::{PipelineId, Time};
-use crate::proxy::LinkEvent;
+use crate::proxy::{Driver, LinkEvent};
 use crate::session::{LinkFailure, LinkNo};
 
 /// How long what a client is told may take until it is done: the way to it, slow as that may be.
@@ -101,7 +101,7 @@ impl World {
             self.tell_link(relay, link, LinkEvent::Failed(LinkFailure::Lost));
         }
         if has_moves {
-            self.drive(relay, None, |driver, out| driver.on_moves(out));
+            self.drive(relay, None, Driver::on_moves);
         }
     }
 

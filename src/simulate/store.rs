@@ -25,9 +25,11 @@ const SETTLE_MAX_MICROS: usize = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) pins: Vec<(MeetingName, Pin)>,
-    pub(super) losses: BTreeMap<BackendId, u32>,
-    /// Its pipelines by their meetings' epochs. Of the newest the notes may be lost; here they all are.
+    /// Where pipelines come from whose pins are there.
     pub(super) pipelines: Vec<Origin>,
+    /// Pipelines on processes that were given up.
+    pub(super) remnants: Vec<PipelineId>,
+    pub(super) losses: BTreeMap<BackendId, u32>,
     /// Orders to drain backends.
     pub(super) drains: Arc<Drains>,
     last_epoch: u64,
@@ -59,6 +61,8 @@ struct Inner {
     claimed: BTreeMap<u64, MeetingName>,
     /// Pipelines that are noted, for the next process to find.
     noted: BTreeMap<PipelineId, Origin>,
+    /// What was noted of remnants before.
+    before: BTreeMap<PipelineId, Origin>,
     disk: Disk,
 }
 
@@ -85,7 +89,7 @@ impl SlowStore {
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
-        let Left { pins: found, losses, last_epoch, pipelines, drains: _ } = left;
+        let Left { pins: found, pipelines, remnants, losses, last_epoch, drains: _ } = left;
         let pins = Arc::new(MemoryStore::new(pins_max));
         for (meeting, pin) in &found {
             pins.restore(meeting.clone(), pin);
@@ -101,7 +105,12 @@ impl SlowStore {
             last_asked: last_epoch,
             unsettled: BTreeSet::new(),
             claimed: BTreeMap::new(),
-            noted: pipelines.into_iter().map(|origin| (origin.pipeline, origin)).collect(),
+            noted: pipelines
+                .into_iter()
+                .chain(remnants.into_iter().map(Origin::remnant))
+                .map(|origin| (origin.pipeline, origin))
+                .collect(),
+            before: BTreeMap::new(),
             disk,
         };
         let inner = Arc::new(Mutex::new(inner));
@@ -128,13 +137,9 @@ impl SlowStore {
             pins.pop_first();
         }
         let pins: Vec<_> = pins.into_iter().collect();
-        let (losses, last_epoch) = (std::mem::take(&mut disk.losses), disk.last_epoch);
-        let noted = std::mem::take(&mut inner.noted);
-        // As from the file: of pins that are gone they are of no use.
-        let has_pin = |origin: &Origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch);
-        let mut pipelines: Vec<_> = noted.into_values().filter(has_pin).collect();
-        pipelines.sort_by_key(|origin| (origin.epoch, origin.pipeline));
-        Left { pins, losses, pipelines, drains: Arc::default(), last_epoch }
+        let (pipelines, remnants) = inner.notes_on_disk(&pins, self.bug);
+        let Disk { losses, last_epoch, .. } = std::mem::take(&mut inner.disk);
+        Left { pins, pipelines, remnants, losses, drains: Arc::default(), last_epoch }
     }
 
     /// Notes how often processes of `backend` were given up for lost.
@@ -157,9 +162,12 @@ impl SlowStore {
         self.lock().noted.contains_key(&pipeline)
     }
 
-    /// How many pipelines the next process would find, of those that `counts` says yes to.
+    /// How many pipelines the next process would find in their meetings, of those that `counts` says
+    /// yes to. Remnants stay noted, because nobody knows what has become of them.
     pub(super) fn noted_count(&self, counts: impl Fn(PipelineId) -> bool) -> usize {
-        self.lock().noted.keys().filter(|pipeline| counts(**pipeline)).count()
+        let inner = self.lock();
+        let own = inner.noted.values().filter(|origin| !origin.is_remnant());
+        own.filter(|origin| counts(origin.pipeline)).count()
     }
 
     /// What was asked of it that must not be asked.
@@ -340,15 +348,52 @@ impl PinStore for SlowStore {
     }
 
     fn note_pipeline(&self, origin: Origin) {
-        self.lock().noted.insert(origin.pipeline, origin);
+        let mut inner = self.lock();
+        let known = inner.noted.get(&origin.pipeline).copied();
+        if known.is_some_and(|known| known.is_remnant()) {
+            return;
+        }
+        inner.noted.insert(origin.pipeline, origin);
+        if let (Some(known), true) = (known, origin.is_remnant()) {
+            inner.before.insert(origin.pipeline, known);
+        }
     }
 
     fn forget_pipeline(&self, pipeline: PipelineId) {
-        self.lock().noted.remove(&pipeline);
+        let mut inner = self.lock();
+        inner.noted.remove(&pipeline);
+        inner.before.remove(&pipeline);
     }
 }
 
 impl Inner {
+    /// What the next process finds noted of pipelines, and which are remnants, when it finds `pins`. A
+    /// note is written after the pin it names and before that is removed, so the last change of one
+    /// whose pin is there may be missing.
+    fn notes_on_disk(
+        &mut self,
+        pins: &[(MeetingName, Pin)],
+        bug: Option<Bug>,
+    ) -> (Vec<Origin>, Vec<PipelineId>) {
+        let has_pin = |origin: &Origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch);
+        let (mut pipelines, mut remnants) = (Vec::new(), Vec::new());
+        for (pipeline, origin) in std::mem::take(&mut self.noted) {
+            let before = self.before.remove(&pipeline).filter(has_pin);
+            let before = before.filter(|_| self.draws.below(2) == 0);
+            let origin = before.unwrap_or(origin);
+            if has_pin(&origin) {
+                pipelines.push(origin);
+            } else if !self.claimed.contains_key(&origin.epoch) {
+                remnants.push(pipeline);
+            }
+        }
+        if bug == Some(Bug::ForgottenRemnants) {
+            remnants.clear();
+        }
+        pipelines.sort_unstable();
+        (pipelines, remnants)
+    }
+
     /// Brings the pin of `epoch` to the disk, as it is by now.
     fn write(&mut self, epoch: u64, pins: &MemoryStore) {
         let Some(meeting) = self.claimed.remove(&epoch) else { return };

@@ -7,7 +7,6 @@ use tokio::task::yield_now;
 use super::*;
 use crate::model::SessionId;
 use crate::pins::{Opened, StateDir, StateError};
-use crate::settings::WhenAway;
 
 /// A state directory of one test, removed at its end.
 struct State(PathBuf);
@@ -149,4 +148,16 @@ async fn pins_are_taken_back_though_the_other_process_takes_its_time_to_end() {
     let (claim, ()) = tokio::join!(claim, ends);
     assert!(matches!(claim, Ok(Claim::Made(_))), "{claim:?}");
     old.end();
+}
+
+#[tokio::test]
+async fn other_bounds_are_those_of_the_store() {
+    let state = State::create("bounds");
+    let process = Process::start(&state).unwrap();
+    process.claim("one").await.unwrap();
+    process.pins.set_bounds(1, WhenAway::Refuse);
+    assert_eq!(process.claim("two").await, Err(PinError::Full));
+    process.pins.set_bounds(2, WhenAway::Refuse);
+    assert!(process.claim("two").await.is_ok());
+    process.end();
 }
