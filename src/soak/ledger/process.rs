@@ -101,6 +101,11 @@ impl Ledger {
         self.processes[at.0].story()
     }
 
+    /// Whether what was done to it last is that it was drained.
+    pub(super) fn is_let_go(&self, at: ProcessNumber) -> bool {
+        matches!(self.processes[at.0].last, Some((Trouble::LetGo, _)))
+    }
+
     /// A client was told that a pipeline in `at`, made at `born`, is gone. Says whether that has a
     /// cause.
     pub(super) fn is_explained(&mut self, at: ProcessNumber, born: Time, now: Time) -> bool {

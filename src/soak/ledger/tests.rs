@@ -238,6 +238,24 @@ fn trouble_explains_only_the_loss_of_what_was_there() {
 }
 
 #[test]
+fn a_meeting_that_a_drain_lets_go_is_counted_once_and_no_other() {
+    let mut books = Books::new();
+    let (a, b) = (books.a, books.b);
+    books.create(1, ("p", a), at(0));
+    books.create(2, ("q", a), at(0));
+    books.create(2, ("r", b), at(0));
+    books.ledger.troubled(a, Trouble::LetGo, at(1));
+    books.ledger.troubled(b, Trouble::Killed, at(1));
+    books.ledger.lost(("m", "r"), (2, 40101), at(2));
+    assert_eq!(books.ledger.counts().moved, 0);
+    for (pipeline, client) in [("p", 1), ("p", 2), ("q", 2)] {
+        books.ledger.lost(("m", pipeline), (client, 40101), at(3));
+    }
+    assert_eq!(books.ledger.counts().moved, 1);
+    assert_eq!(books.found(at(4)), []);
+}
+
+#[test]
 fn what_another_client_released_is_not_lost() {
     let mut books = Books::new();
     let a = books.a;
