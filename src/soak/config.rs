@@ -38,7 +38,7 @@ const CAPACITY: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) path: PathBuf,
-    /// Where the edge listens: port 0 until it has chosen one.
+    /// Where the edge listens.
     pub(super) listen: SocketAddr,
     /// Name and address of each backend.
     backends: Vec<(String, SocketAddr)>,
@@ -47,7 +47,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// The first config: the edge listens on any port of `listen`, before `backends`.
+    /// The first config: the edge listens on `listen`, before `backends`.
     pub(super) fn new(dir: &Path, listen: SocketAddr, backends: &[Backend]) -> Self {
         let backends = backends.iter().map(|one| (one.name.clone(), one.addr)).collect();
         Self { path: dir.join("pinfold.toml"), listen, backends, changes: 0 }

@@ -1,6 +1,7 @@
 //! The edge that is tried: its config, its process, its restarts.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,14 +63,11 @@ impl Edge {
         dir: &Path,
         backends: &[Backend],
     ) -> Result<Self, SoakError> {
-        let anywhere = SocketAddr::from((Ipv4Addr::new(127, 0, 2, 1), 0));
-        let mut config = Config::new(dir, anywhere, backends);
+        let addr = free_addr().map_err(|error| SoakError::Process("edge".to_owned(), error))?;
+        let config = Config::new(dir, addr, backends);
         config.write()?;
         let program = program.to_owned();
-        let (child, addr, admin) = start_process(&program, &config.path, None).await?;
-        // From now on it listens where it has got.
-        config.listen = addr;
-        config.write()?;
+        let (child, admin) = start_process(&program, &config.path, None).await?;
         let edge = Self { program, config, admin, child: Some(child), leaving: None };
         let all = backends.len();
         let waiting = async {
@@ -116,7 +114,7 @@ impl Edge {
         }
         let admin = self.admin.trim_start_matches("http://");
         let from = (way == Way::TakeOver).then_some(admin);
-        let (child, _, admin) = start_process(&self.program, &self.config.path, from).await?;
+        let (child, admin) = start_process(&self.program, &self.config.path, from).await?;
         (self.child, self.admin) = (Some(child), admin);
         self.leaving = before.filter(|_| way == Way::TakeOver);
         Ok(())
@@ -198,15 +196,18 @@ async fn start_process(
     program: &Path,
     config: &Path,
     from: Option<&str>,
-) -> Result<(Child, SocketAddr, String), SoakError> {
+) -> Result<(Child, String), SoakError> {
     let dir = config.parent().unwrap_or(Path::new("."));
     let path = config.display().to_string();
     let mut arguments = vec!["serve", "--config", &path];
     arguments.extend(from.iter().flat_map(|admin| ["--takeover", *admin]));
     let mut child = Child::start("edge", program, &arguments, dir)?;
-    let url = child.line_after("listening on ws://").await?;
     let admin = child.line_after("admin on ").await?;
-    let addr = url.split('/').next().and_then(|addr| addr.parse().ok());
-    let addr = addr.ok_or_else(|| SoakError::Ended("edge".to_owned(), "an address"))?;
-    Ok((child, addr, admin))
+    Ok((child, admin))
+}
+
+/// An address to listen on, the same in every config: a reload does not change what it is. It stays free
+/// until the edge takes it, as between two edges, because 127.0.2.1 is nobody's source.
+fn free_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::new(127, 0, 2, 1), 0))?.local_addr()
 }
