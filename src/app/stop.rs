@@ -37,9 +37,9 @@ impl App {
         parts.accepting.cancel();
         parts.closing.cancel();
         let window_ms = close_window.as_millis();
-        tracing::info!(clients = parts.clients.count(), window_ms, "closing clients");
+        tracing::info!(clients = parts.metrics.connections_open(), window_ms, "closing clients");
         if !self.join_clients(deadline.saturating_sub(waited)).await {
-            let clients = parts.clients.count();
+            let clients = parts.metrics.connections_open();
             tracing::warn!(clients, "deadline reached, cutting what is left");
         }
         parts.inner.stop();
@@ -55,10 +55,10 @@ impl App {
         let parts = &self.parts;
         let told = async {
             let mut ticks = interval(PROGRESS_INTERVAL);
-            let mut before = parts.clients.count();
+            let mut before = parts.metrics.connections_open();
             loop {
                 ticks.tick().await;
-                let clients = parts.clients.count();
+                let clients = parts.metrics.connections_open();
                 if clients != before {
                     tracing::info!(clients, "clients left");
                     before = clients;

@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::handle::FleetHandle;
 use super::table::Report;
-use super::task::FleetHandle;
 use crate::model::{Draws, MachineUsage};
 use crate::settings::{ProbeSettings, ReportUrl};
 

@@ -19,8 +19,8 @@ use futures_util::future::{Either, select};
 use futures_util::stream::FuturesOrdered;
 use tokio::sync::oneshot;
 
+use super::handle::FleetHandle;
 use super::snapshot::BackendView;
-use super::task::FleetHandle;
 use crate::model::{BackendId, Finding, PipelineId, SessionId};
 use crate::policy::health::Health;
 use crate::protocol::request::MANAGER;

@@ -23,10 +23,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use super::control::dial;
+use super::handle::FleetHandle;
 use super::probe::jittered;
 use super::snapshot::{BackendView, FleetSnapshot};
 use super::table::Report;
-use super::task::FleetHandle;
 use crate::model::{Draws, Incarnation, PipelineId};
 use crate::policy::health::{Deep, Health};
 use crate::runtime::Clock;

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::handle::FleetHandle;
 use super::stay::{AfterDrain, DrainError, Stay};
-use super::task::FleetHandle;
 use crate::model::{BackendId, Time};
 use crate::runtime::Clock;
 

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CPU_INTERVAL, Control};
+use super::handle::FleetHandle;
 use super::table::Report;
-use super::task::FleetHandle;
 use crate::model::Draws;
 use crate::policy::health::ProbeFailure;
 use crate::runtime::Clock;

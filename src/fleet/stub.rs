@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::asker::Asked;
+use super::handle::FleetHandle;
 use super::table::Report;
-use super::task::{Fleet, FleetHandle, Loss};
+use super::task::{Fleet, Loss};
 use crate::model::{BackendId, Incarnation, Legs, MachineUsage, Time};
 use crate::pins::PinStore;
 use crate::policy::health::{Health, ProbeFailure};

@@ -8,13 +8,15 @@
 //! one message wait in memory. A socket that takes nothing for `write_timeout` is given up. While the
 //! answer to a `create` waits until its pin is on disk, neither the client nor a link is read.
 
+mod away;
+mod ending;
+
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures_util::future::{Either, FutureExt, select};
+use futures_util::future::FutureExt;
 
 use super::bell::Bell;
 use super::driver::{Driver, LinkEvent};
@@ -27,7 +29,6 @@ use super::visit::{Connection, Visit};
 use crate::model::Time;
 use crate::protocol::error::Failure;
 use crate::protocol::frame::{Message, Opcode};
-use crate::protocol::loss::Farewell;
 use crate::session::{Input, LinkFailure, LinkNo, Session};
 use crate::telemetry::{self, Direction};
 
@@ -36,17 +37,6 @@ const TURNS_MAX: usize = 16;
 
 /// Messages taken from one socket before the next is looked at.
 const MESSAGES_A_TURN: usize = 64;
-
-/// How long messages of a client that has gone may still wait for a place or a link. A client may
-/// release something and hang up at once; Kurento would do it, so it is not dropped here either.
-const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-/// How long the session that takes a connection over may take for it.
-const SWAP_MAX: Duration = Duration::from_secs(5);
-
-/// How long a client that is to be closed may wait for answers that its backends owe. What it sends
-/// meanwhile is not read: nothing of that has happened, so it can be sent again elsewhere.
-const ANSWERS_MAX: Duration = Duration::from_secs(5);
 
 /// Why a client connection ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,107 +116,11 @@ impl Relay {
         sockets.close(end).await;
     }
 
-    /// The client is gone: goes on until it is back, or nothing is left to go on with; says which.
-    async fn comes_back(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
-        if self.sockets.client.is_none() {
-            // Another session has it now, and may give its own in exchange.
-            return self.swap().await;
-        }
-        if self.leaving.is_none() {
-            // Whatever is left then was to wait for longer than anybody should.
-            let _ = tokio::time::timeout(DRAIN_MAX, poll_fn(|cx| self.poll_drain(cx))).await;
-        }
-        self.hold(end, stop).await
-    }
-
     /// Serves the client that is there.
     async fn serve(&mut self, mut stop: Pin<&mut impl Future<Output = ()>>) -> End {
         // Others were woken by whatever happened before.
         self.bell.ring();
         poll_fn(|cx| self.poll(cx, stop.as_mut())).await
-    }
-
-    /// The client is gone: waits whether it comes back; says whether it did. Its links stay open for
-    /// a moment, unless it took leave; after that its backends keep the session for some minutes.
-    async fn hold(&mut self, end: &End, stop: Pin<&mut impl Future<Output = ()>>) -> bool {
-        // What it asked last may have been to go on with another session.
-        self.seat.follow(*self.driver.session().id());
-        let took_leave = self.leaving.is_some()
-            || matches!(end, End::Close(..) | End::ClosedByClient(Some(1000)));
-        let hold = self.sockets.edge.hold;
-        let has_something = self.sockets.has_links() && self.driver.session().remains().is_some();
-        if !took_leave && !hold.is_zero() && has_something {
-            self.sockets.close_client(end).await;
-            let back = async {
-                match select(pin!(poll_fn(|cx| self.poll_away(cx))), stop).await {
-                    Either::Left((visit, _)) => Some(visit),
-                    Either::Right(_) => None,
-                }
-            };
-            if let Ok(Some(visit)) = tokio::time::timeout(hold, back).await {
-                self.welcome(visit);
-                return true;
-            }
-        }
-        let left = self.sockets.edge.away(self.driver.session());
-        match self.seat.leave(left) {
-            Some(visit) => {
-                self.welcome(visit);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// Goes on with the links while the client is away.
-    fn poll_away(&mut self, cx: &mut Context<'_>) -> Poll<Box<Visit<Connection>>> {
-        for _ in 0..TURNS_MAX {
-            if let Poll::Ready(visit) = self.seat.poll(cx) {
-                return Poll::Ready(visit);
-            }
-            let is_busy = self.go_on(cx);
-            let now = self.sockets.on_write();
-            self.flush_links(cx, now);
-            if !is_busy && !self.driver.has_events() {
-                self.sockets.flush_counts();
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Goes on with the client on another connection, where it has asked something already.
-    fn welcome(&mut self, mut visit: Box<Visit<Connection>>) {
-        self.sockets.begin_turn();
-        let (waiting, swap) = visit.unpack();
-        let moved = (visit.hints.clone(), visit.rules.clone());
-        if let Some(since) = visit.since_nanos.take() {
-            self.sockets.watch.on_resumed(since);
-        }
-        let old = self.sockets.welcome(visit);
-        if let Some(swap) = swap {
-            swap.give_back(old);
-        }
-        self.deadline = None; // it may be nearer now
-        self.driver.welcome(moved, waiting, &mut self.sockets);
-    }
-
-    /// The client is another session's now. If that had one, goes on with it in a session of its own,
-    /// as Kurento leaves a connection whose session another one took; says whether it did.
-    async fn swap(&mut self) -> bool {
-        let edge = self.sockets.edge.clone();
-        let swapped = poll_fn(|cx| self.seat.poll_swap(cx));
-        let mut swapped = tokio::time::timeout(SWAP_MAX, swapped).await.ok().flatten();
-        while let Some(late) = self.seat.leave(None) {
-            swapped = Some(late);
-        }
-        let Some(visit) = swapped else { return false };
-        let session = edge.new_session(visit.hints.clone(), visit.rules.clone());
-        self.driver = Driver::new(edge.clone(), session);
-        self.sockets.client = Some(visit);
-        self.seat.begin(*self.driver.session().id());
-        true
     }
 
     /// Does what the session wishes: its client may be given to another.
@@ -294,28 +188,6 @@ impl Relay {
             self.check_stop(&mut Context::from_waker(bell), stop);
         }
         if self.leaving.is_some() { self.leave(is_busy) } else { Ok(is_busy) }
-    }
-
-    /// Looks whether the client is to be closed: everybody is to be, or it waits for what only another
-    /// process will tell it.
-    fn check_stop(&mut self, bell: &mut Context<'_>, stop: Pin<&mut impl Future<Output = ()>>) {
-        let is_asked = stop.poll(bell).is_ready() || self.driver.is_stranded();
-        if self.leaving.is_none() && is_asked {
-            self.leaving = Some(Box::pin(tokio::time::sleep(ANSWERS_MAX)));
-        }
-        if let Some(limit) = &mut self.leaving {
-            // Wakes this task when it is over.
-            let _ = limit.as_mut().poll(bell);
-        }
-    }
-
-    /// Ends with the client, if it waits for nothing any more, or has for too long.
-    fn leave(&self, is_busy: bool) -> Result<bool, End> {
-        let is_over = self.leaving.as_ref().is_some_and(|limit| limit.is_elapsed());
-        if is_over || (!is_busy && self.driver.is_quiet()) {
-            return Err(End::Close(1001, "the edge is going away"));
-        }
-        Ok(is_busy)
     }
 
     /// Whether something has begun since all were asked that only they can go on with.
@@ -453,48 +325,6 @@ impl Relay {
             }
         }
         is_busy
-    }
-
-    /// Whether the client is there to be told of a loss, and nothing hangs on it that it is told now:
-    /// a message that waits for a place might get one over the very link that is lost.
-    fn may_wait(&self) -> bool {
-        self.sockets.client.is_some() && !self.driver.session().is_placing()
-    }
-
-    /// Tells the client what it is time to tell; says whether there was anything.
-    fn poll_news(&mut self, cx: &mut Context<'_>) -> bool {
-        let hears = self.driver.session().closes_on_loss();
-        if hears != self.news.listens() {
-            self.news.listen(hears.then(|| self.sockets.edge.placement.keeper.moves()));
-        }
-        let edge = &self.sockets.edge;
-        let is_due = self.news.poll(cx, || edge.loss_delay()).is_ready();
-        if is_due {
-            self.tell_news();
-        }
-        is_due
-    }
-
-    /// Tells the session all that its client was to be told a little later.
-    fn tell_news(&mut self) {
-        let (lost, has_moves) = self.news.take();
-        for link in lost {
-            self.driver.on_link(link, LinkEvent::Failed(LinkFailure::Lost));
-        }
-        if has_moves {
-            self.driver.on_moves(&mut self.sockets);
-        }
-    }
-
-    /// A client that has lost everything is closed, if that is how it is told.
-    fn check_bereft(&mut self) -> Result<(), End> {
-        if !self.driver.take_bereft() {
-            return Ok(());
-        }
-        let fleet = self.sockets.edge.fleet.snapshot();
-        let takes_pins = fleet.backends.iter().any(|backend| backend.takes_pins());
-        let Farewell { code, reason } = Farewell::after_loss(takes_pins);
-        Err(End::Close(code, reason))
     }
 
     /// Reads what has come from the backends; says whether there may be more.

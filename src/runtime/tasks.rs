@@ -92,12 +92,6 @@ impl Tasks {
         tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
     }
 
-    /// How many tasks have not ended.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.tracker.len()
-    }
-
     /// The vital task that ended unasked, if one did.
     #[must_use]
     pub fn ended_unasked(&self) -> Option<&'static str> {

@@ -168,6 +168,7 @@ impl World {
 
 /// The id of a question, which no other has.
 fn id_of(prober: Prober, number: u64) -> String {
-    let Prober { edge, run, backend, .. } = prober;
-    format!("pinfold-ask-{edge}-{run}-{backend}-{number}")
+    let Prober { edge, run, backend, number: row } = prober;
+    let row = row.unwrap_or(usize::MAX); // a backend that was added again has another line
+    format!("pinfold-ask-{edge}-{run}-{backend}-{row}-{number}")
 }

@@ -143,6 +143,12 @@ impl Metrics {
         OpenCount::new(&self.0.values.connections_open)
     }
 
+    /// Client connections that are a session now.
+    #[must_use]
+    pub fn connections_open(&self) -> i64 {
+        self.0.values.connections_open.get()
+    }
+
     /// Counts a connection that did not become a session.
     pub fn on_handshake_rejected(&self, reason: HandshakeRejection) {
         self.0.values.handshakes_rejected.of(reason).inc();
