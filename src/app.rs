@@ -371,6 +371,7 @@ fn start_keeper(
     pins.note_history(chronicle.restore(std::mem::take(&mut left.history)));
     let keeper = Arc::new(Keeper::new(pins, registry).remembering(chronicle));
     keeper.found.fill(&left.pins, &left.pipelines);
+    keeper.leave_behind(&std::mem::take(&mut left.remnants));
     Ok((Kept { keeper, left, handing }, fleet))
 }
 
@@ -403,7 +404,7 @@ fn start_pins(
     });
     let (store, news) = Handover::new(store);
     let fleet = fleet.remembering(&opened.losses, store.clone());
-    let Opened { pins, pipelines, history, .. } = opened;
-    let left = Left { pins, pipelines, history, news: None };
+    let Opened { pins, pipelines, remnants, history, .. } = opened;
+    let left = Left { pins, pipelines, remnants, history, news: None };
     Ok((Stored { pins: store.clone(), left, handing: Some((store, news)) }, fleet))
 }

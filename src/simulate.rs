@@ -61,6 +61,8 @@ pub enum Bug {
     OldConnection,
     /// An operator drains a backend, and the edge does not hear it.
     DeafToDrain,
+    /// What an edge has lost with a backend is not known to the next process of that edge.
+    ForgottenRemnants,
 }
 
 /// One run to be made.

@@ -47,6 +47,8 @@ pub(crate) struct Left {
     pub(crate) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under them, in the order of their pins' epochs.
     pub(crate) pipelines: Vec<Origin>,
+    /// Pipelines on backends that it had given up.
+    pub(crate) remnants: Vec<PipelineId>,
     /// What it remembered of meetings that were over.
     pub(crate) history: Vec<(Topic, Memory)>,
     /// What it still tells, if it has not ended.
@@ -175,7 +177,10 @@ impl<W: Witness> Adoption<W> {
                 (Verdict::Use, Some(backend)) => {
                     work.push(Box::pin(self.adopt(pins, pipelines, backend.clone())));
                 }
-                (Verdict::Replace, _) => self.discard(pins, pipelines).await,
+                (Verdict::Replace, _) => {
+                    self.keeper.on_gone(&process.0, Incarnation(process.1));
+                    self.discard(pins).await;
+                }
                 (Verdict::Use | Verdict::Wait, _) => drop(rest.insert(process, pins)),
             }
         }
@@ -253,12 +258,9 @@ impl<W: Witness> Adoption<W> {
     }
 
     /// The backend is gone, or has lost those meetings.
-    async fn discard(&self, pins: Vec<(MeetingName, Pin)>, pipelines: &[Origin]) {
+    async fn discard(&self, pins: Vec<(MeetingName, Pin)>) {
         tracing::info!(meetings = pins.len(), "pins of the process before do not hold");
         for (number, (meeting, pin)) in pins.into_iter().enumerate() {
-            for pipeline in made_under(pipelines, &pin) {
-                self.keeper.forget(pipeline);
-            }
             self.keeper.discard(meeting, pin.epoch).await;
             give_way(number).await;
         }

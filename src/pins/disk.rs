@@ -9,7 +9,8 @@
 //! every pin up to the last epoch drawn by then is in the file, and one number tells what is settled.
 //!
 //! Beside the pins it is noted under which of them each pipeline was made, so that the next process
-//! knows the meeting of one that still lives. Nobody waits for that: it is written with the next
+//! knows the meeting of one that still lives, and which pipelines were lost with their backends, so
+//! that nobody uses one if its backend was not. Nobody waits for that: it is written with the next
 //! claim, or after 10 ms. So it is with what meetings that are over were like, after a second; if the
 //! file is set aside while the process runs, that begins anew.
 
@@ -106,6 +107,9 @@ pub struct Opened {
     /// The pipelines that were made under these pins, in the order of their pins' epochs. Whether
     /// they live is not known.
     pub pipelines: Vec<Origin>,
+    /// Pipelines on processes that were given up for lost. No longer remembered than
+    /// [`forget_pipeline`](PinStore::forget_pipeline) says.
+    pub remnants: Vec<PipelineId>,
     /// How often processes of each backend were given up for lost.
     pub losses: BTreeMap<BackendId, u32>,
     /// What was remembered of meetings that are over.
@@ -124,8 +128,8 @@ impl DiskStore {
         let (file, contents) = PinFile::open(dir)?;
         let store = Self::knowing(&contents, pins_max, when_away);
         let writer = Writer::new(store.clone(), Box::new(file));
-        let Contents { pins, pipelines, losses, history, .. } = contents;
-        Ok(Opened { store, pins, pipelines, losses, history, writer })
+        let Contents { pins, pipelines, remnants, losses, history, .. } = contents;
+        Ok(Opened { store, pins, pipelines, remnants, losses, history, writer })
     }
 
     /// A store of what a file holds.
@@ -134,12 +138,11 @@ impl DiskStore {
         for (meeting, pin) in &contents.pins {
             memory.restore(meeting.clone(), pin);
         }
-        let mut notes = Notes::after(contents.last_epoch, contents.losses.clone());
-        contents.orphans.iter().for_each(|orphan| notes.on_gone(*orphan));
+        let notes = Notes::after(contents.last_epoch, contents.losses.clone());
         let progress = Progress { settled: contents.last_epoch, ..Progress::default() };
         Arc::new(Self {
             memory,
-            pipelines: Pipelines::knowing(&contents.pipelines, pins_max),
+            pipelines: Pipelines::knowing(&contents.pipelines, &contents.remnants, pins_max),
             serves_away: AtomicBool::new(when_away == WhenAway::Serve),
             notes: Mutex::new(notes),
             noted: Condvar::new(),

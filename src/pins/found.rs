@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::store::{Origin, Pin};
-use crate::model::{MeetingName, PipelineId, SessionId};
+use crate::model::{BackendId, Incarnation, MeetingName, PipelineId, SessionId};
 
 /// No more than the store has kept.
 #[derive(Debug, Default)]
@@ -13,15 +13,19 @@ pub struct Found(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Fewer with each backend that is heard from.
-    meetings: BTreeMap<PipelineId, MeetingName>,
+    /// With the pin it was made under. Fewer with each backend that is heard from.
+    pins: BTreeMap<PipelineId, (MeetingName, Pin)>,
     /// By session, for as long as this process lives: a client may come back at any time.
     made: BTreeMap<SessionId, Vec<(PipelineId, MeetingName)>>,
 }
 
 impl Inner {
-    fn add(&mut self, meeting: &MeetingName, (pipeline, session): (PipelineId, SessionId)) {
-        self.meetings.insert(pipeline, meeting.clone());
+    fn add(
+        &mut self,
+        (meeting, pin): (&MeetingName, &Pin),
+        (pipeline, session): (PipelineId, SessionId),
+    ) {
+        self.pins.insert(pipeline, (meeting.clone(), pin.clone()));
         self.made.entry(session).or_default().push((pipeline, meeting.clone()));
     }
 }
@@ -29,34 +33,63 @@ impl Inner {
 impl Found {
     /// What the process before has left: its pins, and where `pipelines` come from.
     pub fn fill(&self, pins: &[(MeetingName, Pin)], pipelines: &[Origin]) {
-        let mut by_epoch: Vec<_> = pins.iter().map(|(meeting, pin)| (pin.epoch, meeting)).collect();
-        by_epoch.sort_unstable();
+        let by_epoch = pins.iter().map(|(meeting, pin)| (pin.epoch, meeting, pin));
+        let mut by_epoch: Vec<_> = by_epoch.collect();
+        by_epoch.sort_unstable_by_key(|(epoch, ..)| *epoch);
         let mut inner = self.lock();
         for Origin { epoch, pipeline, session } in pipelines {
-            let Ok(index) = by_epoch.binary_search_by_key(epoch, |(epoch, _)| *epoch) else {
+            let Ok(index) = by_epoch.binary_search_by_key(epoch, |(epoch, ..)| *epoch) else {
                 continue;
             };
-            inner.add(by_epoch[index].1, (*pipeline, *session));
+            let (_, meeting, pin) = by_epoch[index];
+            inner.add((meeting, pin), (*pipeline, *session));
         }
     }
 
     /// One more of its pipelines.
-    pub fn add(&self, meeting: &MeetingName, origin: Origin) {
-        self.lock().add(meeting, (origin.pipeline, origin.session));
+    pub fn add(&self, pinned: (&MeetingName, &Pin), origin: Origin) {
+        self.lock().add(pinned, (origin.pipeline, origin.session));
     }
 
     /// The meeting that `pipeline` was of. That it lives is for the caller to know.
     #[must_use]
     pub fn meeting_of(&self, pipeline: PipelineId) -> Option<MeetingName> {
-        self.lock().meetings.get(&pipeline).cloned()
+        self.lock().pins.get(&pipeline).map(|(meeting, _)| meeting.clone())
     }
 
     /// The pipelines of `meeting` that nobody has confirmed. Looks at all.
     #[must_use]
     pub fn pipelines_of(&self, meeting: &MeetingName) -> Vec<PipelineId> {
         let inner = self.lock();
-        let of = inner.meetings.iter().filter(|(_, of)| *of == meeting);
+        let of = inner.pins.iter().filter(|(_, (of, _))| of == meeting);
         of.map(|(pipeline, _)| *pipeline).collect()
+    }
+
+    /// Whether `pipeline` was made under a pin, and on the process of `backend` that it names.
+    #[must_use]
+    pub fn is_of(
+        &self,
+        pipeline: PipelineId,
+        (backend, incarnation): (&BackendId, Incarnation),
+    ) -> Option<bool> {
+        let inner = self.lock();
+        let (_, pin) = inner.pins.get(&pipeline)?;
+        Some(pin.backend == *backend && pin.incarnation == incarnation)
+    }
+
+    /// That process is lost: forgets the meetings of what was made under pins on it. Returns those
+    /// pipelines. Looks at all.
+    #[must_use]
+    pub fn take_lost(&self, backend: &BackendId, incarnation: Incarnation) -> Vec<PipelineId> {
+        let mut lost = Vec::new();
+        self.lock().pins.retain(|pipeline, (_, pin)| {
+            let is_lost = pin.incarnation == incarnation && pin.backend == *backend;
+            if is_lost {
+                lost.push(*pipeline);
+            }
+            !is_lost
+        });
+        lost
     }
 
     /// The pipelines that `session` had made, with their meetings. Whether they live is not known.
@@ -67,7 +100,7 @@ impl Found {
 
     /// `pipeline` is confirmed, or is no more.
     pub fn remove(&self, pipeline: PipelineId) {
-        self.lock().meetings.remove(&pipeline);
+        self.lock().pins.remove(&pipeline);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

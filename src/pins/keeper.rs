@@ -104,15 +104,52 @@ impl Keeper {
 
     /// This process of `backend` is lost, with its meetings. Returns the pipelines that went with it.
     pub async fn on_loss(&self, backend: &BackendId, incarnation: Incarnation) -> Vec<PipelineId> {
-        let lost = self.registry.drop_backend(backend, incarnation);
-        let meetings = lost.pins.len();
+        let Ended { pins, mut pipelines, .. } = self.registry.drop_backend(backend, incarnation);
+        let meetings = pins.len();
         if meetings > 0 {
             tracing::warn!(%backend, meetings, "named meetings lost with their backend");
         }
-        let pipelines = lost.pipelines.clone();
+        pipelines.extend(self.found.take_lost(backend, incarnation));
+        pipelines.sort_unstable();
+        pipelines.dedup();
+        // Before the pins, which may go to another backend then. The process may go on after all.
+        self.leave_behind(&pipelines);
         // Nothing of it is over: it was cut short, and goes on elsewhere.
-        self.on_end(lost).await;
+        for (meeting, epoch) in pins {
+            self.unpin(meeting, epoch).await;
+        }
         pipelines
+    }
+
+    /// The backend of these pipelines was given up for lost. Nobody may use them again, even if it goes
+    /// on, for their meetings are elsewhere then: not in this process, and not in the next of this edge.
+    pub fn leave_behind(&self, pipelines: &[PipelineId]) {
+        self.registry.forbid_remnants(pipelines);
+        for pipeline in pipelines {
+            self.found.remove(*pipeline);
+            self.pins.note_pipeline(Origin::remnant(*pipeline));
+        }
+        self.forget_forbidden();
+    }
+
+    /// `pipeline` was just made, and its backend was lost before that was known here.
+    pub fn made_too_late(&self, pipeline: PipelineId, now: Time) {
+        self.registry.released(pipeline, now);
+        self.leave_behind(&[pipeline]);
+    }
+
+    /// `pipeline` is of no meeting any more. A remnant stays noted: who says that it is gone may have
+    /// been told so by nobody but this edge.
+    fn unnote(&self, pipeline: PipelineId) {
+        if !self.registry.is_remnant(pipeline) {
+            self.pins.forget_pipeline(pipeline);
+        }
+    }
+
+    /// What can no longer be remembered here need not be remembered by the store.
+    fn forget_forbidden(&self) {
+        let forgotten = self.registry.take_forgotten();
+        forgotten.into_iter().for_each(|pipeline| self.pins.forget_pipeline(pipeline));
     }
 
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed; nothing
@@ -148,7 +185,7 @@ impl Keeper {
         self.pins.note_pipeline(origin);
         let counts = self.registry.created(meeting, origin.epoch, origin.pipeline);
         if !counts {
-            self.pins.forget_pipeline(origin.pipeline);
+            self.unnote(origin.pipeline);
         }
         counts
     }
@@ -160,15 +197,15 @@ impl Keeper {
     }
 
     /// An earlier process of this edge has made a pipeline of `meeting` after what it left was read.
-    pub fn found_late(&self, meeting: &MeetingName, origin: Origin) {
+    pub fn found_late(&self, pinned: (&MeetingName, &Pin), origin: Origin) {
         self.pins.note_pipeline(origin);
-        self.found.add(meeting, origin);
+        self.found.add(pinned, origin);
     }
 
     /// A pipeline of an earlier process of this edge is no more.
     pub fn forget(&self, pipeline: PipelineId) {
         self.found.remove(pipeline);
-        self.pins.forget_pipeline(pipeline);
+        self.unnote(pipeline);
     }
 
     /// Its backend has a pipeline of an earlier process of this edge, whose meeting was adopted: the
@@ -215,6 +252,12 @@ impl Keeper {
         }
     }
 
+    /// An earlier process of this edge had pins on that process of `backend`, which is gone or was given
+    /// up. What was made under them is left behind, and each of the pins is to be [discarded](Self::discard).
+    pub fn on_gone(&self, backend: &BackendId, incarnation: Incarnation) {
+        self.leave_behind(&self.found.take_lost(backend, incarnation));
+    }
+
     /// A pin of an earlier process of this edge does not hold.
     pub async fn discard(&self, meeting: MeetingName, epoch: u64) {
         self.unpin(meeting, epoch).await;
@@ -256,8 +299,9 @@ impl Keeper {
     }
 
     async fn on_end(&self, ended: Ended) {
+        self.forget_forbidden();
         for pipeline in ended.pipelines {
-            self.pins.forget_pipeline(pipeline);
+            self.unnote(pipeline);
         }
         for (meeting, epoch) in ended.pins {
             self.unpin(meeting, epoch).await;

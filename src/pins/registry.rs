@@ -34,7 +34,7 @@ use crate::policy::history;
 use crate::policy::tally::{Counts, Tally};
 use crate::runtime::Latest;
 use expiry::{Expiry, Idle};
-use letting_go::LetGo;
+use letting_go::Forbidden;
 pub use list::MeetingView;
 use waning::Waning;
 
@@ -52,8 +52,8 @@ pub struct Registry {
     expiries: Mutex<VecDeque<(Time, Expiry)>>,
     /// Promises that go with time, in turn: one for each charge of a meeting.
     waning: Mutex<VecDeque<Waning>>,
-    /// Pipelines that were let go: nobody uses them again.
-    let_go: Mutex<LetGo>,
+    /// Pipelines that were let go, or lost with their backends: nobody uses them again.
+    forbidden: Mutex<Forbidden>,
 }
 
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl Registry {
             meetings: DashMap::new(),
             expiries: Mutex::default(),
             waning: Mutex::default(),
-            let_go: Mutex::default(),
+            forbidden: Mutex::default(),
         }
     }
 
@@ -212,12 +212,15 @@ impl Registry {
     }
 
     /// The pipeline that was about to be made exists, and the session that made it uses it. Returns
-    /// whether it counts: not if its meeting was lost meanwhile, or let go.
+    /// whether it counts: not if it or its meeting was lost meanwhile, or let go.
     #[must_use]
     pub fn created(&self, meeting: &MeetingName, epoch: u64, pipeline: PipelineId) -> bool {
         let id = MeetingId::Named(meeting.clone());
         match self.meetings.get_mut(&id) {
             Some(mut known) if known.pin.epoch == epoch && !known.is_ending => {
+                if self.is_forbidden(pipeline) {
+                    return false;
+                }
                 known.add(self, id.clone(), pipeline);
                 true
             }
@@ -235,10 +238,10 @@ impl Registry {
     }
 
     /// A pipeline without a named meeting exists, and the session that made it uses it. Returns whether
-    /// it counts: not if it was let go before it was found.
+    /// it counts: not if it was let go, or lost, before it was found.
     #[must_use]
     pub fn created_unnamed(&self, home: Home, charge: Charge, pipeline: PipelineId) -> bool {
-        if self.was_let_go(pipeline) {
+        if self.is_forbidden(pipeline) {
             return false;
         }
         let id = MeetingId::Pipeline(pipeline);
@@ -327,7 +330,7 @@ impl Registry {
         }
     }
 
-    /// This process of `backend` is lost: forgets all that was there.
+    /// This process of `backend` is lost: forgets all that was there, and forbids its pipelines.
     pub fn drop_backend(&self, backend: &BackendId, incarnation: Incarnation) -> Ended {
         let is_there = |pin: &Pin| pin.incarnation == incarnation && pin.backend == *backend;
         let mut lost = BTreeMap::new();
@@ -339,14 +342,12 @@ impl Registry {
             lost.insert(id.clone(), meeting.pin.epoch);
             false
         });
-        let mut pipelines = Vec::new();
-        self.pipelines.retain(|pipeline, held| {
-            let is_lost = lost.get(&held.meeting) == Some(&held.epoch);
-            if is_lost {
-                pipelines.push(*pipeline);
-            }
-            !is_lost
-        });
+        let is_lost = |held: &Pipeline| lost.get(&held.meeting) == Some(&held.epoch);
+        let there = self.pipelines.iter().filter(|held| is_lost(held));
+        let pipelines: Vec<_> = there.map(|held| *held.key()).collect();
+        // Before they are forgotten, so that nobody finds one of them on its backend in between.
+        self.forbid_remnants(&pipelines);
+        self.pipelines.retain(|_, held| !is_lost(held));
         let named = |(id, epoch)| match id {
             MeetingId::Named(name) => Some((name, epoch)),
             MeetingId::Pipeline(_) => None,

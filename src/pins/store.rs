@@ -29,6 +29,24 @@ pub struct Origin {
     pub session: SessionId,
 }
 
+/// The epoch that no pin has.
+pub const NO_PIN: u64 = 0;
+
+impl Origin {
+    /// A remnant: `pipeline` was on a process that was given up for lost. Should that go on after all,
+    /// the pipeline is there and must not be used, for its meeting is elsewhere by then.
+    #[must_use]
+    pub fn remnant(pipeline: PipelineId) -> Self {
+        Self { epoch: NO_PIN, pipeline, session: SessionId::from_random(0) }
+    }
+
+    /// Whether it is one.
+    #[must_use]
+    pub const fn is_remnant(&self) -> bool {
+        self.epoch == NO_PIN
+    }
+}
+
 /// The outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
@@ -104,13 +122,13 @@ pub trait PinStore: Send + Sync + 'static {
     }
 
     /// Notes where a pipeline comes from, so that its meeting and its maker are known to the next
-    /// process of this edge. Nobody waits for that. The default is for stores that end with the
-    /// process.
+    /// process of this edge, or that it is a remnant, which it stays. Nobody waits for that; it is as
+    /// safe as whatever is changed after it. The default is for stores that end with the process.
     fn note_pipeline(&self, origin: Origin) {
         let _ = origin;
     }
 
-    /// `pipeline`, noted or not, is of no meeting any more.
+    /// `pipeline`, noted or not, is of no meeting any more, and no remnant that must be known.
     fn forget_pipeline(&self, pipeline: PipelineId) {
         let _ = pipeline;
     }

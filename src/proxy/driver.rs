@@ -4,6 +4,7 @@
 //! about pins and pipelines is carried out here, on what all connections share.
 
 mod act;
+mod processes;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,6 +31,7 @@ use crate::protocol::error::Failure;
 use crate::protocol::reply::parse_reply;
 use crate::protocol::request::{Hints, Method};
 use crate::session::{Input, LinkFailure, LinkNo, Output, Paced, Remains, Session, Ticket, Tried};
+use processes::Processes;
 
 type Search = BoxFuture<'static, Found>;
 
@@ -102,6 +104,7 @@ pub(crate) struct Driver {
     /// Calls under way that block, and where.
     blocking: BTreeMap<Ticket, BackendId>,
     turns: Turns,
+    processes: Processes,
     events: VecDeque<Event>,
     hearing: Hearing,
     /// Whether anything has begun that [`Self::poll_places`] or another poll goes on with.
@@ -134,6 +137,7 @@ impl Driver {
             claims: BTreeMap::new(),
             blocking: BTreeMap::new(),
             turns: Turns::default(),
+            processes: Processes::default(),
             events: VecDeque::new(),
             hearing: Hearing::default(),
             is_stirred: false,
@@ -278,6 +282,9 @@ impl Driver {
 
     /// Notes what happened to `link`, for [`Self::run_events`].
     pub(crate) fn on_link(&mut self, link: LinkNo, event: LinkEvent) {
+        if matches!(event, LinkEvent::Failed(LinkFailure::Lost)) {
+            self.processes.on_lost(link);
+        }
         self.events.push_back(Event::Link(link, event));
     }
 

@@ -158,7 +158,13 @@ impl Edge {
             let now = self.backend(backend).and_then(|view| view.incarnation);
             incarnation.is_some() && now == *incarnation
         };
-        let homes: Vec<_> = backends.into_iter().zip(incarnations).filter(lives).collect();
+        let backends = backends.into_iter().zip(incarnations);
+        let (homes, lost): (Vec<_>, Vec<_>) = backends.partition(lives);
+        let is_lost = |backend: &BackendId| lost.iter().any(|(id, _)| id == backend);
+        let remnants = pipelines.iter().filter(|(_, backend)| is_lost(backend));
+        let remnants: Vec<_> = remnants.map(|(pipeline, _)| *pipeline).collect();
+        // Of these nobody may have known any more when their backend was lost.
+        self.placement.keeper.leave_behind(&remnants);
         if had_any && homes.is_empty() {
             return None;
         }
@@ -177,7 +183,8 @@ impl Edge {
 
     /// The backend on which a pipeline lives that this process does not know; it is in use then, and
     /// belongs to `meeting`, if that can be there. Whoever finds it first has it: unknown if it has
-    /// become known meanwhile and is outside of the session's access.
+    /// become known meanwhile and is outside of the session's access, and if it was let go or lost with
+    /// its backend, whether that has it again or not.
     pub(crate) async fn find(
         &self,
         pipeline: PipelineId,
@@ -185,7 +192,10 @@ impl Edge {
         who: (SessionId, &Access<'_>),
         quota: &Quota,
     ) -> Finding<BackendId> {
-        let Some(asker) = &self.asker else { return Finding::Unknown };
+        let is_forbidden = || self.registry().is_forbidden(pipeline);
+        let Some(asker) = self.asker.as_ref().filter(|_| !is_forbidden()) else {
+            return Finding::Unknown;
+        };
         let noted = self.placement.keeper.found.meeting_of(pipeline);
         let payer = noted.map_or(Payer::Connection(quota), |_| Payer::Noted);
         let view = match asker.who_has_pipeline(pipeline, payer).await {
@@ -199,7 +209,7 @@ impl Edge {
                 return Finding::Known(view.id.clone());
             }
         }
-        if self.registry().knows(pipeline) {
+        if self.registry().knows(pipeline) || is_forbidden() {
             return Finding::Unknown;
         }
         // It lived a moment ago: there is no room for it, or its backend has changed since.

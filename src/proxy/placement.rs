@@ -117,18 +117,19 @@ impl Claimed {
     /// it is told when its pin has settled; `None`: at once.
     pub(super) fn created(mut self, pipeline: PipelineId, session: SessionId) -> Option<Settling> {
         let mut settling = None;
+        let moving = || Some(ready(Err(PinError::Moving)).boxed());
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                let counts = self.keeper.created(&meeting, Origin { epoch, pipeline, session });
-                settling = Some(match counts || self.lost.is_cancelled() {
-                    true => self.keeper.pins.settled(epoch),
-                    false => ready(Err(PinError::Moving)).boxed(),
-                });
+                if !self.keeper.created(&meeting, Origin { epoch, pipeline, session }) {
+                    settling = moving();
+                } else {
+                    settling = Some(self.keeper.pins.settled(epoch));
+                }
             }
             Some(Taken::Unnamed { home, charge, room, place }) => {
                 if !self.keeper.registry.created_unnamed(home, charge, pipeline) {
-                    return Some(ready(Err(PinError::Moving)).boxed());
+                    return moving();
                 }
                 self.keeper.registry.set_place(&MeetingId::Pipeline(pipeline), 0, place);
                 drop(room);
@@ -136,7 +137,8 @@ impl Claimed {
         }
         // Its backend may have been lost and forgotten before the registry knew of this pipeline.
         if self.lost.is_cancelled() {
-            self.keeper.released(pipeline, self.timer.now());
+            self.keeper.made_too_late(pipeline, self.timer.now());
+            return moving();
         }
         settling
     }
@@ -203,7 +205,13 @@ impl Placement {
         if self.keeper.registry.hold(pipeline, access).is_some() {
             return true;
         }
-        if self.keeper.registry.knows(pipeline) || self.keeper.registry.was_let_go(pipeline) {
+        if self.keeper.registry.knows(pipeline) || self.keeper.registry.is_forbidden(pipeline) {
+            return false;
+        }
+        // Where the process before had it; that process of the backend may be given up since.
+        let was_here = self.keeper.found.is_of(pipeline, (&home.backend, home.incarnation));
+        if was_here == Some(false) {
+            self.keeper.leave_behind(&[pipeline]);
             return false;
         }
         let fleet = self.fleet.snapshot();
@@ -231,12 +239,26 @@ impl Placement {
                 }
                 return true;
             }
+            if was_here.is_some() && self.has_moved(&meeting, &home).await {
+                self.keeper.leave_behind(&[pipeline]);
+                return false;
+            }
         }
         // Without a name, or its meeting has moved on: a meeting of its own.
         let Some(room) = room else { return false };
         self.claimed(view, Taken::Unnamed { home, charge: charge(), room, place: None })
             .created(pipeline, session)
             .is_none()
+    }
+
+    /// Whether `meeting` is pinned to another process than that of `home`.
+    async fn has_moved(&self, meeting: &MeetingName, home: &Home) -> bool {
+        let pin = self.keeper.pins.lookup(meeting).await;
+        pin.is_ok_and(|pin| {
+            pin.is_some_and(|pin| {
+                (&pin.backend, pin.incarnation) != (&home.backend, home.incarnation)
+            })
+        })
     }
 
     /// Any backend that takes pins, for a call that any can answer.

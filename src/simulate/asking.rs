@@ -166,7 +166,7 @@ impl World {
     }
 }
 
-/// The id of a question, which no other has.
+/// The id of a question, which no other has: one that comes back into a fleet has another row.
 fn id_of(prober: Prober, number: u64) -> String {
     let Prober { edge, run, backend, number: row } = prober;
     let row = row.unwrap_or(usize::MAX); // a backend that was added again has another line

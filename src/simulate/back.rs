@@ -150,7 +150,8 @@ impl World {
         let Some(process) = known.process.as_ref().filter(|_| self.answers(relay, backend)) else {
             return false;
         };
-        if !process.kms.has_subscribed(session) {
+        let edge = &self.edges[self.relays[&relay].edge];
+        if !process.kms.has_subscribed(session) || edge.returned.contains(&backend) {
             return false;
         }
         let tied = process.kms.conn_of(session).and_then(|conn| process.conns.get(&conn));

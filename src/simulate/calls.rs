@@ -68,9 +68,15 @@ impl World {
         if last > number {
             return self.complain(|| format!("{id} reaches its backend after number {last}"));
         }
-        let home = self.pipelines[pipeline].backend;
+        let fact = &self.pipelines[pipeline];
+        let home = fact.backend;
+        // Over a link of before, it was sent before.
+        let is_new = self.links.get(&link).is_some_and(|link| !link.view.lost.is_cancelled());
         if home != backend {
             self.complain(|| format!("{id} reaches backend {backend}; {home} has its pipeline"));
+        } else if is_new && fact.lost_by.contains(&known.edge) {
+            let what = format!("{id} is about {pipeline}, which edge {} had given up", known.edge);
+            self.complain(|| what);
         }
     }
 

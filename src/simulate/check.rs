@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::edge::EdgeSim;
 use super::network::RelayNo;
 use super::world::{LinkPhase, MEETINGS, PipelineFact, World};
-use crate::model::{Legs, MeetingName};
+use crate::model::{Legs, MeetingId, MeetingName};
 use crate::pins::{Pin, PinStore};
 use crate::policy::tally::Counts;
 
@@ -133,8 +133,11 @@ pub(super) fn no_pin_on_the_lost(world: &mut World, edge: usize) {
 pub(super) fn no_meeting_without_pin(world: &mut World, edge: usize) {
     let known = &world.edges[edge];
     let unpinned = |name: &'static str| {
-        let used = known.edge.registry().pin(&MeetingName::parse(name).expect("a good name"))?;
-        (pin_of(known, name).as_ref() != Some(&used)).then_some((name, used.epoch))
+        let id = MeetingId::Named(MeetingName::parse(name).expect("a good name"));
+        // One that nobody uses may have lost its backend to a decision, and its pin to that.
+        let used = known.edge.registry().meeting(&id);
+        let used = used.filter(|used| used.is_live && !used.is_ending)?;
+        (pin_of(known, name).as_ref() != Some(&used.pin)).then_some((name, used.pin.epoch))
     };
     let unpinned: BTreeMap<_, _> = MEETINGS.into_iter().filter_map(unpinned).collect();
     // One that is just being claimed, or removed, is so for a moment only.

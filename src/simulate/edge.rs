@@ -76,6 +76,9 @@ pub(super) struct EdgeSim {
     pub(super) found: Vec<(MeetingName, Pin)>,
     /// Backends that this process has given up once, even if it has never heard from them.
     pub(super) given_up: BTreeSet<usize>,
+    /// Backends that came back into its fleet. What they have of a session that was resumed meanwhile is
+    /// not known to it.
+    pub(super) returned: BTreeSet<usize>,
     /// Processes it has given up for lost, and when.
     lost: BTreeMap<(usize, u64), Time>,
     /// Meetings in use without their pin, with their epochs, at the last look.
@@ -130,6 +133,7 @@ impl EdgeSim {
         let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
         let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
         let (found, losses) = (left.pins.clone(), left.losses.clone());
+        let (noted, remnants) = (left.pipelines.clone(), left.remnants.clone());
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
@@ -137,6 +141,8 @@ impl EdgeSim {
         let (owner, reports) = fleet.into_parts(&metrics);
         let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
+        keeper.found.fill(&found, &noted);
+        keeper.leave_behind(&remnants);
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
         let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape));
@@ -147,7 +153,7 @@ impl EdgeSim {
             witness: asker.clone(),
             promises: PlacementSettings::default().promises,
         };
-        // Of pipelines the last writes may be missing; here they all are.
+        // Nobody asks the backends which of the pipelines live, so that the end need not wait for that.
         let before = app::Left { pins: found.clone(), ..app::Left::default() };
         let edge = Edge {
             server_id: "edge".to_owned(),
@@ -180,6 +186,7 @@ impl EdgeSim {
             up_since: Some(clock.now()),
             found,
             given_up: BTreeSet::new(),
+            returned: BTreeSet::new(),
             lost: BTreeMap::new(),
             unpinned: BTreeMap::new(),
             keeper,

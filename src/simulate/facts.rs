@@ -1,5 +1,7 @@
 //! What is known of the pipelines that backends have made.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::check;
@@ -52,6 +54,7 @@ impl World {
             is_released: call.life == client.ledger.life
                 && call.number <= client.ledger.closed_after,
             is_told: false,
+            lost_by: BTreeSet::new(),
             elements: Vec::new(),
         };
         // Kurento repeats its answer to a call that is sent again.
@@ -67,6 +70,16 @@ impl World {
             self.pipelines.iter_mut().find(|(id, _)| text.contains(id.as_str()))
         {
             fact.is_released = true;
+        }
+    }
+
+    /// An edge gives up a process of `backend`: it must remember for ever what it had there.
+    pub(super) fn on_given_up(&mut self, edge: usize, backend: usize) {
+        let keeper = &self.edges[edge].edge.placement.keeper;
+        for fact in self.pipelines.values_mut().filter(|fact| fact.backend == backend) {
+            if keeper.registry.knows(fact.id) || keeper.found.meeting_of(fact.id).is_some() {
+                fact.lost_by.insert(edge);
+            }
         }
     }
 

@@ -17,6 +17,7 @@ impl World {
             return;
         }
         self.tally.losses += 1;
+        self.on_given_up(edge, backend);
         self.drop_lost_links(edge);
     }
 

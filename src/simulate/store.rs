@@ -25,6 +25,10 @@ const SETTLE_MAX_MICROS: usize = 60_000;
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) pins: Vec<(MeetingName, Pin)>,
+    /// Where pipelines come from whose pins are there.
+    pub(super) pipelines: Vec<Origin>,
+    /// Pipelines on processes that were given up.
+    pub(super) remnants: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
     last_epoch: u64,
 }
@@ -53,8 +57,10 @@ struct Inner {
     unsettled: BTreeSet<u64>,
     /// Meetings by the epoch of their claim, until that is settled.
     claimed: BTreeMap<u64, MeetingName>,
-    /// Pipelines that are noted. The next process does not find them here.
-    noted: BTreeSet<PipelineId>,
+    /// Pipelines that are noted. The next process finds no others than remnants here.
+    noted: BTreeMap<PipelineId, Origin>,
+    /// What was noted of remnants before.
+    before: BTreeMap<PipelineId, Origin>,
     disk: Disk,
 }
 
@@ -73,7 +79,7 @@ impl SlowStore {
         fleet: FleetHandle,
         (bug, draws): (Option<Bug>, Draws),
     ) -> Self {
-        let Left { pins: found, losses, last_epoch } = left;
+        let Left { pins: found, remnants, losses, last_epoch, .. } = left;
         let pins = Arc::new(MemoryStore::new(pins_max));
         for (meeting, pin) in &found {
             pins.restore(meeting.clone(), pin);
@@ -89,7 +95,8 @@ impl SlowStore {
             last_asked: last_epoch,
             unsettled: BTreeSet::new(),
             claimed: BTreeMap::new(),
-            noted: BTreeSet::new(),
+            noted: remnants.into_iter().map(|one| (one, Origin::remnant(one))).collect(),
+            before: BTreeMap::new(),
             disk,
         };
         let inner = Arc::new(Mutex::new(inner));
@@ -115,8 +122,10 @@ impl SlowStore {
         if self.bug == Some(Bug::LostClaim) {
             pins.pop_first();
         }
-        let pins = pins.into_iter().collect();
-        Left { pins, losses: std::mem::take(&mut disk.losses), last_epoch: disk.last_epoch }
+        let pins: Vec<_> = pins.into_iter().collect();
+        let (pipelines, remnants) = inner.notes_on_disk(&pins, self.bug);
+        let Disk { losses, last_epoch, .. } = std::mem::take(&mut inner.disk);
+        Left { pins, pipelines, remnants, losses, last_epoch }
     }
 
     /// Notes how often processes of `backend` were given up for lost.
@@ -136,12 +145,13 @@ impl SlowStore {
 
     /// Whether the next process would find that pipeline.
     pub(super) fn is_noted(&self, pipeline: PipelineId) -> bool {
-        self.lock().noted.contains(&pipeline)
+        self.lock().noted.contains_key(&pipeline)
     }
 
-    /// How many pipelines the next process would find.
+    /// How many pipelines the next process would find in their meetings. Remnants stay noted, because
+    /// nobody knows what has become of them.
     pub(super) fn noted_count(&self) -> usize {
-        self.lock().noted.len()
+        self.lock().noted.values().filter(|origin| !origin.is_remnant()).count()
     }
 
     /// What was asked of it that must not be asked.
@@ -309,15 +319,52 @@ impl PinStore for SlowStore {
     }
 
     fn note_pipeline(&self, origin: Origin) {
-        self.lock().noted.insert(origin.pipeline);
+        let mut inner = self.lock();
+        let known = inner.noted.get(&origin.pipeline).copied();
+        if known.is_some_and(|known| known.is_remnant()) {
+            return;
+        }
+        inner.noted.insert(origin.pipeline, origin);
+        if let (Some(known), true) = (known, origin.is_remnant()) {
+            inner.before.insert(origin.pipeline, known);
+        }
     }
 
     fn forget_pipeline(&self, pipeline: PipelineId) {
-        self.lock().noted.remove(&pipeline);
+        let mut inner = self.lock();
+        inner.noted.remove(&pipeline);
+        inner.before.remove(&pipeline);
     }
 }
 
 impl Inner {
+    /// What the next process finds noted of pipelines, and which are remnants, when it finds `pins`. A
+    /// note is written after the pin it names and before that is removed, so the last change of one
+    /// whose pin is there may be missing.
+    fn notes_on_disk(
+        &mut self,
+        pins: &[(MeetingName, Pin)],
+        bug: Option<Bug>,
+    ) -> (Vec<Origin>, Vec<PipelineId>) {
+        let has_pin = |origin: &Origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch);
+        let (mut pipelines, mut remnants) = (Vec::new(), Vec::new());
+        for (pipeline, origin) in std::mem::take(&mut self.noted) {
+            let before = self.before.remove(&pipeline).filter(has_pin);
+            let before = before.filter(|_| self.draws.below(2) == 0);
+            let origin = before.unwrap_or(origin);
+            if has_pin(&origin) {
+                pipelines.push(origin);
+            } else if !self.claimed.contains_key(&origin.epoch) {
+                remnants.push(pipeline);
+            }
+        }
+        if bug == Some(Bug::ForgottenRemnants) {
+            remnants.clear();
+        }
+        pipelines.sort_unstable();
+        (pipelines, remnants)
+    }
+
     /// Brings the pin of `epoch` to the disk, as it is by now.
     fn write(&mut self, epoch: u64, pins: &MemoryStore) {
         let Some(meeting) = self.claimed.remove(&epoch) else { return };

@@ -74,10 +74,15 @@ fn a_drain_that_is_not_heard_of_is_found() {
 }
 
 #[test]
+fn remnants_that_a_restart_forgets_are_found() {
+    finds(Bug::ForgottenRemnants, &["had given up"]);
+}
+
+#[test]
 fn a_seed_decides_everything() {
     let traced = Run { seed: 7, steps: 500, bug: Some(Bug::GetThenSet), is_traced: true };
     assert_eq!(session(&traced), session(&traced));
-    let plain = Run { seed: 4, steps: 3_000, bug: None, is_traced: false };
+    let plain = Run { seed: 11, steps: 3_000, bug: None, is_traced: false };
     let done = session(&plain).unwrap();
     assert_eq!(Ok(&done), session(&plain).as_ref());
     let tally = done.tally;

@@ -98,6 +98,7 @@ impl World {
             let at = self.shape.backends.iter().position(|id| *id == recruit.settings.id);
             let Some(backend) = at else { continue };
             self.edges[edge].numbers[backend] = Some(recruit.number);
+            self.edges[edge].returned.insert(backend);
             self.edges[edge].store.note_closed(&recruit.settings.id, false);
             self.edges[edge].lines[backend] = LineSim::new(recruit.asked);
             let prober = self.prober(edge, backend);

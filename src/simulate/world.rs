@@ -1,6 +1,6 @@
 //! Everything there is, and the queue of what happens next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,6 +206,8 @@ pub(super) struct PipelineFact {
     pub(super) is_released: bool,
     /// Its client has been sent its id.
     pub(super) is_told: bool,
+    /// Edges that had it in a meeting and gave its backend up.
+    pub(super) lost_by: BTreeSet<usize>,
     pub(super) elements: Vec<String>,
 }
 

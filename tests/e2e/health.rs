@@ -1,6 +1,7 @@
 //! Five pictures of a backend in trouble, each with real processes: frozen, full, listening but dead,
 //! restarted, slow. What becomes of it, of the meetings there, and of new ones.
 
+mod remnants;
 mod world;
 
 use std::time::Duration;

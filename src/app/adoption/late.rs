@@ -55,8 +55,8 @@ impl Late {
     pub(super) fn on_news(&mut self, news: Option<News>, keeper: &Keeper, now: Time) {
         match news {
             Some(News::Created(origin)) => {
-                if let Some((meeting, _)) = self.pin_of(&origin) {
-                    keeper.found_late(meeting, origin);
+                if let Some((meeting, pin)) = self.pin_of(&origin) {
+                    keeper.found_late((meeting, pin), origin);
                     if self.waiting.len() < WAITING_MAX {
                         self.waiting.push((now, origin));
                     }

@@ -53,13 +53,14 @@ impl Process {
     /// Starts on what the one before has left, with backends that are not yet heard from.
     fn start(state: &State) -> Self {
         let dir = StateDir::open(&state.0).unwrap();
-        let Opened { store, pins: found, pipelines, losses, writer, .. } =
+        let Opened { store, pins: found, pipelines, remnants, losses, writer, .. } =
             DiskStore::open(dir, 1_000, WhenAway::Refuse).unwrap();
         let writer = Some(std::thread::spawn(move || writer.run()));
         let fleet = StubFleet::start_remembering((2, Legs(400)), &losses, store.clone());
         let registry = Arc::new(Registry::new(GRACE, 1_000));
         let keeper = Arc::new(Keeper::new(store.clone(), registry));
         keeper.found.fill(&found, &pipelines);
+        keeper.leave_behind(&remnants);
         let witness = Backends::default();
         Self { fleet, store, keeper, found, pipelines, witness, clock: Clock::start(), writer }
     }
@@ -348,6 +349,42 @@ async fn what_the_process_before_makes_at_last_counts_and_no_meeting_ends_before
         [Origin { epoch: 1, pipeline: PipelineId::from_u128(1), session }]
     );
     process.end();
+}
+
+/// The process may go on after all, and must not be found to have the meeting: it is elsewhere.
+#[tokio::test]
+async fn what_a_backend_was_given_up_with_is_forbidden_to_the_next_process_too() {
+    let [told, untold] = [1, 2].map(PipelineId::from_u128);
+    for (test, is_told) in [("lost", true), ("lost-and-killed", false)] {
+        let state = State::create(test);
+        let mut process = Process::start(&state);
+        process.fleet.answer(0, 7, Health::Healthy).await;
+        let incarnation = process.fleet.handle.snapshot().backends[0].incarnation.unwrap();
+        let pin = process.pin("m", 0).await;
+        process.create("m", &pin, 1).await;
+        process.create("m", &pin, 2).await;
+        process.lose(0).await;
+        if is_told {
+            let gone = process.keeper.on_loss(&id(0), incarnation).await;
+            assert_eq!(gone, [told, untold]);
+            assert!(process.keeper.registry.is_forbidden(told));
+            process.keeper.released(told, process.clock.now());
+        }
+        process.end();
+
+        let mut process = Process::start(&state);
+        process.witness.have(0, &[1, 2]);
+        let judging = process.adopt();
+        process.fleet.answer(0, 7, Health::Healthy).await;
+        judging.await.unwrap();
+        let registry = &process.keeper.registry;
+        assert!([told, untold].iter().all(|one| registry.is_forbidden(*one)), "{test}");
+        assert_eq!((registry.len(), process.lookup("m").await), ((0, 0), None));
+        process.end();
+        let process = Process::start(&state);
+        assert!(process.keeper.registry.is_forbidden(untold), "{test}: for ever");
+        process.end();
+    }
 }
 
 /// As the time of the watch is real, what it does when it is due is called here.

@@ -66,8 +66,9 @@ pub(super) struct Contents {
     pub(super) pins: Vec<(MeetingName, Pin)>,
     /// Pipelines made under these pins, in the order of their epochs.
     pub(super) pipelines: Vec<Origin>,
-    /// Pipelines of pins that are no more.
-    pub(super) orphans: Vec<PipelineId>,
+    /// Remnants: those noted as such, and those of pins that are no more, because a pin that ends
+    /// otherwise ends after its pipelines.
+    pub(super) remnants: Vec<PipelineId>,
     pub(super) losses: BTreeMap<BackendId, u32>,
     pub(super) last_epoch: u64,
     /// What is remembered of meetings that are over.
@@ -244,7 +245,7 @@ impl Contents {
             let session = SessionId::from_random(session);
             match epochs.binary_search(&epoch) {
                 Ok(_) => self.pipelines.push(Origin { epoch, pipeline, session }),
-                Err(_) => self.orphans.push(pipeline),
+                Err(_) => self.remnants.push(pipeline),
             }
         }
         self.pipelines.sort_unstable();

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::{DashMap, Entry};
 
 use crate::model::PipelineId;
-use crate::pins::Origin;
+use crate::pins::{NO_PIN, Origin};
 
 /// The epoch of a pipeline's pin, and its maker's session.
 pub(super) type Made = (u64, u128);
 
-/// Pipelines with their origins.
+/// Pipelines with their origins. Remnants do not count for the bound: whoever notes them has one.
 #[derive(Debug)]
 pub(super) struct Pipelines {
     made: DashMap<PipelineId, Made>,
@@ -19,11 +19,12 @@ pub(super) struct Pipelines {
 }
 
 impl Pipelines {
-    /// Those of `found`, whatever `max` is now.
-    pub(super) fn knowing(found: &[Origin], max: usize) -> Self {
-        let made: DashMap<_, _> =
-            found.iter().map(|origin| (origin.pipeline, made(origin))).collect();
-        Self { count: AtomicUsize::new(made.len()), made, max: AtomicUsize::new(max) }
+    /// Those of `found`, whatever `max` is now, and `remnants`.
+    pub(super) fn knowing(found: &[Origin], remnants: &[PipelineId], max: usize) -> Self {
+        let remnants = remnants.iter().map(|pipeline| Origin::remnant(*pipeline));
+        let all = found.iter().copied().chain(remnants);
+        let made = all.map(|origin| (origin.pipeline, made(&origin))).collect();
+        Self { count: AtomicUsize::new(found.len()), made, max: AtomicUsize::new(max) }
     }
 
     /// At most so many from now on; those that are noted stay.
@@ -31,35 +32,48 @@ impl Pipelines {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Notes one; `false` if there is no room, or it was noted under that pin before: it keeps its maker.
+    /// Notes one; `false` if there is no room, or it was noted under that pin before: it keeps its
+    /// maker. A remnant stays one.
     pub(super) fn insert(&self, origin: &Origin) -> bool {
-        if self.count.fetch_add(1, Ordering::Relaxed) >= self.max.load(Ordering::Relaxed) {
-            self.count.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
         match self.made.entry(origin.pipeline) {
             Entry::Vacant(vacant) => {
+                if !origin.is_remnant() && !self.takes_one_more() {
+                    return false;
+                }
                 vacant.insert(made(origin));
                 true
             }
             Entry::Occupied(mut known) => {
-                self.count.fetch_sub(1, Ordering::Relaxed);
-                let is_other_pin = known.get().0 != origin.epoch;
-                if is_other_pin {
-                    known.insert(made(origin));
+                let epoch = known.get().0;
+                if epoch == origin.epoch || epoch == NO_PIN {
+                    return false;
                 }
-                is_other_pin
+                if origin.is_remnant() {
+                    self.count.fetch_sub(1, Ordering::Relaxed);
+                }
+                known.insert(made(origin));
+                true
             }
         }
     }
 
     /// Forgets one; says whether it was there.
     pub(super) fn remove(&self, pipeline: PipelineId) -> bool {
-        let is_removed = self.made.remove(&pipeline).is_some();
-        if is_removed {
+        let Some((_, (epoch, _))) = self.made.remove(&pipeline) else { return false };
+        if epoch != NO_PIN {
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
-        is_removed
+        true
+    }
+
+    /// Takes room for one, if there is any.
+    fn takes_one_more(&self) -> bool {
+        let has_room =
+            self.count.fetch_add(1, Ordering::Relaxed) < self.max.load(Ordering::Relaxed);
+        if !has_room {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        has_room
     }
 
     /// Where it comes from.
@@ -89,12 +103,27 @@ mod tests {
 
     #[test]
     fn there_are_no_more_than_the_bound_and_those_that_are_there_may_change() {
-        let pipelines = Pipelines::knowing(&[origin(1, 1)], 2);
+        let pipelines = Pipelines::knowing(&[origin(1, 1)], &[], 2);
         let id = PipelineId::from_u128;
         assert!(pipelines.insert(&origin(1, 2)));
         assert!(!pipelines.insert(&origin(1, 3)));
         assert!(pipelines.remove(id(1)) && !pipelines.remove(id(1)));
         assert!(pipelines.insert(&origin(2, 3)));
         assert_eq!([1, 2, 3].map(|n| pipelines.find(id(n))), [None, Some((1, 7)), Some((2, 7))]);
+    }
+
+    #[test]
+    fn a_remnant_takes_no_room_and_stays_one() {
+        let id = PipelineId::from_u128;
+        let pipelines = Pipelines::knowing(&[origin(1, 1)], &[id(5)], 1);
+        let remnant = |number| Origin::remnant(id(number));
+        assert!(!pipelines.insert(&remnant(5)) && !pipelines.insert(&origin(1, 5)));
+        assert!(!pipelines.insert(&origin(1, 2)), "there is no room");
+        assert!(pipelines.insert(&remnant(1)) && pipelines.insert(&origin(1, 2)));
+        assert!(pipelines.insert(&remnant(3)) && !pipelines.insert(&origin(1, 4)));
+        let epochs = [1, 2, 3, 5].map(|number| pipelines.find(id(number)).map(|made| made.0));
+        assert_eq!(epochs, [Some(NO_PIN), Some(1), Some(NO_PIN), Some(NO_PIN)]);
+        assert!(pipelines.remove(id(3)) && !pipelines.insert(&origin(1, 4)), "none was taken");
+        assert!(pipelines.remove(id(2)) && pipelines.insert(&origin(1, 4)));
     }
 }

@@ -286,28 +286,33 @@ fn made(numbers: &[u128], epoch: u64) -> BTreeMap<PipelineId, (u64, u128)> {
 }
 
 #[test]
-fn the_pipelines_of_a_pin_are_there_again_and_those_of_no_pin_are_removed() {
+fn the_pipelines_of_a_pin_are_there_again_and_those_of_no_pin_are_remnants() {
     let dir = TempDir::create();
     let id = PipelineId::from_u128;
     let Opened { store, mut writer, .. } = open(&dir).unwrap();
     let [one, two] = ["one", "two"].map(|m| pin_of(&claim(&store, m, "a").unwrap()));
-    for (number, pin) in [(9, &one), (2, &one), (3, &two), (4, &one)] {
+    for (number, pin) in [(9, &one), (2, &one), (3, &two), (4, &one), (5, &one)] {
         store.note_pipeline(origin(number, pin.epoch));
     }
     store.forget_pipeline(id(4));
+    [5, 6].iter().for_each(|lost| store.note_pipeline(Origin::remnant(id(*lost))));
     assert!(writer.write_noted());
     // Its pipeline is not forgotten: the process ends in between.
     assert!(unpin(&store, "two", two.epoch));
     assert!(writer.write_noted());
     drop((store, writer));
 
-    let Opened { store, mut writer, pipelines, .. } = open(&dir).unwrap();
+    let Opened { store, mut writer, pipelines, remnants, .. } = open(&dir).unwrap();
     assert_eq!(pipelines, [2, 9].map(|number| origin(number, one.epoch)));
-    assert!(!store.notes().is_empty(), "the pipeline of no pin is to be removed");
+    assert_eq!(remnants, [3, 5, 6].map(id));
+    assert!(store.notes().is_empty());
+    store.note_pipeline(origin(3, one.epoch));
+    assert!(store.notes().is_empty(), "it stays one");
+    [5, 6].iter().for_each(|lost| store.forget_pipeline(id(*lost)));
     assert!(writer.write_noted());
     drop((store, writer));
     let opened = open(&dir).unwrap();
-    assert!(opened.store.notes().is_empty());
+    assert_eq!((opened.pipelines, opened.remnants), (pipelines, vec![id(3)]));
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Registry {
     ) -> bool {
         let id = MeetingId::Named(meeting.clone());
         let Some(mut known) = self.meetings.get_mut(&id) else { return false };
-        let may_join = known.is_confirmed && !known.is_ending && !self.was_let_go(pipeline);
+        let may_join = known.is_confirmed && !known.is_ending && !self.is_forbidden(pipeline);
         if known.pin.epoch != epoch || !may_join {
             return false;
         }

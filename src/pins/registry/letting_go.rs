@@ -5,7 +5,7 @@
 //! on their backend, so that whoever has one finds it gone. When the backend has said so, the meeting is
 //! forgotten here and its pin removed, and the next who names it gets a place anew.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{MutexGuard, PoisonError};
 
 use dashmap::Entry;
@@ -13,30 +13,43 @@ use dashmap::Entry;
 use super::{Ended, Registry};
 use crate::model::{MeetingId, PipelineId, Time};
 
-/// Pipelines remembered that were let go. Beyond that the oldest is forgotten: whoever asks for it then
-/// finds out from its backend, as long as that is there.
-const LET_GO_MAX: usize = 65_536;
+/// Pipelines remembered that nobody may use. Beyond that the oldest is forgotten: whoever asks for it
+/// then finds out from its backend, as long as that is there.
+const FORBIDDEN_MAX: usize = 65_536;
 
-/// Pipelines that were let go, oldest first.
+/// Pipelines that nobody may use, oldest first.
 ///
 /// A client that was away meanwhile comes back with what it had, and nobody asks the backend whether
-/// that still lives: without this it would pin the meeting where it was.
+/// that still lives: without this it would pin the meeting where it was. And the backend may well have
+/// it, if it was given up for lost and goes on as the same process, while the meeting is elsewhere.
 #[derive(Debug, Default)]
-pub(super) struct LetGo {
-    all: BTreeSet<PipelineId>,
+pub(super) struct Forbidden {
+    all: BTreeMap<PipelineId, Why>,
     order: VecDeque<PipelineId>,
+    /// What was forgotten for others since somebody asked.
+    forgotten: Vec<PipelineId>,
 }
 
-impl LetGo {
-    fn add(&mut self, pipeline: PipelineId) {
-        if !self.all.insert(pipeline) {
+/// Why nobody may use a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Its meeting was let go.
+    LetGo,
+    /// It is a remnant: its backend was given up for lost with it.
+    Lost,
+}
+
+impl Forbidden {
+    fn add(&mut self, pipeline: PipelineId, why: Why) {
+        if self.all.insert(pipeline, why).is_some() {
             return;
         }
         self.order.push_back(pipeline);
-        if self.order.len() > LET_GO_MAX
+        if self.order.len() > FORBIDDEN_MAX
             && let Some(oldest) = self.order.pop_front()
         {
             self.all.remove(&oldest);
+            self.forgotten.push(oldest);
         }
     }
 }
@@ -61,10 +74,35 @@ impl Registry {
         Some(pipelines)
     }
 
-    /// Nobody may use these pipelines again, wherever they are found.
+    /// These pipelines are let go: nobody may use them again, wherever they are found.
     pub fn forbid(&self, pipelines: &[PipelineId]) {
-        let mut let_go = self.lock_let_go();
-        pipelines.iter().for_each(|pipeline| let_go.add(*pipeline));
+        let mut forbidden = self.lock_forbidden();
+        pipelines.iter().for_each(|pipeline| forbidden.add(*pipeline, Why::LetGo));
+    }
+
+    /// These pipelines are remnants: their backend was given up for lost with them. Nobody may use them,
+    /// even if it goes on.
+    pub fn forbid_remnants(&self, pipelines: &[PipelineId]) {
+        let mut forbidden = self.lock_forbidden();
+        pipelines.iter().for_each(|pipeline| forbidden.add(*pipeline, Why::Lost));
+    }
+
+    /// Whether nobody may use `pipeline`, because it was let go or is a remnant.
+    #[must_use]
+    pub fn is_forbidden(&self, pipeline: PipelineId) -> bool {
+        self.lock_forbidden().all.contains_key(&pipeline)
+    }
+
+    /// Whether `pipeline` was lost with its backend.
+    #[must_use]
+    pub fn is_remnant(&self, pipeline: PipelineId) -> bool {
+        self.lock_forbidden().all.get(&pipeline) == Some(&Why::Lost)
+    }
+
+    /// What is no longer known to be forbidden, because there was too much of it since this was last asked.
+    #[must_use]
+    pub fn take_forgotten(&self) -> Vec<PipelineId> {
+        std::mem::take(&mut self.lock_forbidden().forgotten)
     }
 
     /// The pipelines of a meeting that is let go are gone from their backend: forgets it, but for its
@@ -98,12 +136,12 @@ impl Registry {
     /// Whether `pipeline` was let go.
     #[must_use]
     pub fn was_let_go(&self, pipeline: PipelineId) -> bool {
-        self.lock_let_go().all.contains(&pipeline)
+        self.lock_forbidden().all.get(&pipeline) == Some(&Why::LetGo)
     }
 
-    fn lock_let_go(&self) -> MutexGuard<'_, LetGo> {
+    fn lock_forbidden(&self) -> MutexGuard<'_, Forbidden> {
         // Nothing that can panic is done while it is held.
-        self.let_go.lock().unwrap_or_else(PoisonError::into_inner)
+        self.forbidden.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::protocol::answer;
 use crate::protocol::request::Method;
 use crate::proxy::manager;
 use crate::proxy::stopwatch::Routed;
-use crate::session::{LinkNo, ManagerCall, Output, Ticket, Wish};
+use crate::session::{LinkFailure, LinkNo, ManagerCall, Output, Ticket, Wish};
 use crate::telemetry::LocalAnswer;
 
 impl Driver {
@@ -75,7 +75,12 @@ impl Driver {
     }
 
     fn open_link(&mut self, link: LinkNo, backend: &BackendId, wires: &mut impl Wires) {
-        if let Err(failure) = wires.open_link(link, backend) {
+        let now = self.edge.backend(backend).and_then(|view| view.incarnation);
+        let opened = match self.processes.is_lost(link, backend, now) {
+            true => Err(LinkFailure::Lost),
+            false => wires.open_link(link, backend),
+        };
+        if let Err(failure) = opened {
             self.on_link(link, LinkEvent::Failed(failure));
         }
     }

@@ -109,6 +109,8 @@ enum Op {
     /// A pipeline of that number is made under the pin of that meeting.
     Create(u8, u8),
     Gone(u8),
+    /// It is on a process that was given up.
+    LeftBehind(u8),
     Lose,
     /// A meeting of that number is over, and had so many legs.
     Over(u8, u8),
@@ -121,6 +123,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (0..12u8).prop_map(Op::Unpin),
         4 => (0..12u8, 0..12u8).prop_map(|(meeting, pipeline)| Op::Create(meeting, pipeline)),
         2 => (0..12u8).prop_map(Op::Gone),
+        2 => (0..12u8).prop_map(Op::LeftBehind),
         1 => Just(Op::Lose),
         2 => (0..12u8, 1..99u8).prop_map(|(meeting, legs)| Op::Over(meeting, legs)),
         3 => Just(Op::Commit),
@@ -173,6 +176,7 @@ impl Run {
                 }
             }
             Op::Gone(pipeline) => self.store.forget_pipeline(id(*pipeline)),
+            Op::LeftBehind(pipeline) => self.store.note_pipeline(Origin::remnant(id(*pipeline))),
             Op::Lose => {
                 *losses += 1;
                 drop(self.store.record_losses(&backend("a"), *losses));
@@ -209,13 +213,13 @@ impl Run {
             let (epoch, session) = self.store.pipelines.find(pipeline).unwrap();
             Origin { epoch, pipeline, session: SessionId::from_random(session) }
         });
-        let (mut pipelines, orphans): (Vec<_>, Vec<_>) =
+        let (mut pipelines, remnants): (Vec<_>, Vec<_>) =
             made.partition(|origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch));
         pipelines.sort_unstable();
         Contents {
             pins,
             pipelines,
-            orphans: orphans.into_iter().map(|origin| origin.pipeline).collect(),
+            remnants: remnants.into_iter().map(|origin| origin.pipeline).collect(),
             losses: if losses == 0 { BTreeMap::new() } else { [(backend("a"), losses)].into() },
             last_epoch: self.store.progress.borrow().settled,
             history: self.remembered.clone().into_iter().collect(),

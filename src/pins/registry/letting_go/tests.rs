@@ -73,13 +73,37 @@ fn another_pin_of_the_meeting_is_not_let_go() {
 
 #[test]
 fn what_was_let_go_is_forgotten_at_its_bound() {
-    let mut let_go = LetGo::default();
-    for number in 0..=LET_GO_MAX as u128 {
-        let_go.add(pipeline(number));
-        let_go.add(pipeline(number));
+    let mut forbidden = Forbidden::default();
+    for number in 0..=FORBIDDEN_MAX as u128 {
+        forbidden.add(pipeline(number), Why::LetGo);
+        forbidden.add(pipeline(number), Why::LetGo);
     }
-    assert_eq!((let_go.all.len(), let_go.order.len()), (LET_GO_MAX, LET_GO_MAX));
-    assert!(!let_go.all.contains(&pipeline(0)));
+    assert_eq!((forbidden.all.len(), forbidden.order.len()), (FORBIDDEN_MAX, FORBIDDEN_MAX));
+    assert!(!forbidden.all.contains_key(&pipeline(0)));
+    assert_eq!(forbidden.forgotten, [pipeline(0)]);
+}
+
+#[test]
+fn what_was_lost_with_its_backend_is_not_found_on_it_again() {
+    let world = World::new();
+    world.create("m", 1);
+    world.create_unnamed(2);
+    let mut lost = world.registry.drop_backend(&backend(), ONE).pipelines;
+    lost.sort_unstable();
+    assert_eq!(lost, [pipeline(1), pipeline(2)]);
+    for remnant in lost {
+        assert!(world.registry.is_forbidden(remnant));
+        assert!(!world.registry.was_let_go(remnant), "its session is told of the loss");
+        assert_eq!(world.registry.hold(remnant, &Access::All), None);
+        let home = Home { backend: backend(), incarnation: ONE };
+        assert!(!world.registry.created_unnamed(home, world.charge(), remnant));
+    }
+    let charge = world.charge();
+    assert_eq!(world.registry.begin(&name("m"), &pin(2), charge), Begun::Adopted);
+    world.registry.confirm(&name("m"), 2);
+    assert!(!world.registry.created(&name("m"), 2, pipeline(1)));
+    assert!(!world.registry.adopt_pipeline((&name("m"), 2), pipeline(1), world.charge()));
+    assert!(world.registry.created(&name("m"), 2, pipeline(3)));
 }
 
 #[test]
