@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::config::{PROBE_INTERVAL, PROBE_TIMEOUT};
 use super::deeds::Deeds;
-use super::ledger::{Counts, Kind, Ledger, Violation, millis_histogram};
+use super::ledger::{Counts, Kind, Ledger, Trouble, Violation, millis_histogram};
 use super::settings::SoakSettings;
 
 /// The result of a soak.
@@ -103,8 +103,8 @@ impl Report {
             missing,
             calls: Calls::of(counts),
             clients: Clients::of(counts),
-            told_after_kill: Times::of(&ledger.told_after_kill()),
-            told_after_freeze: Times::of(&ledger.told_after_freeze()),
+            told_after_kill: Times::of(ledger.told_after(Trouble::Killed)),
+            told_after_freeze: Times::of(ledger.told_after(Trouble::Frozen)),
             told_bound_ms: millis(PROBE_INTERVAL + PROBE_TIMEOUT),
             rebuild: Times::in_histogram(&counts.rebuild_ms),
             violations,

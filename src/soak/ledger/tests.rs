@@ -218,7 +218,11 @@ fn a_loss_needs_a_cause() {
     books.ledger.troubled(a, Trouble::Killed, at(1));
     assert!(books.ledger.lost(("m", "p"), (1, 40101), at(3)));
     assert!(books.ledger.lost(("m", "q"), (2, 40007), at(4)));
-    assert_eq!(books.ledger.told_after_kill(), [SECOND * 2], "the first that is told counts");
+    assert_eq!(
+        books.ledger.told_after(Trouble::Killed),
+        [SECOND * 2],
+        "the first that is told counts"
+    );
     assert!(books.ledger.lost(("m", "r"), (2, 40101), at(5)));
     assert_eq!(books.found(at(6)), [Kind::WrongLoss]);
 }
@@ -253,6 +257,23 @@ fn a_meeting_that_a_drain_lets_go_is_counted_once_and_no_other() {
     }
     assert_eq!(books.ledger.counts().moved, 1);
     assert_eq!(books.found(at(4)), []);
+}
+
+#[test]
+fn each_time_that_something_is_done_clients_are_told_anew() {
+    let mut books = Books::new();
+    let a = books.a;
+    books.create(1, ("p", a), at(0));
+    books.create(1, ("q", a), at(0));
+    books.create(1, ("r", a), at(0));
+    books.ledger.troubled(a, Trouble::LetGo, at(1));
+    books.ledger.lost(("m", "p"), (1, 40101), at(2));
+    books.ledger.calmed(a, at(3));
+    books.ledger.troubled(a, Trouble::Frozen, at(4));
+    books.ledger.lost(("m", "q"), (1, 40101), at(10));
+    books.ledger.lost(("m", "r"), (1, 40101), at(12));
+    assert_eq!(books.ledger.told_after(Trouble::LetGo), [SECOND]);
+    assert_eq!(books.ledger.told_after(Trouble::Frozen), [SECOND * 6]);
 }
 
 #[test]
