@@ -154,7 +154,7 @@ fn a_meeting_that_moved_after_a_loss_is_not_split() {
     books.ledger.came(late, Answer { outcome: Err(40101), text: "{}" }, at(8));
     assert!(books.ledger.lost(("m", "p"), (2, 40101), at(8)));
     assert_eq!(books.found(at(9)), []);
-    assert_eq!(books.ledger.told_after_freeze(), [SECOND * 3]);
+    assert_eq!(books.ledger.told_after(Trouble::Frozen), [SECOND * 3]);
 }
 
 #[test]
