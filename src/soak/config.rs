@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn every_config_can_be_used_and_differs_from_the_one_before_in_one_line() {
         let addr: SocketAddr = "127.0.0.1:8888".parse().unwrap();
-        let backends = ["a", "b", "c"].map(|name| (name.to_owned(), addr)).to_vec();
+        let backend = |port| (format!("kms-{port}"), SocketAddr::new(addr.ip(), port));
+        let backends = [1, 2, 3].map(backend).to_vec();
         let mut config = Config { path: "pinfold.toml".into(), listen: addr, backends, changes: 0 };
         let mut before = config.text();
         let mut changed = Vec::new();
