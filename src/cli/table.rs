@@ -59,9 +59,11 @@ fn duration(ms: u64) -> String {
     }
 }
 
-/// How a backend does, and that it does not stay, if it does not.
+/// How a backend does and why, and that it does not stay, if it does not.
 fn health(row: &BackendRow) -> String {
-    if row.stay == "open" { row.health.clone() } else { format!("{}, {}", row.health, row.stay) }
+    let cause = row.out_cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let stay = if row.stay == "open" { String::new() } else { format!(", {}", row.stay) };
+    format!("{}{cause}{stay}", row.health)
 }
 
 /// Writes `lines` so that cells of a column stand below each other, the first `words` columns left
@@ -127,6 +129,13 @@ kms-a      healthy         3            12  12/400
 kms-paris  ejected      1000             0  12/400
 ";
         assert_eq!(of_backends(&rows), expected);
+    }
+
+    #[test]
+    fn why_a_backend_is_out_is_shown() {
+        let full =
+            BackendRow { out_cause: Some("full".to_owned()), ..row("a", "ejected", (3, 12)) };
+        assert!(of_backends(&[full]).contains("a        ejected (full)  "));
     }
 
     #[test]

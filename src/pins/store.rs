@@ -65,7 +65,7 @@ pub enum PinError {
     /// It holds as many pins as it may.
     #[error("the table of meetings is full; operator: raise pins.pins_max or add edges")]
     Full,
-    /// The pipeline was made while its meeting was let go by its backend.
+    /// The pipeline was made while its meeting was let go by its backend, or the backend was lost.
     #[error("the meeting is moving to another media server; create the pipeline again")]
     Moving,
     /// It is another process's by now.

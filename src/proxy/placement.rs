@@ -113,19 +113,17 @@ enum Taken {
 }
 
 impl Claimed {
-    /// The pipeline exists, and `session` uses it. When this returns, every other session can find it. The client that made
-    /// it is told when its pin has settled; `None`: at once.
+    /// The pipeline exists, and `session` uses it. When this returns, every other session can find it.
+    /// The client that made it is told when its pin has settled; `None`: at once. It is told that its
+    /// meeting is moving if the meeting was let go meanwhile, or its backend was lost.
     pub(super) fn created(mut self, pipeline: PipelineId, session: SessionId) -> Option<Settling> {
         let mut settling = None;
         let moving = || Some(ready(Err(PinError::Moving)).boxed());
         match self.what.take() {
             None => {}
             Some(Taken::Named { meeting, epoch }) => {
-                if !self.keeper.created(&meeting, Origin { epoch, pipeline, session }) {
-                    settling = moving();
-                } else {
-                    settling = Some(self.keeper.pins.settled(epoch));
-                }
+                let counts = self.keeper.created(&meeting, Origin { epoch, pipeline, session });
+                settling = if counts { Some(self.keeper.pins.settled(epoch)) } else { moving() };
             }
             Some(Taken::Unnamed { home, charge, room, place }) => {
                 if !self.keeper.registry.created_unnamed(home, charge, pipeline) {

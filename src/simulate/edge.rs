@@ -16,8 +16,8 @@ use super::store::{Left, SlowStore};
 use super::time::VirtualClock;
 use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
-use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, SessionId, Time};
-use crate::pins::{Keeper, Pin, Registry};
+use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, PipelineId, SessionId, Time};
+use crate::pins::{Keeper, Origin, Pin, Registry};
 use crate::policy::health::Health;
 use crate::policy::pacing::Pace;
 use crate::proxy::{
@@ -139,40 +139,14 @@ impl EdgeSim {
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
         let fleet = fleet.remembering(&losses, store.clone());
         let (owner, reports) = fleet.into_parts(&metrics);
-        let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
-        let keeper = Arc::new(Keeper::new(store.clone(), registry));
-        keeper.found.fill(&found, &noted);
-        keeper.leave_behind(&remnants);
+        let keeper = keeper(shape, &store, (&found, &noted, &remnants));
         let asks_as = SessionId::from_random(secret(draws));
         let timer: Arc<dyn Timer> = Arc::new(clock.clone());
         let asker = Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape));
-        let adoption = Adoption {
-            fleet: handle.clone(),
-            keeper: keeper.clone(),
-            clock: Arc::new(clock.clone()),
-            witness: asker.clone(),
-            promises: PlacementSettings::default().promises,
-        };
+        let adoption = adoption((&handle, &keeper), clock, &asker);
         // Nobody asks the backends which of the pipelines live, so that the end need not wait for that.
         let before = app::Left { pins: found.clone(), ..app::Left::default() };
-        let edge = Edge {
-            server_id: "edge".to_owned(),
-            limits: limits(shape),
-            clock: Clock::start(),
-            pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
-            fleet: handle.clone(),
-            placement: Arc::new(placement((handle, keeper.clone()), clock, &metrics, draws.next())),
-            metrics,
-            blocking: Arc::new(BlockingCalls::new(usize::MAX)),
-            asker: Some(asker),
-            hold: shape.hold,
-            manager: Arc::new(Manager::new(0)),
-            closing: CancellationToken::new(),
-            close_window: Arc::default(),
-            loss_spread: Duration::ZERO,
-            moved: CancellationToken::new(),
-            draws: Mutex::new(Draws::seeded(draws.next())),
-        };
+        let edge = edge_of((shape, clock), (handle, keeper.clone(), asker), metrics, draws);
         Self {
             edge: Arc::new(edge),
             store,
@@ -286,6 +260,60 @@ impl EdgeSim {
 /// So many bits, for what nobody must guess.
 pub(super) fn secret(draws: &mut Draws) -> u128 {
     u128::from(draws.next()) << 64 | u128::from(draws.next())
+}
+
+/// What all connections of the edge share.
+fn edge_of(
+    (shape, clock): (&Shape, &VirtualClock),
+    (handle, keeper, asker): (FleetHandle, Arc<Keeper>, Asker),
+    metrics: Metrics,
+    draws: &mut Draws,
+) -> Edge {
+    Edge {
+        server_id: "edge".to_owned(),
+        limits: limits(shape),
+        clock: Clock::start(),
+        pacer: Arc::new(Pacer::new(Some(shape.pace), Arc::new(clock.clone()))),
+        fleet: handle.clone(),
+        placement: Arc::new(placement((handle, keeper), clock, &metrics, draws.next())),
+        metrics,
+        blocking: Arc::new(BlockingCalls::new(usize::MAX)),
+        asker: Some(asker),
+        hold: shape.hold,
+        manager: Arc::new(Manager::new(0)),
+        closing: CancellationToken::new(),
+        close_window: Arc::default(),
+        loss_spread: Duration::ZERO,
+        moved: CancellationToken::new(),
+        draws: Mutex::new(Draws::seeded(draws.next())),
+    }
+}
+
+/// The keeper of a process that finds those pins, pipelines and remnants.
+fn keeper(
+    shape: &Shape,
+    store: &Arc<SlowStore>,
+    (found, noted, remnants): (&[(MeetingName, Pin)], &[Origin], &[PipelineId]),
+) -> Arc<Keeper> {
+    let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
+    let keeper = Arc::new(Keeper::new(store.clone(), registry));
+    keeper.found.fill(found, noted);
+    keeper.leave_behind(remnants);
+    keeper
+}
+
+fn adoption(
+    (fleet, keeper): (&FleetHandle, &Arc<Keeper>),
+    clock: &VirtualClock,
+    witness: &Asker,
+) -> Adoption<Asker> {
+    Adoption {
+        fleet: fleet.clone(),
+        keeper: keeper.clone(),
+        clock: Arc::new(clock.clone()),
+        witness: witness.clone(),
+        promises: PlacementSettings::default().promises,
+    }
 }
 
 /// Decisions that an edge keeps.

@@ -1,5 +1,7 @@
 //! The metrics of the process.
 
+mod fleet;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram as LockedHistogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use crate::model::{BackendId, Legs, Usage};
-use crate::policy::health::Cause;
-use crate::policy::tally::Counts;
+use fleet::FleetValues;
 
-use super::backends::BackendGauges;
 use super::histogram::Histogram;
 use super::labels::{
-    ChoiceReason, DeepOutcome, Direction, DiscoverySource, ErrorClass, GeoipOutcome,
-    HandshakeRejection, HealthLabel, Label, LinkFailure, LocalAnswer, ProbeOutcome, ReloadOutcome,
-    RoutingKind, SourceLabel,
+    ChoiceReason, Direction, ErrorClass, GeoipOutcome, HandshakeRejection, Label, LinkFailure,
+    LocalAnswer, RoutingKind,
 };
 use super::local::LocalCounts;
 use super::per_label::PerLabel;
@@ -30,9 +28,6 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 /// Upper bounds of the placement buckets, in seconds.
 const PLACEMENT_BOUNDS_SECONDS: [f64; 13] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
-
-/// Bounds of the time in which a loss is found out: some probes.
-const LOSS_BOUNDS_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0];
 
 /// Every counter, gauge and histogram of the process; clones share them.
 ///
@@ -64,27 +59,15 @@ struct Values {
     calls_resent: Counter,
     calls_timed_out: Counter,
     late_answers: Counter,
-    meetings_moved: Counter,
-    loss: LockedHistogram,
     pacing_waits: Counter,
     pacing_refused: Counter,
     events_dropped: Counter,
     errors_sent: PerLabel<ErrorClass, Counter>,
     pins: Gauge,
-    config_reloads: PerLabel<ReloadOutcome, Counter>,
-    config_success: Gauge,
-    config_success_at: Gauge,
     choices: PerLabel<ChoiceReason, Counter>,
-    probes: PerLabel<ProbeOutcome, Counter>,
-    deep_probes: PerLabel<DeepOutcome, Counter>,
-    ejections: PerLabel<Cause, Counter>,
-    backends: PerLabel<HealthLabel, Gauge>,
-    backends_spared: Gauge,
-    backends_by_source: PerLabel<SourceLabel, Gauge>,
-    discovery_failures: PerLabel<DiscoverySource, Counter>,
-    of_backends: BackendGauges,
     placement: LockedHistogram,
     routing: PerLabel<RoutingKind, Histogram>,
+    fleet: FleetValues,
 }
 
 /// Something open that a gauge counts until this is dropped.
@@ -159,16 +142,6 @@ impl Metrics {
         self.0.values.geoip_look_ups.of(outcome).inc();
     }
 
-    /// Shows how many backends that source names.
-    pub fn set_backends_of(&self, source: SourceLabel, count: usize) {
-        self.0.values.backends_by_source.of(source).set(signed(count));
-    }
-
-    /// Counts a look-up, or a file, that told nothing, or a server that may not register.
-    pub fn on_discovery_failure(&self, source: DiscoverySource) {
-        self.0.values.discovery_failures.of(source).inc();
-    }
-
     /// Counts a link that was opened; keep the count as long as it lives.
     pub fn on_link(&self) -> OpenCount {
         self.0.values.links.inc();
@@ -205,16 +178,6 @@ impl Metrics {
         self.0.values.calls_timed_out.inc_by(count as u64);
     }
 
-    /// Counts a meeting that was let go because the drain of its backend is over.
-    pub fn on_meeting_moved(&self) {
-        self.0.values.meetings_moved.inc();
-    }
-
-    /// A backend is given up for lost, so long after the first sign of it.
-    pub fn on_loss(&self, after: Duration) {
-        self.0.values.loss.observe(after.as_secs_f64());
-    }
-
     /// Counts an answer that came after its call had timed out.
     pub fn on_late(&self) {
         self.0.values.late_answers.inc();
@@ -235,24 +198,6 @@ impl Metrics {
         self.0.values.events_dropped.inc_by(count);
     }
 
-    /// A config is in use since that moment, in seconds since 1970.
-    pub fn on_config(&self, unix_seconds: u64) {
-        self.0.values.config_success.set(1);
-        let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
-        self.0.values.config_success_at.set(seconds);
-    }
-
-    /// Counts a reload of the config that came to an end at that moment, in seconds since 1970.
-    pub fn on_reload(&self, outcome: ReloadOutcome, unix_seconds: u64) {
-        self.0.values.config_reloads.of(outcome).inc();
-        match outcome {
-            ReloadOutcome::Applied | ReloadOutcome::Unchanged => self.on_config(unix_seconds),
-            ReloadOutcome::Refused => {
-                self.0.values.config_success.set(0);
-            }
-        }
-    }
-
     /// Shows the number of pins.
     pub fn set_pins(&self, count: usize) {
         self.0.values.pins.set(signed(count));
@@ -267,56 +212,6 @@ impl Metrics {
     /// Counts a message that waited for something before it could be routed, and how long it was here.
     pub fn on_routed_late(&self, kind: RoutingKind, took: Duration) {
         self.0.values.routing.of(kind).observe(took);
-    }
-
-    /// Counts a probe.
-    pub fn on_probe(&self, outcome: ProbeOutcome) {
-        self.0.values.probes.of(outcome).inc();
-    }
-
-    /// Counts a deep probe.
-    pub fn on_deep_probe(&self, outcome: DeepOutcome) {
-        self.0.values.deep_probes.of(outcome).inc();
-    }
-
-    /// Counts a backend that was ejected, or lost what it had.
-    pub fn on_ejection(&self, cause: Cause) {
-        self.0.values.ejections.of(cause).inc();
-    }
-
-    /// Shows the number of backends that would be ejected, if that left enough others.
-    pub fn set_spared(&self, count: usize) {
-        self.0.values.backends_spared.set(signed(count));
-    }
-
-    /// Shows the time of the last deep probe that a backend of the config file has passed.
-    pub fn set_backend_deep(&self, backend: &BackendId, took: Option<Duration>) {
-        self.0.values.of_backends.set_deep(backend, took);
-    }
-
-    /// Shows the number of backends of one health.
-    pub fn set_backends(&self, health: HealthLabel, count: usize) {
-        self.0.values.backends.of(health).set(signed(count));
-    }
-
-    /// Shows load and capacity of a backend of the config file.
-    pub fn set_backend_load(&self, backend: &BackendId, load: Legs, capacity: Legs) {
-        self.0.values.of_backends.set_load(backend, load, capacity);
-    }
-
-    /// Shows what the meetings of a backend of the config file consist of, and cost.
-    pub fn set_backend_media(&self, backend: &BackendId, measured: Legs, counts: &Counts) {
-        self.0.values.of_backends.set_media(backend, measured, counts);
-    }
-
-    /// Shows what a backend of the config file has measured of itself; what is not known is not shown.
-    pub fn set_backend_usage(&self, backend: &BackendId, usage: Usage) {
-        self.0.values.of_backends.set_usage(backend, usage);
-    }
-
-    /// Forgets a backend that is no longer in the config file.
-    pub fn forget_backend(&self, backend: &BackendId) {
-        self.0.values.of_backends.forget(backend);
     }
 }
 
@@ -344,17 +239,6 @@ impl Values {
             calls_resent: counter(r, "calls_resent", "Calls sent again after their link broke"),
             calls_timed_out: counter(r, "calls_timed_out", "Calls not answered in time"),
             late_answers: counter(r, "late_answers", "Answers to calls that had timed out"),
-            meetings_moved: counter(
-                r,
-                "meetings_moved",
-                "Meetings let go because the drain of their backend was over",
-            ),
-            loss: register(
-                r,
-                "loss_seconds",
-                "Time from the first sign that a backend is gone to its loss being told",
-                LockedHistogram::new(LOSS_BOUNDS_SECONDS),
-            ),
             pacing_waits: counter(
                 r,
                 "pacing_waits",
@@ -368,39 +252,7 @@ impl Values {
             ),
             errors_sent: counters(r, "errors_sent", "Errors of the edge itself sent to clients"),
             pins: gauge(r, "pins", "Meetings that have a place here now, named and unnamed"),
-            config_reloads: counters(r, "config_reloads", "Reloads of the config"),
-            config_success: gauge(
-                r,
-                "config_last_reload_success",
-                "Whether the last reload of the config, or the start, went well",
-            ),
-            config_success_at: gauge(
-                r,
-                "config_last_reload_success_timestamp_seconds",
-                "When a reload of the config, or the start, last went well",
-            ),
             choices: counters(r, "choices", "Meetings and pipelines that asked for a backend"),
-            probes: counters(r, "probes", "Probes of backends"),
-            deep_probes: counters(r, "deep_probes", "Pipelines made and released as a probe"),
-            ejections: counters(r, "ejections", "Backends ejected, or lost with what they had"),
-            backends: register(r, "backends", "Backends by health", PerLabel::new(Gauge::default)),
-            backends_spared: gauge(
-                r,
-                "backends_spared",
-                "Backends that would be ejected, if half of their region were not out",
-            ),
-            backends_by_source: register(
-                r,
-                "backends_by_source",
-                "Backends that are wanted, by who names them",
-                PerLabel::new(Gauge::default),
-            ),
-            discovery_failures: counters(
-                r,
-                "discovery_failures",
-                "Look-ups and files that told nothing, servers that may not register",
-            ),
-            of_backends: BackendGauges::register(r),
             placement: register(
                 r,
                 "placement_seconds",
@@ -413,6 +265,7 @@ impl Values {
                 "Time from the last byte of a client's message read to its first byte written",
                 PerLabel::new(Histogram::default),
             ),
+            fleet: FleetValues::register(r),
         }
     }
 }
@@ -450,7 +303,11 @@ fn signed(count: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{BackendId, Legs, Usage};
+    use crate::policy::health::Cause;
+    use crate::policy::tally::Counts;
     use crate::protocol::media::ElementKind;
+    use crate::telemetry::labels::{DeepOutcome, HealthLabel, ProbeOutcome, ReloadOutcome};
 
     fn assert_shows(metrics: &Metrics, lines: &[&str]) {
         let text = metrics.encode();

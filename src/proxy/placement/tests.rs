@@ -282,3 +282,67 @@ async fn a_meeting_that_announces_its_size_is_charged_for_it_within_the_bound() 
     assert_eq!(world.charged(), [(0, RESERVE, 1)], "whoever joins charges nothing");
     drop(joined);
 }
+
+/// What a backend has of what the process before had made, or of what it was given up with.
+#[tokio::test(start_paused = true)]
+async fn what_is_found_where_its_meeting_was_given_up_is_not_taken_in() {
+    let world = World::seeded(2, 1).await;
+    let keeper = &world.placement.keeper;
+    let homes = world.fleet.handle.snapshot();
+    let home = |index: usize| {
+        let view = &homes.backends[index];
+        Home { backend: view.id.clone(), incarnation: view.incarnation.unwrap() }
+    };
+    let pin = |index: usize, incarnation, epoch| Pin { incarnation, epoch, backend: id(index) };
+    let session = SessionId::from_random(5);
+    let origin = |epoch, number| {
+        let pipeline = PipelineId::from_u128(number);
+        Origin { epoch, pipeline, session }
+    };
+    let given_up = Incarnation(99);
+    let pins = [
+        (name("lost"), pin(0, given_up, 1)),
+        (name("moved"), pin(0, home(0).incarnation, 2)),
+        (name("here"), pin(0, home(0).incarnation, 3)),
+    ];
+    keeper.found.fill(&pins, &[origin(1, 1), origin(2, 2), origin(3, 3)]);
+    world.store.memory.claim(&name("moved"), &id(1), home(1).incarnation).await.unwrap();
+    for (number, meeting, is_taken_in) in [
+        (1, Some("lost"), false),
+        (2, Some("moved"), false),
+        (3, Some("here"), true),
+        // Nobody has noted that this one was in a meeting that has moved.
+        (4, Some("moved"), true),
+        (5, None, true),
+    ] {
+        let (pipeline, who) = (PipelineId::from_u128(number), (session, &Access::All));
+        let meeting = meeting.map(name);
+        let adopted = world.placement.adopt(pipeline, home(0), meeting, who).await;
+        assert_eq!(adopted, is_taken_in, "{number}");
+        assert_eq!(keeper.registry.is_forbidden(pipeline), !is_taken_in, "{number}");
+    }
+    assert_eq!(keeper.registry.meeting_of(PipelineId::from_u128(3)), Some(name("here")));
+    keeper.leave_behind(&[PipelineId::from_u128(6)]);
+    let who = (session, &Access::All);
+    assert!(!world.placement.adopt(PipelineId::from_u128(6), home(0), None, who).await);
+}
+
+/// Its answer was read before the loss was known here, and is withheld.
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_that_is_made_when_its_backend_was_lost_is_a_remnant() {
+    for meeting in [Some("standup"), None] {
+        let mut world = World::seeded(1, 1).await;
+        let hints = meeting.map_or_else(Hints::default, hints);
+        let placed = world.placement.place(hints, Where::default()).await.unwrap();
+        world.fleet.fail(0, Health::Suspect).await;
+        world.fleet.fail(0, Health::Suspect).await;
+        world.fleet.fail(0, Health::Ejected).await;
+        world.lose_backend().await;
+        let pipeline = PipelineId::from_u128(1);
+        let settling = placed.claim.unwrap().created(pipeline, SessionId::from_random(5));
+        assert_eq!(settling.unwrap().await, Err(PinError::Moving));
+        let registry = &world.placement.keeper.registry;
+        assert!(registry.is_forbidden(pipeline) && !registry.knows(pipeline), "{meeting:?}");
+        assert_eq!(world.charged(), []);
+    }
+}
