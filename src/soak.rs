@@ -1,7 +1,7 @@
 //! Clients at work while servers die, and the books that they keep: `pinfold soak`.
 //!
 //! Real processes: simulated media servers that are killed, stopped and filled, an edge that is
-//! restarted, and several hundred clients in this one. Every call gets one outcome, every meeting one
+//! reloaded, restarted and replaced, and several hundred clients in this one. Every call gets one outcome, every meeting one
 //! backend, every loss a cause; the `ledger` finds what does not. Where a pipeline really is, the
 //! backends are asked, never the edge.
 //! Not here: the core in virtual time (`simulate`), measuring (`bench`).
@@ -12,8 +12,10 @@ mod books;
 mod caller;
 mod child;
 mod churn;
+mod config;
 mod control;
 mod crowd;
+mod deeds;
 mod edge;
 mod error;
 mod ledger;
@@ -32,7 +34,8 @@ use futures_util::future::try_join_all;
 use self::agenda::Agenda;
 use self::backend::{Backend, Nursery};
 use self::books::Books;
-use self::churn::{Churn, Deeds};
+use self::churn::Churn;
+use self::deeds::Deeds;
 use self::edge::Edge;
 use crate::bench::raise_open_files;
 use crate::model::{Draws, Time};
@@ -75,7 +78,7 @@ pub async fn run(settings: &SoakSettings, progress: impl Fn(String)) -> Result<R
     let edge = Edge::start(&settings.program, dir, &backends).await?;
     let mut draws = Draws::seeded(settings.seed);
     let people = Tasks::new();
-    let edge_addr = settings.via.unwrap_or(edge.addr);
+    let edge_addr = settings.via.unwrap_or(edge.addr());
     crowd::start(settings.sessions, edge_addr, (&books, &mut draws), &people);
     let began = books.now();
     let agenda = Agenda::new(settings, &mut draws, began);

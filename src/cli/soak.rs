@@ -24,11 +24,12 @@ use super::{FAILURE, print};
 /// Show that no call and no meeting is lost while servers die
 ///
 /// Starts simulated media servers, an edge with pins on disk, and clients in meetings. Servers are
-/// killed, stopped, filled and drained, and the edge is restarted, while clients call all the time. They keep a
-/// ledger: each call sent must be answered, refused with an error, or cut off with its connection; no
-/// meeting may be on two servers at once; nobody may be told of a loss that did not happen. Anything
-/// else is printed with what led to it, and makes the exit status 1. Everything is on loopback; all
-/// processes end with this one.
+/// killed, stopped, filled and drained, and the edge is reloaded, restarted and replaced, while clients
+/// call all the time. They keep a ledger: each call sent must be answered, refused with an error, or
+/// cut off with its connection; no meeting may be on two servers at once; nobody may be told of a loss
+/// that did not happen. Anything else is printed with what led to it, and makes the exit status 1, as
+/// does what was asked for and never happened. Everything is on loopback; all processes end with this
+/// one.
 #[derive(Debug, clap::Args)]
 pub(super) struct SoakArgs {
     /// Minutes that clients are at work
@@ -50,7 +51,12 @@ pub(super) struct SoakArgs {
     /// Time between two drains of a server, which are taken back after 6 seconds; 0 for never
     #[arg(long, value_name = "TIME", default_value = "12s", value_parser = time)]
     drain_every: Duration,
-    /// Time between two restarts of the edge, with SIGTERM and SIGKILL in turn; 0 for never
+    /// Time between two reloads of the edge's config (SIGHUP), with other weights, limits or another
+    /// capacity of a server in turn; 0 for never
+    #[arg(long, value_name = "TIME", default_value = "7s", value_parser = time)]
+    reload_every: Duration,
+    /// Time between two restarts of the edge: it is ended with SIGTERM, with SIGKILL, and taken over
+    /// from by another (`serve --takeover`) in turn; 0 for never
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     restart_every: Duration,
     /// Time after which a call without an answer on an open connection is lost
@@ -120,6 +126,7 @@ fn settings(args: &SoakArgs) -> anyhow::Result<SoakSettings> {
         kill_every: args.kill_every,
         stop_every: args.stop_every,
         drain_every: args.drain_every,
+        reload_every: args.reload_every,
         restart_every: args.restart_every,
         answer_within: args.answer_within,
         seed: args.seed.unwrap_or_else(random::seed),

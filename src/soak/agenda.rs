@@ -24,8 +24,14 @@ const DRAINED: Duration = Duration::from_secs(6);
 /// Time after which what was done is forgotten, and the backend may be chosen again.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// Time until something is tried again that could not be done.
+const POSTPONED: Duration = Duration::from_secs(1);
+
 /// For so many kills one backend is filled.
-const FILL_RARER: u32 = 6;
+pub(super) const FILL_RARER: u32 = 6;
+
+/// For so many stops one is long, and one short.
+pub(super) const STOPS: u32 = 2;
 
 /// Something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +46,9 @@ pub(super) enum Act {
     Fill,
     /// Drain a backend: it gets no new meetings, and soon loses those it has.
     Drain,
-    /// End the edge, and start it again.
+    /// Change the config of the edge, and have it read again.
+    Reload,
+    /// End the edge, and start another.
     Restart,
 }
 
@@ -78,9 +86,10 @@ impl Agenda {
         let periods = vec![
             (Act::Kill, kill),
             (Act::Fill, kill * FILL_RARER),
-            (Act::Freeze, settings.stop_every * 2),
-            (Act::Stutter, settings.stop_every * 2),
+            (Act::Freeze, settings.stop_every * STOPS),
+            (Act::Stutter, settings.stop_every * STOPS),
             (Act::Drain, settings.drain_every),
+            (Act::Reload, settings.reload_every),
             (Act::Restart, settings.restart_every),
         ];
         let mut agenda = Self { jobs: BTreeMap::new(), entered: 0, periods: periods.clone() };
@@ -113,6 +122,12 @@ impl Agenda {
         Some(job)
     }
 
+    /// `act` cannot be done at `now`: it comes soon, and from then on at its period.
+    pub(super) fn postpone(&mut self, act: Act, now: Time) {
+        self.jobs.retain(|_, job| *job != Job::Do(act));
+        self.enter(now + POSTPONED, Job::Do(act));
+    }
+
     /// `act` was done to backend `at` just now: what follows is entered.
     pub(super) fn done(&mut self, act: Act, at: usize, now: Time) {
         let undo = match act {
@@ -121,7 +136,7 @@ impl Agenda {
             Act::Stutter => (STUTTER, Undo::Thaw(at)),
             Act::Fill => (FULL, Undo::Empty(at)),
             Act::Drain => (DRAINED, Undo::Undrain(at)),
-            Act::Restart => return,
+            Act::Reload | Act::Restart => return,
         };
         self.enter(now + undo.0, Job::Undo(undo.1));
     }
@@ -163,6 +178,7 @@ mod tests {
             kill_every,
             stop_every: kill_every,
             drain_every: Duration::ZERO,
+            reload_every: Duration::ZERO,
             restart_every,
             answer_within: SECOND,
             seed: 1,
@@ -198,6 +214,17 @@ mod tests {
         assert_eq!(agenda(Duration::ZERO, Duration::ZERO).next_at(), None);
         let jobs = run(&mut agenda(Duration::ZERO, SECOND), SECOND * 10);
         assert!(jobs.iter().all(|job| *job == Job::Do(Act::Restart)) && jobs.len() > 7);
+    }
+
+    #[test]
+    fn what_is_postponed_comes_once_and_then_at_its_period() {
+        let mut agenda = agenda(Duration::ZERO, SECOND * 10);
+        let due = agenda.next_at().unwrap();
+        assert_eq!(agenda.take(due), Some(Job::Do(Act::Restart)));
+        agenda.postpone(Act::Restart, due);
+        assert_eq!(agenda.next_at(), Some(due + POSTPONED));
+        assert_eq!(agenda.take(due + POSTPONED), Some(Job::Do(Act::Restart)));
+        assert_eq!(agenda.next_at(), Some(due + POSTPONED + SECOND * 10));
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Backend {
         books.enter(|ledger, now| ledger.troubled(self.process, Trouble::Killed, now));
         let Some(mut child) = self.child.take() else { return Ok(()) };
         child.signal(Signal::KILL);
-        child.ended(END_MAX).await
+        child.ended(END_MAX).await?;
+        Ok(())
     }
 
     /// Stops it, as by a debugger.

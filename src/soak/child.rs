@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{self, Command, Stdio};
+use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -86,19 +86,34 @@ impl Child {
         }
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has ended; says how.
     ///
     /// # Errors
     /// It has not after `limit`.
-    pub(super) async fn ended(&mut self, limit: Duration) -> Result<(), SoakError> {
+    pub(super) async fn ended(&mut self, limit: Duration) -> Result<ExitStatus, SoakError> {
         let what = format!("the end of {}", self.name);
+        let (name, process) = (&self.name, &mut self.process);
+        let failed = |error| SoakError::Process(name.clone(), error);
         let looking = async {
-            while !self.has_ended() {
+            loop {
+                if let Some(status) = process.try_wait().map_err(failed)? {
+                    return Ok(status);
+                }
                 tokio::time::sleep(LOOK_INTERVAL).await;
             }
         };
         let ended = tokio::time::timeout(limit, looking).await;
-        ended.map_err(|_| SoakError::Late(what, limit))
+        ended.map_err(|_| SoakError::Late(what, limit))?
+    }
+
+    /// Waits until it has ended, as it should.
+    ///
+    /// # Errors
+    /// It has not after `limit`, or its status tells of a failure.
+    pub(super) async fn succeeded(&mut self, limit: Duration) -> Result<(), SoakError> {
+        let status = self.ended(limit).await?;
+        let failed = || SoakError::Failed(self.name.clone(), status.to_string());
+        status.success().then_some(()).ok_or_else(failed)
     }
 
     /// Whether it has ended.

@@ -2,35 +2,18 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use super::agenda::{Act, Agenda, Job, Undo};
 use super::backend::{Backend, Nursery};
-use super::edge::Edge;
+use super::deeds::Deeds;
+use super::edge::{Edge, Way};
 use super::error::SoakError;
 use crate::model::{Draws, Time};
 
 /// Backends that take pins, by word of the edge, and are left alone: so many at least.
 const LEFT_ALONE_MIN: usize = 2;
 
-/// How often each was done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Deeds {
-    /// Backends killed.
-    pub(super) kills: u32,
-    /// Backends stopped, for long and for a moment.
-    pub(super) freezes: u32,
-    /// Backends filled.
-    pub(super) fills: u32,
-    /// Backends drained.
-    pub(super) drains: u32,
-    /// Edges ended with a warning.
-    pub(super) stops: u32,
-    /// Edges killed.
-    pub(super) edge_kills: u32,
-    /// What was not done because too few backends would have been left.
-    pub(super) skipped: u32,
-}
+/// How the edge is replaced, in turn.
+const WAYS: [Way; 3] = [Way::Stop, Way::Kill, Way::TakeOver];
 
 /// Whoever makes trouble.
 #[derive(Debug)]
@@ -74,11 +57,18 @@ impl Churn {
     }
 
     async fn act(&mut self, act: Act, agenda: &mut Agenda) -> Result<(), SoakError> {
-        if act == Act::Restart {
-            return self.restart_edge().await;
+        match act {
+            Act::Restart => return self.restart_edge().await,
+            Act::Reload => {
+                self.edge.reload().await?;
+                self.deeds.reloads += 1;
+                return Ok(());
+            }
+            Act::Kill | Act::Freeze | Act::Stutter | Act::Fill | Act::Drain => {}
         }
         let Some(at) = self.draw_victim().await else {
-            self.deeds.skipped += 1;
+            self.deeds.postponed += 1;
+            agenda.postpone(act, self.now());
             return Ok(());
         };
         let (backend, books) = (&mut self.backends[at], &self.nursery.books);
@@ -89,8 +79,12 @@ impl Churn {
                 self.deeds.kills += 1;
                 backend.kill(books).await?;
             }
-            Act::Freeze | Act::Stutter => {
+            Act::Freeze => {
                 self.deeds.freezes += 1;
+                backend.freeze(books);
+            }
+            Act::Stutter => {
+                self.deeds.stutters += 1;
                 backend.freeze(books);
             }
             Act::Fill => {
@@ -102,7 +96,7 @@ impl Churn {
                 backend.is_let_go(books);
                 self.edge.drain(&backend.name).await?;
             }
-            Act::Restart => {}
+            Act::Reload | Act::Restart => {}
         }
         agenda.done(act, at, self.now());
         Ok(())
@@ -144,21 +138,21 @@ impl Churn {
         (well.len() > LEFT_ALONE_MIN).then(|| well[self.draws.below(well.len())])
     }
 
-    /// With a warning and without, in turn.
     async fn restart_edge(&mut self) -> Result<(), SoakError> {
-        let signal = if self.deeds.stops > self.deeds.edge_kills {
-            self.deeds.edge_kills += 1;
-            Signal::KILL
-        } else {
-            self.deeds.stops += 1;
-            Signal::TERM
-        };
-        tracing::info!(?signal, "the edge is ended");
-        self.edge.restart(signal).await
+        let Deeds { stops, edge_kills, takeovers, .. } = &mut self.deeds;
+        let way = WAYS[(*stops + *edge_kills + *takeovers) as usize % WAYS.len()];
+        tracing::info!(?way, "the edge is replaced");
+        *match way {
+            Way::Stop => stops,
+            Way::Kill => edge_kills,
+            Way::TakeOver => takeovers,
+        } += 1;
+        self.edge.restart(way).await
     }
 
     /// Everything that was done is undone, so that those who leave can.
     async fn make_well(&mut self, mut agenda: Agenda) -> Result<(), SoakError> {
+        self.edge.settle().await?;
         while let Some(at) = agenda.next_undo() {
             self.undo(at, &mut agenda).await?;
         }

@@ -1,8 +1,7 @@
 //! The edge that is tried: its config, its process, its restarts.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,19 +9,11 @@ use rustix::process::Signal;
 
 use super::backend::Backend;
 use super::child::Child;
+use super::config::Config;
 use super::error::SoakError;
 use crate::admin::BackendRows;
-use crate::admin::client::{FetchError, fetch_json, post_json};
+use crate::admin::client::{FetchError, fetch_json, fetch_text, post_json};
 use crate::admin::{DrainOrder, Then};
-
-/// Time between two probes. What a client is told of a loss is measured against this and the next.
-pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(1_000);
-
-/// Time that a probe may take.
-pub(super) const PROBE_TIMEOUT: Duration = Duration::from_millis(1_500);
-
-/// Time over which the edge closes its connections when it ends.
-const CLOSE_WINDOW: Duration = Duration::from_millis(1_000);
 
 /// Time that it may take to end.
 const END_MAX: Duration = Duration::from_secs(20);
@@ -33,19 +24,33 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(2);
 /// Time for all backends to be eligible at the start.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// Time between two looks at that.
+/// Time for a changed config to be taken up.
+const RELOAD_MAX: Duration = Duration::from_secs(10);
+
+/// Time between two looks at either.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How an edge is replaced by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// SIGTERM, and another is started when it has ended.
+    Stop,
+    /// SIGKILL, and the same.
+    Kill,
+    /// Another takes over from it while it runs.
+    TakeOver,
+}
 
 /// The edge.
 #[derive(Debug)]
 pub(super) struct Edge {
     program: PathBuf,
-    dir: PathBuf,
-    /// Where clients connect. The same after every restart.
-    pub(super) addr: SocketAddr,
+    config: Config,
     /// Base URL of the admin API of the present process.
     admin: String,
     child: Option<Child>,
+    /// The process before, while it closes what it has after another has taken over.
+    leaving: Option<Child>,
 }
 
 impl Edge {
@@ -58,13 +63,12 @@ impl Edge {
         dir: &Path,
         backends: &[Backend],
     ) -> Result<Self, SoakError> {
-        let anywhere = SocketAddr::from((Ipv4Addr::new(127, 0, 2, 1), 0));
-        write_config(dir, anywhere, backends)?;
-        let (child, addr, admin) = start_process(program, dir).await?;
-        let (program, dir) = (program.to_owned(), dir.to_owned());
-        let edge = Self { program, dir, addr, admin, child: Some(child) };
-        // From now on it listens where it has got.
-        write_config(&edge.dir, addr, backends)?;
+        let addr = free_addr().map_err(|error| SoakError::Process("edge".to_owned(), error))?;
+        let config = Config::new(dir, addr, backends);
+        config.write()?;
+        let program = program.to_owned();
+        let (child, admin) = start_process(&program, &config.path, None).await?;
+        let edge = Self { program, config, admin, child: Some(child), leaving: None };
         let all = backends.len();
         let waiting = async {
             while edge.takers().await.len() < all {
@@ -85,18 +89,75 @@ impl Edge {
         takers.map(|row| row.id).collect()
     }
 
-    /// Ends it, with a warning or without, and starts it again on what it has left.
+    /// Where clients connect. The same after every restart.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.config.listen
+    }
+
+    /// Replaces it by another that starts on what it has left, or takes over.
     ///
     /// # Errors
-    /// It does not end, or does not start.
-    pub(super) async fn restart(&mut self, signal: Signal) -> Result<(), SoakError> {
-        if let Some(mut child) = self.child.take() {
-            child.signal(signal);
-            child.ended(END_MAX).await?;
+    /// It does not end as it should, or the other does not start.
+    pub(super) async fn restart(&mut self, way: Way) -> Result<(), SoakError> {
+        self.settle().await?;
+        let mut before = self.child.take();
+        match (way, &mut before) {
+            (Way::Stop, Some(child)) => {
+                child.signal(Signal::TERM);
+                child.succeeded(END_MAX).await?;
+            }
+            (Way::Kill, Some(child)) => {
+                child.signal(Signal::KILL);
+                child.ended(END_MAX).await?;
+            }
+            (Way::TakeOver, Some(_)) | (_, None) => {}
         }
-        let (child, _, admin) = start_process(&self.program, &self.dir).await?;
+        let admin = self.admin.trim_start_matches("http://");
+        let from = (way == Way::TakeOver).then_some(admin);
+        let (child, admin) = start_process(&self.program, &self.config.path, from).await?;
         (self.child, self.admin) = (Some(child), admin);
+        self.leaving = before.filter(|_| way == Way::TakeOver);
         Ok(())
+    }
+
+    /// Waits for the end of a process that another has taken over from.
+    ///
+    /// # Errors
+    /// It does not end, or in failure.
+    pub(super) async fn settle(&mut self) -> Result<(), SoakError> {
+        match self.leaving.take() {
+            Some(mut child) => child.succeeded(END_MAX).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Changes the config, and has it read again by SIGHUP.
+    ///
+    /// # Errors
+    /// The change is not taken up.
+    pub(super) async fn reload(&mut self) -> Result<(), SoakError> {
+        let before = self.reloads().await?;
+        self.config.change();
+        self.config.write()?;
+        if let Some(child) = &self.child {
+            child.signal(Signal::HUP);
+        }
+        let looking = async {
+            while self.reloads().await? == before {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+            }
+            Ok(())
+        };
+        let late = |_| SoakError::Late("the config is taken up".to_owned(), RELOAD_MAX);
+        tokio::time::timeout(RELOAD_MAX, looking).await.map_err(late)?
+    }
+
+    /// How many reloads of this process have changed something.
+    async fn reloads(&self) -> Result<u64, SoakError> {
+        const APPLIED: &str = "pinfold_config_reloads_total{outcome=\"applied\"} ";
+        let metrics = fetch_text(&self.admin, "/metrics").await?;
+        let found = metrics.lines().find_map(|line| line.strip_prefix(APPLIED));
+        Ok(found.and_then(|count| count.parse().ok()).unwrap_or_default())
     }
 
     /// Orders `backend` to be drained, with a deadline that comes soon.
@@ -133,50 +194,20 @@ impl Edge {
 
 async fn start_process(
     program: &Path,
-    dir: &Path,
-) -> Result<(Child, SocketAddr, String), SoakError> {
-    let config = config_path(dir).display().to_string();
-    let mut child = Child::start("edge", program, &["serve", "--config", &config], dir)?;
-    let url = child.line_after("listening on ws://").await?;
+    config: &Path,
+    from: Option<&str>,
+) -> Result<(Child, String), SoakError> {
+    let dir = config.parent().unwrap_or(Path::new("."));
+    let path = config.display().to_string();
+    let mut arguments = vec!["serve", "--config", &path];
+    arguments.extend(from.iter().flat_map(|admin| ["--takeover", *admin]));
+    let mut child = Child::start("edge", program, &arguments, dir)?;
     let admin = child.line_after("admin on ").await?;
-    let addr = url.split('/').next().and_then(|addr| addr.parse().ok());
-    let addr = addr.ok_or_else(|| SoakError::Ended("edge".to_owned(), "an address"))?;
-    Ok((child, addr, admin))
+    Ok((child, admin))
 }
 
-fn config_path(dir: &Path) -> PathBuf {
-    dir.join("pinfold.toml")
-}
-
-fn write_config(dir: &Path, listen: SocketAddr, backends: &[Backend]) -> Result<(), SoakError> {
-    let path = config_path(dir);
-    let written = fs::write(&path, config(listen, backends));
-    written.map_err(|error| SoakError::File(path, error))
-}
-
-/// Losses are found soon and clients come back soon, because much is to happen in little time. The
-/// load is of no importance here, so backends are roomy. All else is as by default.
-fn config(listen: SocketAddr, backends: &[Backend]) -> String {
-    let mut text = format!(
-        "[[listeners]]\naddr = \"{listen}\"\n\
-         [admin]\naddr = \"127.0.0.1:0\"\n\
-         [pins]\nstate_dir = \"pins\"\n\
-         [probe]\ninterval_ms = {}\ntimeout_ms = {}\n\
-         [placement]\nslow_start_ms = 5000\nwait_ms = 5000\n\
-         [pacing]\nwait_max_ms = 5000\n\
-         [limits]\ncall_timeout_ms = 5000\n\
-         [shutdown]\nclose_window_ms = {}\ndeadline_ms = 5000\n",
-        PROBE_INTERVAL.as_millis(),
-        PROBE_TIMEOUT.as_millis(),
-        CLOSE_WINDOW.as_millis(),
-    );
-    for backend in backends {
-        let (name, addr) = (&backend.name, backend.addr);
-        // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "[[backends]]\nid = \"{name}\"\nurl = \"ws://{addr}/kurento\"\ncapacity = 10000\n"
-        );
-    }
-    text
+/// An address to listen on, the same in every config: a reload does not change what it is. It stays free
+/// until the edge takes it, as between two edges, because 127.0.2.1 is nobody's source.
+fn free_addr() -> io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::new(127, 0, 2, 1), 0))?.local_addr()
 }

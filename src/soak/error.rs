@@ -23,6 +23,9 @@ pub enum SoakError {
     /// what was waited for.
     #[error("{0} ended before it said {1:?}; see its log")]
     Ended(String, &'static str),
+    /// A process that was to end well has not. Carries its name and status.
+    #[error("{0} has ended with {1}; see its log")]
+    Failed(String, String),
     /// The edge has ended, and nobody had asked it to.
     #[error("the edge has ended unasked; see its log")]
     EdgeDied,

@@ -45,6 +45,8 @@ pub(super) struct Ledger {
     meetings: BTreeMap<String, Meeting>,
     /// Processes of backends by number, all that there were.
     processes: Vec<Process>,
+    /// Times from what was done to a process to the first client told of a loss there.
+    told: BTreeMap<Trouble, Vec<Duration>>,
     /// Where pipelines are that no client has told of yet, with when that was heard.
     strangers: HashMap<String, (ProcessNumber, Time)>,
     /// Pipelines that clients told of and that no backend has shown yet, with their meeting.
@@ -65,6 +67,7 @@ impl Ledger {
             resent: BTreeSet::new(),
             meetings: BTreeMap::new(),
             processes: Vec::new(),
+            told: BTreeMap::new(),
             strangers: HashMap::new(),
             homeless: HashMap::new(),
             answer_within,

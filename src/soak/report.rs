@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::churn::Deeds;
-use super::edge::{PROBE_INTERVAL, PROBE_TIMEOUT};
-use super::ledger::{Counts, Kind, Ledger, Violation, millis_histogram};
+use super::config::{PROBE_INTERVAL, PROBE_TIMEOUT};
+use super::deeds::Deeds;
+use super::ledger::{Counts, Kind, Ledger, Trouble, Violation, millis_histogram};
 use super::settings::SoakSettings;
 
 /// The result of a soak.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// No violation was found, and clients were at work.
+    /// No violation was found, clients were at work, and nothing that was asked for is missing.
     pub valid: bool,
     seed: u64,
     seconds: f64,
     sessions: u32,
     backends: u8,
     churn: Deeds,
+    /// What was asked for and should have happened, but never did.
+    missing: Vec<&'static str>,
     calls: Calls,
     clients: Clients,
     /// From the kill of a backend to the first client told, where one was.
@@ -64,6 +66,8 @@ struct Clients {
     pipelines: u64,
     losses: u64,
     losses_unplaced: u64,
+    /// Meetings that a drain has let go, by what clients were told.
+    moved: u64,
 }
 
 /// Some times in milliseconds; zero if there is none.
@@ -86,19 +90,21 @@ impl Report {
         let counts = ledger.counts();
         let violations: BTreeMap<&'static str, u64> =
             Kind::ALL.iter().map(|kind| (kind.name(), counts.violations(*kind))).collect();
+        let missing = deeds.missing(settings, counts.moved);
         let is_clean = violations.values().all(|count| *count == 0);
         Self {
             // Clients that were told nothing have shown nothing.
-            valid: is_clean && counts.answered > 0,
+            valid: is_clean && counts.answered > 0 && missing.is_empty(),
             seed: settings.seed,
             seconds,
             sessions: settings.sessions,
             backends: settings.backends,
             churn: deeds,
+            missing,
             calls: Calls::of(counts),
             clients: Clients::of(counts),
-            told_after_kill: Times::of(&ledger.told_after_kill()),
-            told_after_freeze: Times::of(&ledger.told_after_freeze()),
+            told_after_kill: Times::of(ledger.told_after(Trouble::Killed)),
+            told_after_freeze: Times::of(ledger.told_after(Trouble::Frozen)),
             told_bound_ms: millis(PROBE_INTERVAL + PROBE_TIMEOUT),
             rebuild: Times::in_histogram(&counts.rebuild_ms),
             violations,
@@ -146,6 +152,7 @@ impl Clients {
             pipelines: counts.pipelines,
             losses: counts.losses,
             losses_unplaced: counts.losses_unplaced,
+            moved: counts.moved,
         }
     }
 }
@@ -188,22 +195,13 @@ impl fmt::Display for Report {
         for (what, count) in &self.violations {
             writeln!(f, "{what:<24} {count}")?;
         }
+        for what in &self.missing {
+            writeln!(f, "never happened           {what}")?;
+        }
         for violation in &self.found {
             write!(f, "\n{violation}")?;
         }
         writeln!(f, "{}", if self.valid { "VALID" } else { "INVALID" })
-    }
-}
-
-impl fmt::Display for Deeds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, freezes, fills, drains, stops, edge_kills, skipped } = self;
-        writeln!(
-            f,
-            "done to backends {kills} killed, {freezes} stopped, {fills} filled, {drains} drained; \
-             {skipped} times too few were well\n\
-             done to the edge {stops} ended, {edge_kills} killed, and started again"
-        )
     }
 }
 
@@ -225,13 +223,14 @@ impl fmt::Display for Calls {
 impl fmt::Display for Clients {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { connections, resumed, sessions_lost, meetings, .. } = self;
-        let Self { pipelines, losses, losses_unplaced, .. } = self;
+        let Self { pipelines, losses, losses_unplaced, moved, .. } = self;
         writeln!(
             f,
             "clients          {connections} connections, {resumed} sessions resumed, \
              {sessions_lost} lost; {meetings} meetings\n                 \
              {pipelines} pipelines; {losses} losses, {losses_unplaced} of pipelines that no backend \
-             had shown yet"
+             had shown yet; \
+             {moved} meetings moved by drains"
         )
     }
 }

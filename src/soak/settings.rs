@@ -30,7 +30,9 @@ pub struct SoakSettings {
     pub stop_every: Duration,
     /// Time between two drains of a backend.
     pub drain_every: Duration,
-    /// Time between two restarts of the edge.
+    /// Time between two reloads of the config, of another kind each.
+    pub reload_every: Duration,
+    /// Time between two restarts of the edge, in another way each.
     pub restart_every: Duration,
     /// Time after which a call without an answer on an open connection is lost.
     pub answer_within: Duration,

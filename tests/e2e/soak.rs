@@ -37,28 +37,35 @@ async fn soak(dir: &TempDir, arguments: &[&str]) -> Shown {
 #[tokio::test]
 async fn nothing_is_lost_in_two_minutes_of_churn() {
     let dir = TempDir::create();
-    // Kills, drains and restarts; what a stop leads to is a soak of its own.
-    let churn = ["--kill-every", "5s", "--drain-every", "12s", "--restart-every", "30s"];
-    let size = ["--minutes", "2", "--sessions", "500", "--seed", "1", "--stop-every", "0"];
-    let shown = soak(&dir, &[&churn[..], &size].concat()).await;
+    let kills = ["--kill-every", "5s", "--stop-every", "15s", "--drain-every", "12s"];
+    let edge = ["--reload-every", "7s", "--restart-every", "30s"];
+    let size = ["--minutes", "2", "--sessions", "500", "--seed", "1"];
+    let shown = soak(&dir, &[&kills[..], &edge, &size].concat()).await;
     assert_eq!(shown.status, 0, "{}", shown.text);
     let (report, text) = (&shown.report, &shown.text);
     let count = |path: &str| report.pointer(path).and_then(Value::as_u64).unwrap();
     assert_eq!(report["valid"], true, "{text}");
     let outcomes = ["/calls/answered", "/calls/refused", "/calls/given_up"].map(count);
     assert_eq!(outcomes.iter().sum::<u64>(), count("/calls/sent"), "{text}");
-    // It was no idle run.
+    // It was no idle run, whatever the machine does besides.
+    assert_eq!(report["missing"].as_array().unwrap().len(), 0, "{text}");
     for (path, min) in [
         ("/calls/answered", 20_000),
         ("/clients/meetings", 100),
         ("/clients/resumed", 500),
         ("/clients/losses", 100),
+        ("/clients/moved", 10),
         ("/churn/kills", 10),
-        ("/churn/fills", 2),
+        ("/churn/fills", 1),
         ("/churn/drains", 3),
+        ("/churn/freezes", 2),
+        ("/churn/stutters", 2),
+        ("/churn/reloads", 10),
         ("/churn/stops", 1),
         ("/churn/edge_kills", 1),
+        ("/churn/takeovers", 1),
         ("/told_after_kill/count", 5),
+        ("/told_after_freeze/count", 1),
     ] {
         assert!(count(path) >= min, "{path} is {}: {text}", count(path));
     }
@@ -70,7 +77,9 @@ async fn soak_through(harm: Harm) -> Shown {
     let double = Double::start(dir.path().join("state/pinfold.toml"), harm).await;
     let via = double.addr.to_string();
     let never = |what| [what, "0"];
-    let calm = ["--kill-every", "--stop-every", "--drain-every", "--restart-every"].map(never);
+    let periods =
+        ["--kill-every", "--stop-every", "--drain-every", "--reload-every", "--restart-every"];
+    let calm = periods.map(never);
     let short = ["--minutes", "0.1", "--sessions", "6", "--backends", "3", "--seed", "1"];
     let through = ["--answer-within", "4s", "--via", &via];
     soak(&dir, &[calm.as_flattened(), &short, &through].concat()).await

@@ -45,6 +45,8 @@ pub(in crate::soak) struct Counts {
     pub(in crate::soak) losses: u64,
     /// Such pipelines whose backend never had shown them: nothing can be said of their loss.
     pub(in crate::soak) losses_unplaced: u64,
+    /// Meetings that a drain has let go, by what clients were told: once for each process.
+    pub(in crate::soak) moved: u64,
     /// Milliseconds from a client's loss to its next working pipeline.
     pub(in crate::soak) rebuild_ms: Histogram<u64>,
     violations: BTreeMap<Kind, u64>,
@@ -69,6 +71,7 @@ impl Default for Counts {
             pipelines: 0,
             losses: 0,
             losses_unplaced: 0,
+            moved: 0,
             rebuild_ms: millis_histogram(),
             violations: BTreeMap::new(),
         }

@@ -32,6 +32,8 @@ struct Pipeline {
     served: Time,
     /// A client has released it, or is about to.
     is_released: bool,
+    /// A client was told that it is gone.
+    is_lost: bool,
     /// It was reported already.
     is_reported: bool,
 }
@@ -67,6 +69,7 @@ impl Ledger {
             born: answered,
             served: sent,
             is_released: false,
+            is_lost: false,
             is_reported: false,
         });
     }
@@ -121,7 +124,9 @@ impl Ledger {
         self.counts.losses += 1;
         match home {
             None => self.counts.losses_unplaced += 1,
-            Some(home) if self.is_explained(home, born, now) => {}
+            Some(home) if self.is_explained(home, born, now) => {
+                self.count_move(meeting, pipeline, home);
+            }
             Some(home) => {
                 let home = self.story(home);
                 let what = format!(
@@ -131,6 +136,19 @@ impl Ledger {
             }
         }
         true
+    }
+
+    /// Counts a meeting of which something is lost at `home`, if a drain did that: once for each home.
+    fn count_move(&mut self, meeting: &str, pipeline: &str, home: ProcessNumber) {
+        let is_let_go = self.is_let_go(home);
+        let pipelines = &mut self.meeting(meeting).pipelines;
+        let at_home = || pipelines.iter().filter(|one| one.home == Some(home));
+        if is_let_go && !at_home().any(|one| one.is_lost) {
+            self.counts.moved += 1;
+        }
+        if let Some(found) = self.meeting(meeting).find(pipeline) {
+            found.is_lost = true;
+        }
     }
 
     /// Everybody has left `meeting`, and nobody will come again.

@@ -10,7 +10,7 @@ use crate::model::Time;
 pub(in crate::soak) struct ProcessNumber(usize);
 
 /// What explains that clients lose what is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::soak) enum Trouble {
     /// It was killed.
     Killed,
@@ -28,8 +28,8 @@ pub(super) struct Process {
     trouble: Option<(Trouble, Time)>,
     /// When it was left in peace again: what is younger has no excuse.
     calm_since: Option<Time>,
-    /// When the first client was told that something there is gone, after the trouble.
-    told: Option<Time>,
+    /// A client was told that something there is gone, after the trouble.
+    is_told: bool,
     /// What was done to it last, in words.
     last: Option<(Trouble, Time)>,
 }
@@ -57,19 +57,21 @@ impl Ledger {
             name,
             trouble: None,
             calm_since: None,
-            told: None,
+            is_told: false,
             last: None,
         });
         ProcessNumber(self.processes.len() - 1)
     }
 
-    /// Something was done to a process. The first that clients were told of is kept for its times.
+    /// Something was done to a process. If something else still is, and clients were told of that, it is
+    /// not told anew.
     pub(in crate::soak) fn troubled(&mut self, at: ProcessNumber, trouble: Trouble, now: Time) {
         let process = &mut self.processes[at.0];
-        process.calm_since = None;
+        let was_calm = process.calm_since.take().is_some();
         process.last = Some((trouble, now));
-        if process.told.is_none() {
+        if was_calm || !process.is_told {
             process.trouble = Some((trouble, now));
+            process.is_told = false;
         }
     }
 
@@ -78,27 +80,19 @@ impl Ledger {
         self.processes[at.0].calm_since = Some(now);
     }
 
-    /// Times from each kill to when the first client was told, of those processes where one was.
-    pub(in crate::soak) fn told_after_kill(&self) -> Vec<Duration> {
-        let after = |process: &Process| match process.trouble {
-            Some((Trouble::Killed, at)) => process.told.map(|told| told.since(at)),
-            Some((Trouble::Frozen | Trouble::LetGo, _)) | None => None,
-        };
-        self.processes.iter().filter_map(after).collect()
-    }
-
-    /// The same from when each was stopped.
-    pub(in crate::soak) fn told_after_freeze(&self) -> Vec<Duration> {
-        let after = |process: &Process| match process.trouble {
-            Some((Trouble::Frozen, at)) => process.told.map(|told| told.since(at)),
-            Some((Trouble::Killed | Trouble::LetGo, _)) | None => None,
-        };
-        self.processes.iter().filter_map(after).collect()
+    /// Times from each time that `trouble` was made to when the first client was told, where one was.
+    pub(in crate::soak) fn told_after(&self, trouble: Trouble) -> &[Duration] {
+        self.told.get(&trouble).map_or(&[], Vec::as_slice)
     }
 
     /// Its name, and what was done to it last.
     pub(super) fn story(&self, at: ProcessNumber) -> String {
         self.processes[at.0].story()
+    }
+
+    /// Whether what was done to it last is that it was drained.
+    pub(super) fn is_let_go(&self, at: ProcessNumber) -> bool {
+        matches!(self.processes[at.0].last, Some((Trouble::LetGo, _)))
     }
 
     /// A client was told that a pipeline in `at`, made at `born`, is gone. Says whether that has a
@@ -109,8 +103,10 @@ impl Ledger {
             Some(calm) => born < calm,
             None => process.trouble.is_some(),
         };
-        if is_explained {
-            process.told.get_or_insert(now);
+        if let Some((trouble, made)) = process.trouble.filter(|_| is_explained && !process.is_told)
+        {
+            process.is_told = true;
+            self.told.entry(trouble).or_default().push(now.since(made));
         }
         is_explained
     }

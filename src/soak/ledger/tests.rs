@@ -154,7 +154,7 @@ fn a_meeting_that_moved_after_a_loss_is_not_split() {
     books.ledger.came(late, Answer { outcome: Err(40101), text: "{}" }, at(8));
     assert!(books.ledger.lost(("m", "p"), (2, 40101), at(8)));
     assert_eq!(books.found(at(9)), []);
-    assert_eq!(books.ledger.told_after_freeze(), [SECOND * 3]);
+    assert_eq!(books.ledger.told_after(Trouble::Frozen), [SECOND * 3]);
 }
 
 #[test]
@@ -218,7 +218,11 @@ fn a_loss_needs_a_cause() {
     books.ledger.troubled(a, Trouble::Killed, at(1));
     assert!(books.ledger.lost(("m", "p"), (1, 40101), at(3)));
     assert!(books.ledger.lost(("m", "q"), (2, 40007), at(4)));
-    assert_eq!(books.ledger.told_after_kill(), [SECOND * 2], "the first that is told counts");
+    assert_eq!(
+        books.ledger.told_after(Trouble::Killed),
+        [SECOND * 2],
+        "the first that is told counts"
+    );
     assert!(books.ledger.lost(("m", "r"), (2, 40101), at(5)));
     assert_eq!(books.found(at(6)), [Kind::WrongLoss]);
 }
@@ -235,6 +239,41 @@ fn trouble_explains_only_the_loss_of_what_was_there() {
     assert_eq!(books.ledger.counts().violations(Kind::WrongLoss), 0);
     assert!(books.ledger.lost(("m", "new"), (1, 40101), at(8)));
     assert_eq!(books.found(at(9)), [Kind::WrongLoss]);
+}
+
+#[test]
+fn a_meeting_that_a_drain_lets_go_is_counted_once_and_no_other() {
+    let mut books = Books::new();
+    let (a, b) = (books.a, books.b);
+    books.create(1, ("p", a), at(0));
+    books.create(2, ("q", a), at(0));
+    books.create(2, ("r", b), at(0));
+    books.ledger.troubled(a, Trouble::LetGo, at(1));
+    books.ledger.troubled(b, Trouble::Killed, at(1));
+    books.ledger.lost(("m", "r"), (2, 40101), at(2));
+    assert_eq!(books.ledger.counts().moved, 0);
+    for (pipeline, client) in [("p", 1), ("p", 2), ("q", 2)] {
+        books.ledger.lost(("m", pipeline), (client, 40101), at(3));
+    }
+    assert_eq!(books.ledger.counts().moved, 1);
+    assert_eq!(books.found(at(4)), []);
+}
+
+#[test]
+fn each_time_that_something_is_done_clients_are_told_anew() {
+    let mut books = Books::new();
+    let a = books.a;
+    books.create(1, ("p", a), at(0));
+    books.create(1, ("q", a), at(0));
+    books.create(1, ("r", a), at(0));
+    books.ledger.troubled(a, Trouble::LetGo, at(1));
+    books.ledger.lost(("m", "p"), (1, 40101), at(2));
+    books.ledger.calmed(a, at(3));
+    books.ledger.troubled(a, Trouble::Frozen, at(4));
+    books.ledger.lost(("m", "q"), (1, 40101), at(10));
+    books.ledger.lost(("m", "r"), (1, 40101), at(12));
+    assert_eq!(books.ledger.told_after(Trouble::LetGo), [SECOND]);
+    assert_eq!(books.ledger.told_after(Trouble::Frozen), [SECOND * 6]);
 }
 
 #[test]
