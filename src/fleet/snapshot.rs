@@ -106,6 +106,13 @@ impl BackendView {
         self.health == Health::Healthy && self.stay == Stay::Open
     }
 
+    /// Whether a meeting that has nothing there had better begin elsewhere: it gets no new ones, or only
+    /// because too many others do not.
+    #[must_use]
+    pub fn is_shunned(&self) -> bool {
+        !self.takes_pins() || self.spared.is_some()
+    }
+
     /// The backend as a choice sees it at `now`.
     #[must_use]
     pub fn candidate(&self, outlook: &Outlook, now: Time) -> Candidate<'_> {

@@ -51,6 +51,12 @@ impl Found {
         self.lock().add(pinned, (origin.pipeline, origin.session));
     }
 
+    /// Whether every pipeline was confirmed, or has turned out to be no more.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().pins.is_empty()
+    }
+
     /// The meeting that `pipeline` was of. That it lives is for the caller to know.
     #[must_use]
     pub fn meeting_of(&self, pipeline: PipelineId) -> Option<MeetingName> {

@@ -263,6 +263,17 @@ impl Keeper {
         self.unpin(meeting, epoch).await;
     }
 
+    /// Ends `meeting` before its grace is over, if nothing of it lives at that `epoch`, so that it may
+    /// begin elsewhere. Returns whether it does.
+    pub async fn end_idle(&self, meeting: &MeetingName, epoch: u64) -> bool {
+        // While pipelines of the process before are not judged, one may be of this meeting.
+        let is_idle = self.found.is_empty() && self.registry.end_idle(meeting, epoch);
+        if is_idle {
+            self.unpin(meeting.clone(), epoch).await;
+        }
+        is_idle
+    }
+
     /// Begins to let the meeting `id` go, pinned at `epoch`. Returns its pipelines, which are to be
     /// released on their backend before [`Self::let_gone`]; `None` if there is nothing to let go.
     #[must_use]

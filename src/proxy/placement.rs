@@ -355,6 +355,10 @@ impl Placement {
                 }
                 Verdict::Use => {
                     let backend = backend.expect("judge wants one that is there");
+                    if backend.is_shunned() && self.keeper.end_idle(meeting, pin.epoch).await {
+                        asked = asked.map(|asked| Asked { cause: Cause::Replaced, ..asked });
+                        continue;
+                    }
                     if let Some(placed) = self.join(meeting, &pin, backend, wanted.promise).await? {
                         return Ok((placed, ChoiceReason::Joined));
                     }

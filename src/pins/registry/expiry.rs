@@ -59,6 +59,17 @@ impl Registry {
         }
     }
 
+    /// Ends a meeting, pinned at `epoch`, of which nothing lives and nothing is being made: nobody can
+    /// join it until [`Self::unpinned`]. Returns whether that is so.
+    #[must_use]
+    pub fn end_idle(&self, meeting: &MeetingName, epoch: u64) -> bool {
+        let id = MeetingId::Named(meeting.clone());
+        let Some(mut known) = self.meetings.get_mut(&id) else { return false };
+        let is_idle = known.live == 0 && !known.is_ending && known.pin.epoch == epoch;
+        known.is_ending |= is_idle;
+        is_idle
+    }
+
     pub(super) fn idle(&self, idle: &mut Idle, expiry: Expiry, now: Time) {
         idle.since = Some(now);
         if !replace(&mut idle.is_queued, true) {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::fleet::AfterDrain;
 use crate::fleet::stub::id;
 use crate::model::Incarnation;
 use crate::pins::PinStore;
@@ -345,4 +346,35 @@ async fn a_pipeline_that_is_made_when_its_backend_was_lost_is_a_remnant() {
         assert!(registry.is_forbidden(pipeline) && !registry.knows(pipeline), "{meeting:?}");
         assert_eq!(world.charged(), []);
     }
+}
+
+/// Whoever was refused there, or left, is not sent there again; whoever is there stays.
+#[tokio::test(start_paused = true)]
+async fn a_meeting_of_which_nothing_lives_is_not_bound_to_where_no_meetings_go() {
+    for lives in [false, true] {
+        let world = World::seeded(2, 1).await;
+        let mut first = world.place("standup").await.unwrap();
+        let home = first.backend.clone();
+        if lives {
+            let claim = first.claim.take().unwrap();
+            let _ = claim.created(PipelineId::from_u128(1), SessionId::from_random(9));
+        }
+        drop(first);
+        assert_eq!(world.place("standup").await.unwrap().backend, home, "it is in its grace");
+        let drained = world.fleet.handle.drain(home.clone(), None, AfterDrain::Stay).await;
+        drained.unwrap();
+        let again = world.place("standup").await.unwrap();
+        assert_eq!(again.backend == home, lives);
+        let other = world.place("standup").await.unwrap();
+        assert_eq!(other.backend, again.backend, "all of them");
+    }
+}
+
+/// While something is being made for it, it may live a moment later.
+#[tokio::test(start_paused = true)]
+async fn a_meeting_that_is_just_being_made_stays_where_it_is() {
+    let world = World::seeded(2, 1).await;
+    let first = world.place("standup").await.unwrap();
+    world.fleet.handle.drain(first.backend.clone(), None, AfterDrain::Stay).await.unwrap();
+    assert_eq!(world.place("standup").await.unwrap().backend, first.backend);
 }
