@@ -343,3 +343,20 @@ impl RenewalTask {
         std::mem::replace(self, next).0.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_reload_waits_and_the_next_is_told_so() {
+        let (handle, mut requests) = channel();
+        handle.request();
+        assert_eq!(handle.reload().await, Err(ReloadError::Busy));
+        handle.request();
+        requests.recv().await.unwrap();
+        assert!(requests.try_recv().is_err(), "what is asked while one waits is that one");
+        drop(requests);
+        assert_eq!(handle.reload().await, Err(ReloadError::Stopping));
+    }
+}

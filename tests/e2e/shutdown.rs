@@ -82,6 +82,20 @@ async fn it_goes_through_its_stages_and_tells_them() {
 }
 
 #[tokio::test]
+async fn it_tells_how_many_clients_are_left_and_a_second_signal_ends_it_then_too() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let more = "[shutdown]\nclose_window_ms = 60000\ndeadline_ms = 600000\n";
+    let mut edge = Edge::start_with(&sims, more, TempDir::create()).await;
+    let clients = join_all((0..100).map(|_| edge.connect())).await;
+    edge.process.signal("TERM");
+    logs(&edge, "clients left clients=").await;
+    assert!(edge.process.is_running());
+    edge.process.signal("TERM");
+    assert_eq!(edge.process.exited().await.code(), Some(1), "forced by the second");
+    drop(clients);
+}
+
+#[tokio::test]
 async fn what_is_open_at_the_deadline_is_cut() {
     let sims = KmsSim::start_all(["a"]).await;
     let more = "[shutdown]\nclose_window_ms = 0\ndeadline_ms = 1\n";

@@ -94,7 +94,7 @@ fn evidence(letter: char) -> Result<Evidence, Duration> {
         'u' => Evidence::Unanswered,
         'f' => Evidence::Refused(1),
         'F' => Evidence::Deep(Deep::Refused),
-        'X' => Evidence::Deep(Deep::Failed),
+        'D' => Evidence::Deep(Deep::Failed),
         'P' => Evidence::Deep(Deep::Passed(QUICK)),
         's' => window(SLOW),
         'q' => window(QUICK),
@@ -136,7 +136,7 @@ const PICTURE: &[(&str, Health, Option<Who>, Option<Cause>)] = &[
     ("eee", Health::Ejected, None, Some(Cause::Errors)),
     ("eeea", Health::Trial, Some(Who::One), Some(Cause::Errors)),
     ("eeeaa", Health::Healthy, Some(Who::One), None),
-    ("dddFXs", Health::Unknown, None, None),
+    ("dddFDs", Health::Unknown, None, None),
     // Errors, and answers between them.
     ("a", Health::Healthy, Some(Who::One), None),
     ("ae", Health::Suspect, Some(Who::One), None),
@@ -189,12 +189,12 @@ const PICTURE: &[(&str, Health, Option<Who>, Option<Cause>)] = &[
     ("aF_aF_a", Health::Ejected, Some(Who::One), Some(Cause::Full)),
     ("aF_aFMa", Health::Trial, Some(Who::One), Some(Cause::Full)),
     // Deep probes that fail, and do not count while nothing is answered.
-    ("aX", Health::Healthy, Some(Who::One), None),
-    ("aXPX", Health::Healthy, Some(Who::One), None),
-    ("aXX", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
-    ("aXX_aX", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
-    ("atXXXX", Health::Suspect, Some(Who::One), None),
-    ("atXXXXa", Health::Healthy, Some(Who::One), None),
+    ("aD", Health::Healthy, Some(Who::One), None),
+    ("aDPD", Health::Healthy, Some(Who::One), None),
+    ("aDD", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
+    ("aDD_aD", Health::Ejected, Some(Who::One), Some(Cause::Deep)),
+    ("atDDDD", Health::Suspect, Some(Who::One), None),
+    ("atDDDDa", Health::Healthy, Some(Who::One), None),
     // Slow.
     ("aqq", Health::Healthy, Some(Who::One), None),
     ("aqs", Health::Ejected, Some(Who::One), Some(Cause::Slow)),
@@ -221,7 +221,7 @@ fn the_picture_of_the_module_doc_holds() {
 fn what_is_lost_is_told_once() {
     for (script, lost) in [
         ("atttttt", vec![]),
-        ("aFaXXsddd", vec![]),
+        ("aFaDDsddd", vec![]),
         ("aeeeeee", vec![ONE]),
         ("atMtttt", vec![ONE]),
         ("ab", vec![ONE]),

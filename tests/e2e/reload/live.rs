@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use pinfold::load::{Client, Events};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +27,8 @@ const RELOADS: usize = 50;
 
 const RELOAD_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Pause of a session between two calls.
-const PAUSE: Duration = Duration::from_millis(2_500);
+/// Calls under way at the same time. Sessions take turns at them in the order in which they ask.
+const CALLING: usize = 16;
 
 /// Keys of a backend that has room for all.
 const ROOMY: &str = "capacity = 1000000";
@@ -46,16 +47,15 @@ async fn caller(edge: &Edge, number: usize) -> Caller {
     Caller { client, _events: events, pipeline }
 }
 
-/// Calls again and again until `stop`; each call must be answered with what belongs to it.
+/// Calls whenever it has its turn until `stop`; each call must be answered with what belongs to it.
 async fn keep_calling(
     caller: Caller,
     (sent, answered): (Arc<AtomicU64>, Arc<AtomicU64>),
+    turns: Arc<Semaphore>,
     stop: CancellationToken,
-    first: Duration,
 ) -> Caller {
-    let mut pause = first;
-    while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        pause = PAUSE;
+    while let Some(turn) = stop.run_until_cancelled(turns.acquire()).await {
+        let _turn = turn.unwrap();
         sent.fetch_add(1, Relaxed);
         let name = caller.client.invoke(&caller.pipeline, "getName", json!({})).await;
         assert_eq!(name.unwrap(), caller.pipeline.as_str());
@@ -100,11 +100,10 @@ async fn two_thousand_sessions_that_keep_calling_lose_no_frame() {
             .await;
 
     let (counts, stop) = ((Arc::default(), Arc::default()), CancellationToken::new());
+    let turns = Arc::new(Semaphore::new(CALLING));
     let mut calling = JoinSet::new();
-    for (number, caller) in callers.into_iter().enumerate() {
-        // Spread over the pause, so that not all call at once.
-        let first = PAUSE.mul_f64(number as f64 / SESSIONS as f64);
-        calling.spawn(keep_calling(caller, counts.clone(), stop.clone(), first));
+    for caller in callers {
+        calling.spawn(keep_calling(caller, counts.clone(), turns.clone(), stop.clone()));
     }
     // The pace of reloads is what is tried here; nothing is decided by the clock.
     let mut ticks = interval(RELOAD_INTERVAL);
