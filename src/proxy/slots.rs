@@ -31,7 +31,8 @@ impl Slots {
         Arc::new(Self { counts: Mutex::new(Counts { taken: 0, max }), freed: Notify::new() })
     }
 
-    /// So many from now on. If more are taken, they stay so until they are dropped.
+    /// So many from now on. If more are taken, they stay so until they are dropped; one of them by each
+    /// listener, for whom it accepts next.
     pub fn set_max(&self, max: usize) {
         self.lock().max = max;
         self.freed.notify_waiters();

@@ -5,6 +5,8 @@ mod live;
 mod mistakes;
 mod sockets;
 
+use std::pin::pin;
+
 use pinfold::load::Client;
 use serde_json::{Value, json};
 
@@ -159,11 +161,23 @@ async fn bounds_of_the_whole_process_follow() {
         .unwrap();
     client.create_pipeline(Some("two")).await.unwrap();
     assert_eq!(edge.api("decisions").await["decisions"], json!([]));
-    // The next waits in the backlog until there is room for it.
-    let connecting = Client::connect(&edge.url);
-    let (_second, ()) = tokio::join!(connecting, async {
-        reload(&edge, &sims, "[limits]\nconnections_max = 2\n").await.unwrap();
+    // The listener has kept room for one more; the next waits in the backlog until there is room.
+    let (second, _events) = edge.connect().await;
+    second.call("ping", json!({})).await.unwrap();
+    let mut connecting = pin!(Client::connect(&edge.url));
+    let meanwhile = async {
+        for _ in 0..100 {
+            client.call("ping", json!({})).await.unwrap();
+        }
+    };
+    tokio::select! {
+        third = &mut connecting => panic!("there is no room for it: {:?}", third.is_ok()),
+        () = meanwhile => {}
+    }
+    let (third, ()) = tokio::join!(connecting, async {
+        reload(&edge, &sims, "[limits]\nconnections_max = 3\n").await.unwrap();
     });
+    assert!(third.is_ok());
     // What nobody uses goes after the grace, the one that is in force when it is left.
     reload(&edge, &sims, "[pins]\ngrace_ms = 0\n").await.unwrap();
     client.close().await;
