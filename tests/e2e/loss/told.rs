@@ -59,14 +59,19 @@ async fn a_client_closed_while_no_backend_is_left_is_told_to_come_later() {
     let mut sims = KmsSim::start_all(["a"]).await;
     let more = format!("{CLOSE}[loss]\nspread_ms = 60000\n[probe]\ninterval_ms = 100\n");
     let edge = Edge::start_with(&sims, &more, TempDir::create()).await;
-    let (client, _events, _) = client_on(&edge, &sims[0]).await;
+    let clients = join_all((0..8).map(|_| client_on(&edge, &sims[0]))).await;
     sims[0].process.signal("KILL");
     sims[0].process.exited().await;
     wait_for_ejection(&edge, "a").await;
-    // It asks, so it is told at once.
-    client.ping().await.unwrap();
-    let ending = within_bound("a close", client.ended()).await;
-    assert_eq!(ending.code, Some(1013), "{ending}");
+    let mut answered = 0;
+    for (client, ..) in &clients {
+        // It asks, so it is told at once; it has an answer too, if its moment has not come before.
+        answered += usize::from(client.ping().await.is_ok());
+        let ending = within_bound("a close", client.ended()).await;
+        assert_eq!(ending.code, Some(1013), "{ending}");
+    }
+    // Half a second of sixty is over: that of four of them comes before once in 10^8 times.
+    assert!(answered > 4, "{answered} of 8 were answered");
 }
 
 #[tokio::test]
