@@ -277,7 +277,7 @@ impl<W: Witness> Adoption<W> {
     async fn discard(&self, pins: Vec<(MeetingName, Pin)>) {
         tracing::info!(meetings = pins.len(), "pins of the process before do not hold");
         for (number, (meeting, pin)) in pins.into_iter().enumerate() {
-            self.keeper.discard(meeting, pin.epoch).await;
+            self.keeper.discard(meeting, &pin).await;
             give_way(number).await;
         }
     }

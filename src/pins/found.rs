@@ -63,11 +63,11 @@ impl Found {
         self.lock().pins.get(&pipeline).map(|(meeting, _)| meeting.clone())
     }
 
-    /// The pipelines of `meeting` that nobody has confirmed. Looks at all.
+    /// The pipelines made under the pin of `epoch` that nobody has confirmed. Looks at all.
     #[must_use]
-    pub fn pipelines_of(&self, meeting: &MeetingName) -> Vec<PipelineId> {
+    pub fn pipelines_of(&self, epoch: u64) -> Vec<PipelineId> {
         let inner = self.lock();
-        let of = inner.pins.iter().filter(|(_, (of, _))| of == meeting);
+        let of = inner.pins.iter().filter(|(_, (_, pin))| pin.epoch == epoch);
         of.map(|(pipeline, _)| *pipeline).collect()
     }
 
@@ -112,5 +112,25 @@ impl Found {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that can panic is done while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A meeting that has moved on may have left pipelines behind, on another backend.
+    #[test]
+    fn the_pipelines_of_a_pin_are_not_those_of_one_before() {
+        let found = Found::default();
+        let meeting = MeetingName::parse("standup").unwrap();
+        let (session, incarnation) = (SessionId::from_random(1), Incarnation(1));
+        for (epoch, id) in [(1, "a"), (2, "b")] {
+            let backend = BackendId::parse(id).unwrap();
+            let pin = Pin { backend, incarnation, epoch };
+            let pipeline = PipelineId::from_u128(epoch.into());
+            found.add((&meeting, &pin), Origin { epoch, pipeline, session });
+        }
+        assert_eq!(found.pipelines_of(2), [PipelineId::from_u128(2)]);
     }
 }

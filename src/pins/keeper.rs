@@ -258,9 +258,13 @@ impl Keeper {
         self.leave_behind(&self.found.take_lost(backend, incarnation));
     }
 
-    /// A pin of an earlier process of this edge does not hold.
-    pub async fn discard(&self, meeting: MeetingName, epoch: u64) {
-        self.unpin(meeting, epoch).await;
+    /// A pin of an earlier process of this edge does not hold. Its process may answer after all, before
+    /// the store has removed the pin: nobody joins the meeting until then.
+    pub async fn discard(&self, meeting: MeetingName, pin: &Pin) {
+        // If somebody takes part in it, it has moved on, or its end will come.
+        if self.registry.end_stray(&meeting, pin) {
+            self.unpin(meeting, pin.epoch).await;
+        }
     }
 
     /// Ends `meeting` before its grace is over, if nothing of it lives at that `epoch`, so that it may
@@ -279,8 +283,9 @@ impl Keeper {
     #[must_use]
     pub fn let_go(&self, id: &MeetingId, epoch: u64) -> Option<Vec<PipelineId>> {
         let mut pipelines = self.registry.let_go(id, epoch)?;
-        if let MeetingId::Named(meeting) = id {
-            let found = self.found.pipelines_of(meeting);
+        if matches!(id, MeetingId::Named(_)) {
+            // Not those of an earlier pin, which are on another backend.
+            let found = self.found.pipelines_of(epoch);
             self.registry.forbid(&found);
             pipelines.extend(found);
             pipelines.sort_unstable();

@@ -7,7 +7,9 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 
 use super::*;
-use crate::pins::{Claim, MemoryStore};
+use crate::model::Legs;
+use crate::pins::{Begun, Claim, MemoryStore};
+use crate::policy::promise::Promise;
 
 const GRACE: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,32 @@ impl PinStore for Shaky {
             Err(error) => ready(Err(error)).boxed(),
         }
     }
+}
+
+/// Its backend was given up, and answers before the pin could be removed.
+#[tokio::test]
+async fn nobody_joins_by_a_pin_that_is_to_be_removed() {
+    let (meeting, backend) =
+        (MeetingName::parse("standup").unwrap(), BackendId::parse("kms-0").unwrap());
+    let store = Arc::new(Shaky { pins: MemoryStore::new(10), is_away: AtomicBool::new(false) });
+    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
+    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    let keeper = Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 10)));
+    let charge = || {
+        let promise = Promise { legs: Legs(1), made: Time::ZERO };
+        Charge::new(Arc::default(), promise, GRACE)
+    };
+
+    store.is_away.store(true, Ordering::Relaxed);
+    keeper.discard(meeting.clone(), &pin).await;
+    store.is_away.store(false, Ordering::Relaxed);
+
+    assert_eq!(keeper.registry.begin(&meeting, &pin, charge()), Begun::Ending);
+    keeper.sweep(Time::ZERO).await;
+    assert_eq!(store.lookup(&meeting).await, Ok(None));
+    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
+    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    assert_eq!(keeper.registry.begin(&meeting, &pin, charge()), Begun::Adopted);
 }
 
 /// A meeting of the process before keeps its place for the grace, even if its pin cannot be looked up
