@@ -24,7 +24,7 @@ mod task;
 mod wanted;
 
 pub(crate) use asker::{ANSWER_TIMEOUT, Answered, Asked, RETRY_AFTER_MS, answer_to, request};
-pub use asker::{Asker, AskerBounds, Payer, Quota};
+pub use asker::{Asker, AskerBounds, Holders, Payer, Quota};
 pub use control::ServerFacts;
 pub use drains::Drains;
 pub use events::{Heard, ObjectEvents};

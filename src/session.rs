@@ -69,6 +69,8 @@ pub struct Session {
     url: Hints,
     /// Whether it is from before this process, which so cannot know what it made.
     is_found: bool,
+    /// Whether all backends are known that have it.
+    is_whole: bool,
     /// Pipelines that it made before this process.
     own: Own,
     /// Whether the client has been told the session, so that it counts as the connection's own.
@@ -272,6 +274,7 @@ impl Session {
             now: Time::ZERO,
             url,
             is_found: false,
+            is_whole: true,
             own: Own::new(),
             is_told: false,
             links: Vec::new(),

@@ -115,6 +115,15 @@ struct Inner {
     session: SessionId,
 }
 
+/// The backends that have what was asked for.
+#[derive(Debug)]
+pub struct Holders {
+    /// Those who say so, at least one.
+    pub backends: Vec<Arc<BackendView>>,
+    /// Whether all others say that they have it not.
+    pub is_all: bool,
+}
+
 impl Asker {
     /// Asks over the lines of the fleet, in a session of its own.
     #[must_use]
@@ -141,11 +150,7 @@ impl Asker {
     }
 
     /// The backends that have this session.
-    pub async fn who_has_session(
-        &self,
-        session: SessionId,
-        payer: Payer<'_>,
-    ) -> Finding<Vec<Arc<BackendView>>> {
+    pub async fn who_has_session(&self, session: SessionId, payer: Payer<'_>) -> Finding<Holders> {
         let key = session.as_str().as_bytes().try_into().expect("36 letters");
         let text = format!(r#""method":"keepAlive","params":{{"sessionId":"{session}"}}"#);
         self.ask(Question::Session(key), (text, None), payer).await
@@ -159,7 +164,7 @@ impl Asker {
     ) -> Finding<Arc<BackendView>> {
         let texts = (self.describe(pipeline), Some(self.close()));
         let found = self.ask(Question::Pipeline(pipeline), texts, payer).await;
-        found.map(|mut backends| backends.swap_remove(0))
+        found.map(|mut holders| holders.backends.swap_remove(0))
     }
 
     /// All pipelines on `backend`; `None` if it does not tell. Not limited, because no client can make
@@ -227,7 +232,7 @@ impl Asker {
         question: Question,
         (text, after): (String, Option<String>),
         payer: Payer<'_>,
-    ) -> Finding<Vec<Arc<BackendView>>> {
+    ) -> Finding<Holders> {
         let timer = &*self.0.timer;
         let denied = || self.0.denied.lock().expect("nothing panics while holding it");
         if denied().has(question, timer.now()) {
@@ -251,7 +256,7 @@ impl Asker {
         &self,
         question: Question,
         texts: (&str, &Option<String>),
-    ) -> Finding<Vec<Arc<BackendView>>> {
+    ) -> Finding<Holders> {
         let fleet = self.0.handle.snapshot();
         let asked = |view: &Arc<BackendView>| self.ask_when_heard(view.id.clone(), question, texts);
         let mut asking: FuturesOrdered<_> = fleet.backends.iter().map(asked).collect();
@@ -264,7 +269,7 @@ impl Asker {
             }
         }
         if !known.is_empty() {
-            return Finding::Known(known);
+            return Finding::Known(Holders { backends: known, is_all: is_sure });
         }
         if is_sure { Finding::Unknown } else { Finding::NotSure(RETRY_AFTER_MS) }
     }

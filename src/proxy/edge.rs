@@ -10,7 +10,7 @@ use super::manager::Manager;
 use super::pacer::Pacer;
 use super::placement::{PlaceError, Placed, Placement, Where};
 use super::sessions::Away;
-use crate::fleet::{Asker, BackendView, FleetHandle, Payer, Quota, RETRY_AFTER_MS};
+use crate::fleet::{Asker, BackendView, FleetHandle, Holders, Payer, Quota, RETRY_AFTER_MS};
 use crate::model::{
     BackendId, Draws, Finding, Incarnation, MeetingName, PipelineId, SessionId, Time,
 };
@@ -135,16 +135,29 @@ impl Edge {
     ) -> Finding<Remains> {
         // Its client may have gone on at another edge since, on backends that are not known here.
         if let Some(away) = away
-            && let Some(remains) = self.recall(away).await
+            && let Some(mut remains) = self.recall(away).await
         {
+            if !remains.is_whole
+                && let Finding::Known(found) = self.find_session(id, quota).await
+            {
+                remains.is_whole = found.is_whole;
+                let others = found.backends.into_iter().filter(|id| !remains.backends.contains(id));
+                let others: Vec<_> = others.collect();
+                remains.backends.extend(others);
+            }
             return Finding::Known(remains);
         }
+        self.find_session(id, quota).await
+    }
+
+    /// What the backends have of a session.
+    async fn find_session(&self, id: SessionId, quota: &Quota) -> Finding<Remains> {
         let Some(asker) = &self.asker else { return Finding::Unknown };
         let made = self.placement.keeper.found.made_by(id);
         let payer = if made.is_empty() { Payer::Connection(quota) } else { Payer::Noted };
-        asker.who_has_session(id, payer).await.map(|backends| {
+        asker.who_has_session(id, payer).await.map(|Holders { backends, is_all }| {
             let backends = backends.iter().map(|backend| backend.id.clone()).collect();
-            Remains::found(id, backends, &made)
+            Remains::found(id, (backends, is_all), &made)
         })
     }
 

@@ -108,7 +108,7 @@ mod tests {
         let (own, resumed) = (SessionId::from_random(1), SessionId::from_random(2));
         let mut seat = Seat::take(sessions.clone(), own);
         seat.follow(resumed);
-        let remains = Remains::found(resumed, Vec::new(), &[]);
+        let remains = Remains::found(resumed, (Vec::new(), true), &[]);
         let left = Away::new(remains.clone(), Vec::new(), Vec::new(), Time::ZERO);
         assert!(seat.leave(Some(left)).is_none());
         assert!(sessions.take(own, Time::ZERO).is_none());

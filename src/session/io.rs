@@ -164,6 +164,8 @@ pub struct Remains {
     pub id: SessionId,
     /// The backends that have it.
     pub backends: Vec<BackendId>,
+    /// Whether no other has it; else one said nothing when the session was found.
+    pub is_whole: bool,
     /// Pipelines it uses, and where they are.
     pub pipelines: Vec<(PipelineId, BackendId)>,
     /// Its subscriptions to the manager.

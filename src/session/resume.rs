@@ -193,7 +193,7 @@ impl Session {
         let Remains { id, backends, pipelines, subscriptions, .. } = remains;
         self.meetings.add_all(&remains.meetings, self.bounds.pipelines_max);
         self.subscriptions = remains.object_subscriptions;
-        self.is_found = remains.is_found;
+        (self.is_found, self.is_whole) = (remains.is_found, remains.is_whole);
         self.own = remains.own;
         self.id = id;
         self.is_told = true;
@@ -233,6 +233,7 @@ impl Session {
         Some(Remains {
             id: self.id,
             backends: used.map(place).collect(),
+            is_whole: self.is_whole,
             pipelines: self.pipelines.iter().map(|(id, link)| (*id, place(link.0))).collect(),
             subscriptions: self.manager.subscriptions(),
             object_subscriptions: self.subscriptions.clone(),
@@ -244,12 +245,12 @@ impl Session {
 }
 
 impl Remains {
-    /// A session that nobody here knows, found on these backends. `made` are pipelines that are noted
-    /// as its own: it takes part in their meetings.
+    /// A session that nobody here knows, found on these backends, which are all if `is_whole`. `made`
+    /// are pipelines that are noted as its own: it takes part in their meetings.
     #[must_use]
     pub fn found(
         id: SessionId,
-        backends: Vec<BackendId>,
+        (backends, is_whole): (Vec<BackendId>, bool),
         made: &[(PipelineId, MeetingName)],
     ) -> Self {
         let mut meetings = Meetings::default();
@@ -257,6 +258,7 @@ impl Remains {
         Self {
             id,
             backends,
+            is_whole,
             pipelines: Vec::new(),
             subscriptions: Subscriptions::default(),
             object_subscriptions: ObjectSubscriptions::default(),

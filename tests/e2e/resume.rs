@@ -123,6 +123,34 @@ async fn after_the_edge_was_killed_its_clients_go_on_at_another() {
     two.is_whole(&client, &mut events).await;
 }
 
+/// Nobody knows what it has when its client is back for the first time.
+#[tokio::test]
+async fn what_a_silent_backend_has_is_there_when_the_client_is_back_again() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let more = format!("{BRIEF}[placement]\nwait_ms = 300\n[probe]\ntimeout_ms = 8000\n");
+    let mut edge = Edge::start_with(&sims, &more, TempDir::create()).await;
+    let (client, _events) = edge.connect().await;
+    let (one, two) = apart(&edge, &client).await;
+    let silent = if sims[0].has(&two.pipeline).await { &sims[0] } else { &sims[1] };
+    edge.kill().await;
+    silent.process.freeze().await;
+    let edge = edge.start_again().await;
+    let (client, mut events) = one.resume(&edge).await;
+    one.is_whole(&client, &mut events).await;
+    drop(client);
+    let closed = || async {
+        let backends = edge.backends().await;
+        backends.iter().all(|backend| backend["links"] == 0).then_some(())
+    };
+    wait_for("all links are closed", closed).await;
+    silent.process.signal("CONT");
+    edge.becomes_ready().await;
+    let (_client, mut events) = one.resume(&edge).await;
+    let (other, _events) = edge.connect().await;
+    other.invoke(&two.from, "connect", json!({"sink": two.to})).await.unwrap();
+    within_bound("an event", events.find(&two.from, "ElementConnected")).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_session_whose_backends_are_all_lost_is_unknown() {
     let sims = KmsSim::start_all(["a", "b"]).await;

@@ -37,7 +37,7 @@ impl Case {
             }
         };
         let (found, ()) = tokio::join!(self.asker.who_has_session(session(number), NOTED), told);
-        found.map(|views| views.iter().map(|view| view.id.clone()).collect())
+        found.map(|held| held.backends.iter().map(|view| view.id.clone()).collect())
     }
 }
 
@@ -77,7 +77,7 @@ async fn a_backend_that_was_not_heard_from_is_waited_for() {
             case.fleet.lines[0].recv().await.unwrap().answer.send(yes()).unwrap();
         };
         let (found, ()) = tokio::join!(asking, answer);
-        assert!(matches!(found, Finding::Known(views) if views.len() == 1));
+        assert!(matches!(found, Finding::Known(held) if held.backends.len() == 1 && held.is_all));
     }
     // One that is given up has nothing any more.
     let mut case = Case::new(1, BOUNDS);

@@ -190,7 +190,7 @@ async fn a_session_whose_remembered_backends_are_lost_is_still_looked_for() {
 
     let id = SessionId::from_random(2);
     let of = |backend: &str| vec![BackendId::parse(backend).unwrap()];
-    let remains = Remains::found(id, of("kms-0"), &[]);
+    let remains = Remains::found(id, (of("kms-0"), true), &[]);
     let before = Incarnation(99);
     let away = Away::new(remains.clone(), vec![Some(before)], Vec::new(), Time::ZERO);
     let quota = Quota::default();

@@ -109,7 +109,11 @@ fn only_a_session_from_before_may_have_made_what_nobody_knows() {
         let mut case = under(isolation);
         let id = SessionId::from_random(9);
         case.handle(Input::FromClient(&request(1, "connect", &json!({"sessionId": id.as_str()}))));
-        case.handle(Input::Resumed(Finding::Known(Remains::found(id, vec![backend("a")], &[]))));
+        case.handle(Input::Resumed(Finding::Known(Remains::found(
+            id,
+            (vec![backend("a")], true),
+            &[],
+        ))));
         case.session.may_find(pipeline(A), None)
     };
     for (isolation, fresh, after_restart) in [
@@ -130,7 +134,7 @@ fn a_session_from_before_has_what_is_noted_as_its_own_and_nothing_else_that_is_n
         let connect = request(1, "connect", &json!({"sessionId": id.as_str()}));
         case.handle(Input::FromClient(&connect));
         let made = [(pipeline(A), meeting("own"))];
-        let remains = Remains::found(id, vec![backend("a")], &made);
+        let remains = Remains::found(id, (vec![backend("a")], true), &made);
         case.handle(Input::Resumed(Finding::Known(remains)));
         let may = |of, name| case.session.may_find(of, Some(meeting(name))).is_some();
         assert!(may(pipeline(A), "own"), "{isolation:?}");

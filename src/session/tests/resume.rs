@@ -16,7 +16,7 @@ fn resumed(backends: &[&str]) -> Case {
     let mut case = case();
     assert_eq!(case.handle(Input::FromClient(&connect(1))), [Output::Resume(other())]);
     let backends = backends.iter().map(|id| backend(id)).collect();
-    let remains = Remains::found(other(), backends, &[]);
+    let remains = Remains::found(other(), (backends, true), &[]);
     case.handle(Input::Resumed(Finding::Known(remains)));
     case
 }

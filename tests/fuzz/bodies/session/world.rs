@@ -182,7 +182,7 @@ impl World {
         }
         let mut backends: Vec<_> = pipelines.iter().map(|(_, at)| at.clone()).collect();
         backends.push(backend(script.pick(4)));
-        let mut remains = Remains::found(id, backends, &[]);
+        let mut remains = Remains::found(id, (backends, true), &[]);
         remains.pipelines = pipelines;
         self.handle(Input::Resumed(Finding::Known(remains)));
     }
