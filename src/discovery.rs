@@ -5,6 +5,7 @@
 //! decides that. Sources are tasks that send it what they hear. What was found is noted in a file, so
 //! that the next process knows it from the start.
 
+mod book;
 mod claim;
 mod describe;
 mod dns;
@@ -27,9 +28,10 @@ use crate::fleet::FleetHandle;
 use crate::geo::Atlas;
 use crate::model::BackendId;
 use crate::policy::roster::Source;
-use crate::runtime::{Clock, Inherited, OpenSockets, Tasks};
+use crate::runtime::{Clock, Gate, Inherited, OpenSockets, Tasks};
 use crate::settings::{BackendSettings, BackendUrl, DiscoverySettings};
 use crate::telemetry::Metrics;
+pub(crate) use book::Book;
 use owner::Owner;
 
 /// Messages to the task that may wait. When full, sources and callers wait.
@@ -107,24 +109,24 @@ enum Message {
 
 /// What a source has answered.
 #[derive(Debug)]
-struct Heard {
-    source: Source,
+pub(crate) struct Heard {
+    pub(crate) source: Source,
     /// What it names.
-    found: Vec<Origin>,
+    pub(crate) found: Vec<Origin>,
     /// Whether that is all it has to say; an answer that failed in part is not.
-    is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// What the config says.
 #[derive(Debug)]
-struct Config {
-    backends: Vec<BackendSettings>,
-    discovery: DiscoverySettings,
+pub(crate) struct Config {
+    pub(crate) backends: Vec<BackendSettings>,
+    pub(crate) discovery: DiscoverySettings,
 }
 
 /// What is known of a backend.
 #[derive(Clone, Debug, PartialEq)]
-enum Origin {
+pub(crate) enum Origin {
     /// Somebody has described it.
     Told(Box<BackendSettings>),
     /// It was found: rules say what it is.
@@ -133,7 +135,7 @@ enum Origin {
 
 /// A backend of which only the place in the network is known.
 #[derive(Clone, Debug, PartialEq)]
-struct Found {
+pub(crate) struct Found {
     url: BackendUrl,
     /// The name that was looked up; `None` if there is none.
     name: Option<String>,
@@ -175,10 +177,10 @@ impl Discovery {
     }
 
     /// Starts all sources, and the task that tells `fleet` whom it is to have, until `stop`, a child of
-    /// the stop token of `tasks`.
+    /// the stop token of `tasks`. While `gate` is closed nothing changes: the notes are another's.
     pub fn start(
         self,
-        fleet: FleetHandle,
+        (fleet, gate): (FleetHandle, Gate),
         tasks: &Tasks,
         stop: &CancellationToken,
     ) -> DiscoveryHandle {
@@ -187,7 +189,7 @@ impl Discovery {
         let shared = self.owner.instruments();
         let under = (tasks.clone(), stop.clone());
         let crew = sources::Crew::new(sender.clone(), under, shared).sharing(self.sockets);
-        let run = self.owner.run((messages, published), (fleet, crew, self.registrar));
+        let run = self.owner.run((messages, published), (fleet, gate), (crew, self.registrar));
         let until = stop.clone();
         tasks.spawn_vital_until("discovery", stop.clone(), async move {
             until.run_until_cancelled(run).await;

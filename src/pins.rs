@@ -23,4 +23,4 @@ pub use keeper::{Doubt, Keeper};
 pub use load::{BackendLoad, Charge, LinkCount};
 pub use memory::MemoryStore;
 pub use registry::{Begun, Ended, Home, MeetingView, Registry, Room};
-pub use store::{Claim, NO_PIN, Origin, Pin, PinError, PinStore};
+pub use store::{Claim, Leavable, NO_PIN, Origin, Pin, PinError, PinStore};

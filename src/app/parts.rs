@@ -16,7 +16,7 @@ use crate::proxy::{
     BlockingCalls, Choices, Connection, DecisionLog, Edge, Lobby, Manager, Pacer, People,
     Placement, PlacementConfig, Sessions, Slots,
 };
-use crate::runtime::{Clock, Latest, OpenSockets, Tasks, random};
+use crate::runtime::{Clock, Gate, Latest, OpenSockets, Tasks, random};
 use crate::settings::{PlacementSettings, Settings};
 use crate::telemetry::Metrics;
 
@@ -45,6 +45,8 @@ pub(super) struct Parts {
     pub(super) moved: CancellationToken,
     /// Cancelled then, or at the stop: ends what only one process may do.
     pub(super) ours: CancellationToken,
+    /// Open while operators may give orders, and what is found may be noted.
+    pub(super) gate: Gate,
     /// Cancelled when no listener is to accept any more.
     pub(super) accepting: CancellationToken,
     /// Cancelled when client connections are to be closed.
@@ -69,6 +71,8 @@ pub(super) struct Begun {
     pub(super) ours: CancellationToken,
     /// Cancelled when this process may decide about pins.
     pub(super) go: CancellationToken,
+    /// Open while this process may change what the next one reads at its start.
+    pub(super) gate: Gate,
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
     pub(super) people: People,
@@ -83,8 +87,9 @@ impl Parts {
     /// The parts of an edge that starts with `settings`.
     pub(super) fn new(begun: Begun, drains: Arc<Drains>, settings: &Settings) -> Self {
         let Begun { clock, metrics, readiness, inner, fleet, keeper, people, .. } = begun;
-        let Begun { asker, sessions, loss_spread, drain_pace, discovery, sockets, ours, .. } =
-            begun;
+        let Begun {
+            asker, sessions, loss_spread, drain_pace, discovery, sockets, ours, gate, ..
+        } = begun;
         let placement = Placement {
             fleet,
             keeper,
@@ -115,6 +120,7 @@ impl Parts {
             sockets,
             moved: CancellationToken::new(),
             ours,
+            gate,
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
             close_window: Arc::new(Latest::new(settings.shutdown.close_window)),

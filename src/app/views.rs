@@ -19,7 +19,7 @@ use crate::policy::roster::Source;
 use crate::policy::tally::Counts;
 use crate::protocol::media::ElementKind;
 use crate::proxy::Placement;
-use crate::runtime::{Clock, Latest};
+use crate::runtime::{Clock, Gate, Latest};
 
 #[derive(Clone)]
 pub(super) struct EdgeViews {
@@ -31,6 +31,8 @@ pub(super) struct EdgeViews {
     pub(super) discovery: DiscoveryHandle,
     pub(super) reload: ReloadHandle,
     pub(super) door: Door,
+    /// Open while operators may give orders.
+    pub(super) gate: Gate,
 }
 
 impl EdgeViews {

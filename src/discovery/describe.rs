@@ -59,7 +59,7 @@ fn id_of(url: &BackendUrl) -> Option<BackendId> {
 
 impl Found {
     /// A server at that place in the network, found under `name`.
-    pub(super) const fn new(url: BackendUrl, name: Option<String>) -> Self {
+    pub(crate) const fn new(url: BackendUrl, name: Option<String>) -> Self {
         Self { url, name }
     }
 }

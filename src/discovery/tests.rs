@@ -1,5 +1,8 @@
 //! What a changed config does, with the real fleet task and no backend.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use super::*;
 use crate::fleet::stub::StubFleet;
 use crate::settings::{Settings, parse};
@@ -15,6 +18,15 @@ fn settings(tables: &str) -> Settings {
     parse(&format!("[[listeners]]\naddr = \"127.0.0.1:1\"\n{tables}")).unwrap()
 }
 
+async fn open(tables: &str, notes: Option<PathBuf>) -> Discovery {
+    let (settings, metrics) = (settings(tables), Metrics::new());
+    let maps = crate::geo::Maps::open(&settings.geoip).unwrap();
+    let (atlas, _) = Atlas::new(maps, metrics.clone());
+    let config = (&settings.backends[..], &settings.discovery);
+    let sockets = (&OpenSockets::default(), &mut Inherited::default());
+    Discovery::open(config, notes, (atlas, metrics, Clock::start()), sockets).await.unwrap()
+}
+
 const A: &str = "[[backends]]\nid = \"a\"\nurl = \"ws://10.0.0.1:1\"\n";
 
 fn registrar(addr: &str) -> String {
@@ -23,21 +35,10 @@ fn registrar(addr: &str) -> String {
 
 impl World {
     async fn start(tables: &str) -> Self {
-        let settings = settings(tables);
-        let (tasks, metrics) = (Tasks::new(), Metrics::new());
-        let (atlas, _) =
-            Atlas::new(crate::geo::Maps::open(&settings.geoip).unwrap(), metrics.clone());
-        let shared = (atlas, metrics, Clock::start());
-        let (sockets, mut inherited) = (OpenSockets::default(), Inherited::default());
-        let opened = Discovery::open(
-            (&settings.backends, &settings.discovery),
-            None,
-            shared,
-            (&sockets, &mut inherited),
-        );
-        let mut discovery = opened.await.unwrap();
+        let (tasks, mut discovery) = (Tasks::new(), open(tables, None).await);
         let fleet = StubFleet::start_of(&discovery.backends());
-        let discovery = discovery.start(fleet.handle.clone(), &tasks, &tasks.stop_token());
+        let told = (fleet.handle.clone(), Gate::default());
+        let discovery = discovery.start(told, &tasks, &tasks.stop_token());
         Self { tasks, fleet, discovery }
     }
 
@@ -116,4 +117,27 @@ async fn a_server_that_dials_again_before_its_old_connection_ends_stays() {
     assert_eq!(world.discovery.remove(nobody).await, Err(ChangeError::Unknown));
     assert!(world.fleet().is_empty());
     world.tasks.stop();
+}
+
+/// A process that is killed when meetings are on a backend that was just found leaves it to the next.
+#[tokio::test]
+async fn what_is_found_is_noted_before_the_fleet_hears_of_it() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tmp/found");
+    let _ = fs::remove_dir_all(&dir); // it may not be there
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("backends.json");
+    let tables = format!("{A}{}", registrar("127.0.0.1:0"));
+    let (tasks, mut discovery) = (Tasks::new(), open(&tables, Some(path.clone())).await);
+    let fleet = StubFleet::deaf(&discovery.backends());
+    let told = (fleet.handle.clone(), Gate::default());
+    let discovery = discovery.start(told, &tasks, &tasks.stop_token());
+    let url = BackendUrl { host: "127.0.0.1".into(), port: 7, path: "/kurento".into() };
+    let found = Found::new(url, None);
+    discovery.messages.send(Message::Registered { connection: 1, found }).await.unwrap();
+    let has = |id: &str| fs::read_to_string(&path).is_ok_and(|text| text.contains(id));
+    while !has("127.0.0.1-7") {
+        tokio::task::yield_now().await;
+    }
+    assert!(has("\"a\""), "the config may not name it when the next one starts");
+    tasks.stop();
 }

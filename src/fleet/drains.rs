@@ -57,6 +57,11 @@ impl Drains {
         Ok(Self { path, kept: Mutex::new(kept), turn: tokio::sync::Mutex::default() })
     }
 
+    /// What another process would read of them now.
+    pub(crate) fn reread(&self) -> Self {
+        Self { kept: Mutex::new(self.lock().clone()), ..Self::default() }
+    }
+
     /// An operator wants `backend` drained, until `deadline` from now if one is given.
     ///
     /// # Errors

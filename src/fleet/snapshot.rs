@@ -89,6 +89,12 @@ impl FleetSnapshot {
     pub fn backend(&self, id: &BackendId) -> Option<&Arc<BackendView>> {
         self.backends.iter().find(|backend| backend.id == *id)
     }
+
+    /// Whether the backend of that id is there and has answered its probes.
+    #[must_use]
+    pub fn answers(&self, id: &BackendId) -> bool {
+        self.backend(id).is_some_and(|backend| backend.incarnation.is_some())
+    }
 }
 
 impl FleetSnapshot {

@@ -51,6 +51,11 @@ impl StubFleet {
         Self::start_fleet(fleet(count, capacity).remembering(losses, ledger))
     }
 
+    /// A fleet of those backends that does nothing it is told.
+    pub(crate) fn deaf(backends: &[BackendSettings]) -> Fleet {
+        fleet_of(backends)
+    }
+
     fn start_fleet(mut fleet: Fleet) -> Self {
         let lines = fleet.take_lines();
         let handle = fleet.handle.clone();

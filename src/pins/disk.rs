@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::memory::MemoryStore;
-use super::store::{Claim, Origin, Pin, PinError, PinStore};
+use super::store::{Claim, Leavable, Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::policy::history::{Memory, Topic};
 use crate::settings::WhenAway;
@@ -160,29 +160,6 @@ impl DiskStore {
         if self.serves_away.load(Ordering::Relaxed) { WhenAway::Serve } else { WhenAway::Refuse }
     }
 
-    /// Writes all that is noted and leaves the file to another process: no claim is made any more.
-    ///
-    /// # Errors
-    /// It could not be written within 5 s; the file is still ours.
-    pub(super) async fn release(&self) -> Result<(), PinError> {
-        self.notes().is_releasing = true;
-        self.noted.notify_one();
-        let mut progress = self.progress.subscribe();
-        let released = progress.wait_for(|now| now.is_released || now.is_away);
-        if matches!(timeout(WRITE_MAX, released).await, Ok(Ok(now)) if now.is_released) {
-            return Ok(());
-        }
-        self.resume();
-        Err(PinError::Away)
-    }
-
-    /// The file is ours again: everything is written to it, as it is in memory, as soon as the other
-    /// process lets it go.
-    pub(super) fn resume(&self) {
-        self.notes().is_releasing = false;
-        self.noted.notify_one();
-    }
-
     fn claim_now(
         &self,
         meeting: &MeetingName,
@@ -252,6 +229,30 @@ fn go_away(progress: &watch::Sender<Progress>, reason: &str) {
             reason,
             "pins cannot be written; operator: look at the disk of pins.state_dir"
         );
+    }
+}
+
+impl Leavable for DiskStore {
+    /// Writes all that is noted, in 5 s at most, and lets the file go.
+    fn release(&self) -> BoxFuture<'_, Result<(), PinError>> {
+        let release = async move {
+            self.notes().is_releasing = true;
+            self.noted.notify_one();
+            let mut progress = self.progress.subscribe();
+            let released = progress.wait_for(|now| now.is_released || now.is_away);
+            if matches!(timeout(WRITE_MAX, released).await, Ok(Ok(now)) if now.is_released) {
+                return Ok(());
+            }
+            self.resume();
+            Err(PinError::Away)
+        };
+        release.boxed()
+    }
+
+    /// Everything is written to the file as soon as the other process lets it go.
+    fn resume(&self) {
+        self.notes().is_releasing = false;
+        self.noted.notify_one();
     }
 }
 

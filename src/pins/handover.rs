@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::{mpsc, watch};
 
 use super::disk::DiskStore;
-use super::store::{Claim, Origin, Pin, PinError, PinStore};
+use super::store::{Claim, Leavable, Origin, Pin, PinError, PinStore};
 use crate::model::{BackendId, Incarnation, MeetingName, PipelineId};
 use crate::policy::history::{Memory, Topic};
 use crate::settings::WhenAway;
@@ -38,18 +38,18 @@ enum Holder {
     Another,
 }
 
-/// A store on the disk that can be handed over to another process.
+/// A store that can be handed over to another process.
 #[derive(Debug)]
-pub struct Handover {
-    store: Arc<DiskStore>,
+pub struct Handover<S = DiskStore> {
+    store: Arc<S>,
     holder: watch::Sender<Holder>,
     news: mpsc::Sender<News>,
 }
 
-impl Handover {
+impl<S: Leavable> Handover<S> {
     /// The store, which is ours, and where news for another process come out.
     #[must_use]
-    pub fn new(store: Arc<DiskStore>) -> (Arc<Self>, mpsc::Receiver<News>) {
+    pub fn new(store: Arc<S>) -> (Arc<Self>, mpsc::Receiver<News>) {
         let (news, receiver) = mpsc::channel(NEWS_MAX);
         (Arc::new(Self { store, holder: watch::Sender::new(Holder::Us), news }), receiver)
     }
@@ -96,7 +96,7 @@ impl Handover {
     }
 }
 
-impl PinStore for Handover {
+impl<S: Leavable> PinStore for Handover<S> {
     fn claim<'a>(
         &'a self,
         meeting: &'a MeetingName,

@@ -150,3 +150,15 @@ pub trait PinStore: Send + Sync + 'static {
         let _ = changes;
     }
 }
+
+/// A store of which the pins can be left to another process.
+pub trait Leavable: PinStore {
+    /// Leaves them where the other process finds them, with all that was claimed.
+    ///
+    /// # Errors
+    /// What is to be written cannot be; they are still ours.
+    fn release(&self) -> BoxFuture<'_, Result<(), PinError>>;
+
+    /// They are ours again, as they are in memory.
+    fn resume(&self);
+}

@@ -192,6 +192,12 @@ impl<B: Clone> Roster<B> {
             Word::Withdrawn(since) => now.since(since) < hold,
             Word::Silent(since) => now.since(since) < hold || answers(&entry.offer.id),
         });
+        self.known()
+    }
+
+    /// What the fleet is to begin with: whoever is known, for what is left of their meetings is not.
+    #[must_use]
+    pub fn known(&self) -> Wanted<B> {
         let mut ordered: Vec<(&Source, &Entry<B>)> =
             self.entries.iter().map(|((source, _), entry)| (source, entry)).collect();
         ordered.sort_by_key(|(source, entry)| (*source, entry.word != Word::Named, entry.number));

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use pinfold::load::{CallError, Client};
 use serde_json::json;
 
-use crate::e2e::harness::{Edge, KmsSim, Process, TempDir, wait_for};
+use crate::e2e::harness::{Edge, KmsSim, Party, Process, TempDir, wait_for};
 
 /// Meetings at the time of the kill.
 const MEETINGS: usize = 40;
@@ -60,6 +60,30 @@ async fn meetings_stay_where_they_are_when_the_edge_is_killed() {
     let edge = kill_and_restart(edge, &sims, "").await;
     // Newcomers, before anybody who was there comes back.
     assert_eq!(fill(&edge).await, before);
+}
+
+#[tokio::test]
+async fn a_backend_that_the_config_names_no_more_keeps_its_meetings() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let mut edge = Edge::start(&sims).await;
+    let (client, _events) = edge.connect().await;
+    let party = Party::new(&client, "standup").await;
+    let home = edge.backend_of("standup").await;
+    let other = if home == "a" { &sims[1] } else { &sims[0] };
+    all_is_written(&edge).await;
+    edge.kill().await;
+    let configured = [(other.id.as_str(), other.url.as_str())];
+    let edge = Edge::start_unready(&configured, "", edge.into_dir()).await;
+    let (client, mut events) = party.resume(&edge).await;
+    party.is_whole(&client, &mut events).await;
+    client.create_pipeline(Some("standup")).await.unwrap();
+    assert_eq!(edge.backend_of("standup").await, home);
+    for number in 0..4 {
+        client.create_pipeline(Some(&name(number))).await.unwrap();
+        assert_eq!(edge.backend_of(&name(number)).await, other.id, "it gets no new ones");
+    }
+    let row = edge.backends().await.into_iter().find(|row| row["id"] == home).unwrap();
+    assert_eq!(row["source"], "past", "{row}");
 }
 
 #[tokio::test]

@@ -86,17 +86,29 @@ async fn a_process_that_cannot_take_over_leaves_all_as_it_was() {
     client.call("describe", json!({"object": other})).await.unwrap();
 }
 
+/// A backend that says nothing: a new process waits for it after it has taken the pins.
+struct Silent(tokio::net::TcpListener);
+
+impl Silent {
+    async fn open() -> Self {
+        Self(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    /// The config of `edge` with this backend.
+    fn config(&self, edge: &Edge) -> String {
+        let (config, addr) = (edge.config(), self.0.local_addr().unwrap());
+        format!("{config}[[backends]]\nid = \"silent\"\nurl = \"ws://{addr}/\"\n")
+    }
+}
+
 #[tokio::test]
 async fn pins_come_back_when_the_new_process_dies_before_it_is_ready() {
     let sims = KmsSim::start_all(["a", "b"]).await;
     let edge = Edge::start_with(&sims, SOON, TempDir::create()).await;
     let (client, _events) = edge.connect().await;
     client.create_pipeline(Some("standup")).await.unwrap();
-    // It waits for a backend that says nothing, after it has taken the pins.
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let silent = format!("url = \"ws://{}/\"\n", silent.local_addr().unwrap());
-    let config = format!("{}[[backends]]\nid = \"silent\"\n{silent}", edge.config());
-    let mut new = edge.challenge("new.toml", &config);
+    let silent = Silent::open().await;
+    let mut new = edge.challenge("new.toml", &silent.config(&edge));
     let has_pins = || async { new.stderr().contains("pin store opened").then_some(()) };
     wait_for("it has the pins", has_pins).await;
     let waiting = client.create_pipeline(Some("retro"));
@@ -112,6 +124,34 @@ async fn pins_come_back_when_the_new_process_dies_before_it_is_ready() {
     let (client, _events) = edge.connect().await;
     client.create_pipeline(Some("retro")).await.unwrap();
     assert_eq!(edge.backend_of("retro").await, home);
+}
+
+/// What the new process has read at its start would not have it.
+#[tokio::test]
+async fn orders_are_refused_while_another_process_takes_over() {
+    let sims = KmsSim::start_all(["a", "b"]).await;
+    let edge = Edge::start_with(&sims, SOON, TempDir::create()).await;
+    let silent = Silent::open().await;
+    let mut new = edge.challenge("new.toml", &silent.config(&edge));
+    let has_pins = || async { new.stderr().contains("pin store opened").then_some(()) };
+    wait_for("it has the pins", has_pins).await;
+    let drain = ("POST", "/api/v1/backends/a/drain");
+    for order in [drain, ("POST", "/api/v1/backends/a/undrain"), ("POST", "/api/v1/reload")] {
+        let (status, told) = edge.order(order, "{}".to_owned()).await;
+        assert_eq!(status, 503, "{order:?}: {told}");
+        assert!(
+            told["error"].as_str().unwrap().contains("another process is taking over"),
+            "{told}"
+        );
+    }
+    new.signal("KILL");
+    new.exited().await;
+    let drained = || async { (edge.order(drain, "{}".to_owned()).await.0 == 200).then_some(()) };
+    wait_for("orders are taken again", drained).await;
+    // And one that was taken is in force at the next.
+    let (edge, _old) = edge.take_over().await;
+    let row = edge.backends().await.into_iter().find(|row| row["id"] == "a").unwrap();
+    assert!(row["drain"].is_object(), "{row}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::door::Knock;
 use super::{Channel, VERSION, Word, socket_path};
 use crate::pins::{Handover, News};
-use crate::runtime::{OpenSockets, send_sockets};
+use crate::runtime::{Closed, Gate, OpenSockets, send_sockets};
 
 /// Hands everything over when asked.
 pub(crate) struct Predecessor {
@@ -22,6 +22,8 @@ pub(crate) struct Predecessor {
     pub(crate) news: mpsc::Receiver<News>,
     /// What is listened on: all are sent.
     pub(crate) sockets: OpenSockets,
+    /// Closed from when the successor reads what is on disk: what changes after that would be lost.
+    pub(crate) gate: Gate,
     /// Ends what only one process may do.
     pub(crate) ours: CancellationToken,
     /// Cancelled when the successor has taken over.
@@ -40,10 +42,10 @@ impl Predecessor {
             // Who asked may have gone; then nothing is heard of it below.
             let _ = knock.send(answer);
             let Ok(channel) = met else { continue };
-            if let Some(channel) = self.hand_over(channel).await {
+            // What operators order now is for the other process.
+            if let Some((channel, _closed)) = self.hand_over(channel).await {
                 knocks.close();
-                stop.run_until_cancelled(self.tell(channel)).await;
-                return;
+                return self.tell(channel, &stop).await;
             }
         }
     }
@@ -59,12 +61,15 @@ impl Predecessor {
     }
 
     /// Hands over; returns where the successor listens, if it has taken over.
-    async fn hand_over(&mut self, mut channel: Channel) -> Option<Channel> {
+    async fn hand_over(&mut self, mut channel: Channel) -> Option<(Channel, Closed)> {
         tracing::info!("another process is about to take over");
-        if let Err(error) = self.prepare(&mut channel).await {
-            tracing::warn!(%error, "it has not taken over; going on");
-            return None;
-        }
+        let closed = match self.prepare(&mut channel).await {
+            Ok(closed) => closed,
+            Err(error) => {
+                tracing::warn!(%error, "it has not taken over; going on");
+                return None;
+            }
+        };
         // From here on it decides, whatever becomes of it.
         self.pins.give_away();
         self.moved.cancel();
@@ -72,12 +77,20 @@ impl Predecessor {
         if let Err(error) = channel.say(&Word::Go).await {
             tracing::error!(%error, "the process that was to take over is gone; start another");
         }
-        Some(channel)
+        Some((channel, closed))
     }
 
-    /// Tells the successor the news, for as long as both live.
-    async fn tell(&mut self, mut channel: Channel) {
-        while let Some(news) = self.news.recv().await {
+    /// Tells the successor the news, for as long as both live; all that there are at the `stop`.
+    async fn tell(&mut self, mut channel: Channel, stop: &CancellationToken) {
+        loop {
+            let news = match stop.run_until_cancelled(self.news.recv()).await {
+                Some(news) => news,
+                None => {
+                    self.news.close();
+                    self.news.recv().await
+                }
+            };
+            let Some(news) = news else { return };
             if let Err(error) = channel.say(&Word::of(news)).await {
                 tracing::error!(%error, "the process that has taken over is gone; start another");
                 return;
@@ -86,8 +99,9 @@ impl Predecessor {
     }
 
     /// Lets go of the pins until the successor is ready, and takes them back if it never is.
-    async fn prepare(&mut self, channel: &mut Channel) -> io::Result<()> {
+    async fn prepare(&mut self, channel: &mut Channel) -> io::Result<Closed> {
         channel.expect(&Word::Prepare).await?;
+        let closed = self.gate.close().await;
         if let Err(error) = self.pins.release().await {
             let reason = error.to_string();
             channel.say(&Word::Refused { reason }).await?;
@@ -103,6 +117,6 @@ impl Predecessor {
             // They were for the one that is gone.
             while self.news.try_recv().is_ok() {}
         }
-        became_ready
+        became_ready.map(|()| closed)
     }
 }

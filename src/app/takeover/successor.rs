@@ -19,7 +19,7 @@ use crate::app::{App, ConfigSource, Prepared, Start, StartError, bind};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::pins::News;
 use crate::policy::health::Health;
-use crate::runtime::{Clock, InheritError, Inherited, recv_sockets};
+use crate::runtime::{Clock, Gate, InheritError, Inherited, recv_sockets};
 use crate::settings::{Settings, StoreKind};
 
 /// Time for the predecessor to connect once it was asked.
@@ -172,13 +172,16 @@ impl App {
         successor.prepare().await?;
         let (news, told) = mpsc::channel(NEWS_MAX);
         let go = CancellationToken::new();
-        let start = Start { inherited: &mut sockets, go: go.clone(), news: Some(told) };
+        let gate = Gate::default();
+        let closed = gate.close().await;
+        let start = Start { inherited: &mut sockets, go: go.clone(), gate, news: Some(told) };
         let prepared = Prepared::new(settings, clock, start).await?;
         // Those of addresses that the config has no more stay with the other process.
         drop(sockets);
         hears(&prepared.parts.placement.fleet).await;
         successor.take_over().await?;
         go.cancel();
+        drop(closed);
         tracing::info!("this process has taken over");
         prepared.parts.inner.spawn("before", successor.listen(news));
         Ok(Self::open(prepared, addresses, source))

@@ -46,6 +46,17 @@ fn an_operators_word_counts_at_once() {
 }
 
 #[test]
+fn a_fleet_begins_with_all_that_a_process_before_knew() {
+    let mut roster = Roster::new(Duration::ZERO, 8);
+    roster.restore(&dns(), offer("a", "a"), at(0));
+    roster.restore(&Source::Past, offer("b", "b"), at(0));
+    let ids =
+        |wanted: Wanted<u32>| wanted.members.into_iter().map(|member| member.offer.id.to_string());
+    assert_eq!(ids(roster.known()).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(members(&mut roster, 0, &[]).is_empty(), "without a hold nobody stays for long");
+}
+
+#[test]
 fn who_is_withdrawn_goes_after_the_hold_whether_it_answers_or_not() {
     let mut roster = roster();
     roster.hear(&dns(), offers(&["a", "b", "c"]), true, at(0));

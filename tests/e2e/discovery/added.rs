@@ -2,42 +2,16 @@
 
 use std::process::Command;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpStream;
 
 use super::*;
-use crate::e2e::harness::within_bound;
-
-/// One order: status and what is told.
-async fn order(edge: &Edge, (method, path): (&str, &str), body: String) -> (u16, Value) {
-    let stream = TcpStream::connect(edge.admin_addr()).await.unwrap();
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    let request = hyper::Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", edge.admin_addr())
-        .body(Full::new(Bytes::from(body)))
-        .unwrap();
-    let exchange = async {
-        let response = sender.send_request(request).await.unwrap();
-        let status = response.status().as_u16();
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        drop(sender);
-        (status, serde_json::from_slice(&body).unwrap())
-    };
-    within_bound(path, async { tokio::join!(exchange, connection).0 }).await
-}
 
 async fn add(edge: &Edge, backend: &Value) -> (u16, Value) {
-    order(edge, ("POST", "/api/v1/backends"), backend.to_string()).await
+    edge.order(("POST", "/api/v1/backends"), backend.to_string()).await
 }
 
 async fn remove(edge: &Edge, id: &str) -> (u16, Value) {
-    order(edge, ("DELETE", &format!("/api/v1/backends/{id}")), String::new()).await
+    edge.order(("DELETE", &format!("/api/v1/backends/{id}")), String::new()).await
 }
 
 #[tokio::test]
@@ -62,7 +36,7 @@ async fn a_backend_is_added_and_removed_and_outlives_a_restart() {
         (add(&edge, &json!({"id": "a", "url": b.url})).await, 409, "a, named by config"),
         (add(&edge, &json!({"id": "c", "url": a.url})).await, 409, "a, named by config"),
         (add(&edge, &json!({"id": "c"})).await, 400, "url: found nothing"),
-        (order(&edge, ("POST", "/api/v1/backends"), "[".to_owned()).await, 400, "<backend>:1:"),
+        (edge.order(("POST", "/api/v1/backends"), "[".to_owned()).await, 400, "<backend>:1:"),
     ] {
         let (status, body) = answer;
         assert_eq!(status, expected, "{body}");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use pinfold::admin::client::{FetchError, post_json};
@@ -218,6 +218,27 @@ impl Edge {
             Err(FetchError::Status(409, reason)) => Err(reason),
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// One order of an operator: status and what is told.
+    pub(crate) async fn order(&self, (method, path): (&str, &str), body: String) -> (u16, Value) {
+        let stream = TcpStream::connect(self.admin_addr()).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let request = hyper::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", self.admin_addr())
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let exchange = async {
+            let response = sender.send_request(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            drop(sender);
+            (status, serde_json::from_slice(&body).unwrap())
+        };
+        within_bound(path, async { tokio::join!(exchange, connection).0 }).await
     }
 
     /// A client of the first listener.
