@@ -26,8 +26,11 @@ pub mod placement;
 mod probes;
 mod relays;
 mod reload;
+mod shape;
+mod sources;
 mod step;
 mod store;
+mod takeover;
 mod tasks;
 mod time;
 mod turnover;
@@ -71,6 +74,14 @@ pub enum Bug {
     UntoldLoss,
     /// An edge that starts again has forgotten the orders of its operators.
     ForgottenOrders,
+    /// What a source does not name any more is gone at once.
+    HastySources,
+    /// A process lets another take over and goes on with its pins.
+    KeptPins,
+    /// A process that takes over does not hear what the other still does.
+    DeafToNews,
+    /// Operators give orders to a process when another has read what it left.
+    OpenGate,
     /// What an edge has lost with a backend is not known to the next process of that edge.
     ForgottenRemnants,
 }
@@ -133,6 +144,8 @@ pub struct Tally {
     pub bereft: u64,
     /// Times that an edge took up another config.
     pub reloads: u64,
+    /// Times that a process took over from another.
+    pub takeovers: u64,
     /// Most legs that one edge has counted on one backend.
     pub legs_max: u32,
 }
@@ -166,7 +179,7 @@ impl fmt::Display for Tally {
         let Self { timeouts, resent, repeated, late, .. } = self;
         let Self { crashes, resumed, resumed_here, forgotten, decisions, removed, moved, .. } =
             self;
-        let Self { bereft, reloads, legs_max, .. } = self;
+        let Self { bereft, reloads, takeovers, legs_max, .. } = self;
         write!(
             f,
             "{steps} steps, {calls} calls, {errors} errors, {events} events, \
@@ -175,7 +188,7 @@ impl fmt::Display for Tally {
              answered twice by their backend, {crashes} edges killed, {resumed} sessions resumed, \
              {resumed_here} of them at work, {forgotten} forgotten, {decisions} decisions of operators, \
              {removed} backends removed, {moved} times meetings let go, {bereft} connections \
-             closed after a loss, {reloads} reloads, up to {legs_max} legs counted on a backend"
+             closed after a loss, {reloads} reloads, {takeovers} processes replaced, up to {legs_max} legs counted on a backend"
         )
     }
 }
@@ -206,6 +219,7 @@ impl Tally {
             moved: self.moved + other.moved,
             bereft: self.bereft + other.bereft,
             reloads: self.reloads + other.reloads,
+            takeovers: self.takeovers + other.takeovers,
             legs_max: if self.legs_max > other.legs_max { self.legs_max } else { other.legs_max },
         }
     }

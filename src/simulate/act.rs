@@ -51,19 +51,20 @@ impl World {
     }
 
     fn connect(&mut self, client: usize) {
-        let edge = self.clients[client].draws.below(self.edges.len());
-        if !self.edges[edge].is_up() {
+        let site = self.clients[client].draws.below(self.sites.len());
+        if !self.edges[self.edge_at(site)].is_up() {
             return;
         }
         let known = &mut self.clients[client];
         known.start_over();
         known.ledger.url_meeting =
             (known.draws.below(4) == 0).then(|| meeting_of(&mut known.draws));
-        self.open(client, edge);
+        self.open(client, site);
     }
 
     /// A client connects to an edge that is up.
-    pub(super) fn open(&mut self, client: usize, edge: usize) -> ConnNo {
+    pub(super) fn open(&mut self, client: usize, site: usize) -> ConnNo {
+        let edge = self.edge_at(site);
         let meeting = self.clients[client].ledger.url_meeting.clone();
         let url = Hints {
             meeting: meeting.as_deref().map(|name| MeetingName::parse(name).expect("a good name")),
@@ -72,7 +73,7 @@ impl World {
         let conn = self.open_conn(client, edge, url);
         self.note(|| format!("   client {client} is {conn:?} on edge {edge}, url {meeting:?}"));
         let known = &mut self.clients[client];
-        (known.conn, known.edge, known.back_at) = (Some(conn), edge, None);
+        (known.conn, known.site, known.back_at) = (Some(conn), site, None);
         known.ledger.edges.push(edge);
         conn
     }
@@ -191,8 +192,14 @@ impl World {
 
     /// Any pipeline of that edge, and of the client itself, dead ones too. Now and then any.
     fn pick_pipeline(&mut self, client: usize, edge: usize) -> Option<String> {
+        let site = self.edges[edge].site;
         let is_any = self.clients[client].draws.below(16) == 0;
-        let may = |fact: &PipelineFact| is_any || fact.edge == edge || fact.client == client;
+        if self.clients[client].draws.below(12) == 0
+            && let Some(remnant) = self.some_remnant(edge)
+        {
+            return Some(remnant);
+        }
+        let may = |fact: &PipelineFact| is_any || fact.site == site || fact.client == client;
         let of_edge: Vec<&String> =
             self.pipelines.iter().filter(|(_, fact)| may(fact)).map(|(id, _)| id).collect();
         // Mostly the young ones, which are likely to live.
@@ -202,6 +209,17 @@ impl World {
         let mut by_age: Vec<&String> = of_edge;
         by_age.sort_by_key(|id| self.pipelines[*id].number);
         by_age.get(picked).map(|id| (*id).clone())
+    }
+
+    /// The youngest pipeline that `edge` has given up, and that lives all the same.
+    pub(super) fn some_remnant(&self, edge: usize) -> Option<String> {
+        let is_one = |fact: &&PipelineFact| {
+            let process = self.backends[fact.backend].process.as_ref();
+            fact.lost_by.contains(&edge)
+                && process.is_some_and(|process| process.kms.has_object(&fact.id.to_string()))
+        };
+        let remnants = self.pipelines.values().filter(is_one);
+        remnants.max_by_key(|fact| fact.number).map(|fact| fact.id.to_string())
     }
 
     /// A call about a pipeline, or something in it.
@@ -253,7 +271,8 @@ impl World {
     pub(super) fn client_reads(&mut self, conn: ConnNo) {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         let Some(message) = known.down.pop().filter(|_| known.is_open) else { return };
-        let client = known.client;
+        let (client, relay) = (known.client, known.relay.and_then(|relay| self.relays.get(&relay)));
+        let session = relay.map(|relay| relay.driver.session().id().to_string());
         let (text, tag) = match message {
             ToClient::Text(text, tag) => (text, tag),
             ToClient::Cut => {
@@ -267,10 +286,12 @@ impl World {
         };
         let known = &mut self.clients[client];
         let taken = match tag {
-            _ if value.get("method").is_none() => known.on_answer(conn, &value).map(|answered| {
-                self.tally.errors += u64::from(answered != Answered::Success);
-                self.on_resume_answered(client, &value, answered);
-            }),
+            _ if value.get("method").is_none() => {
+                known.on_answer((conn, session), &value).map(|answered| {
+                    self.tally.errors += u64::from(answered != Answered::Success);
+                    self.on_resume_answered(client, &value, answered);
+                })
+            }
             Some(tag) => {
                 self.tally.events += 1;
                 known.ledger.on_event(&value, &tag)
@@ -290,8 +311,9 @@ impl World {
             self.happen(Happening::Thaws(backend));
             self.happen(Happening::Starts(backend));
         }
-        for edge in 0..self.edges.len() {
-            self.happen(Happening::EdgeStarts(edge));
+        for site in 0..self.sites.len() {
+            self.happen(Happening::EdgeStarts(site));
+            self.name_all(self.edge_at(site));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What an edge asks its backends on lines of their own, and what they say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,6 +31,15 @@ pub(super) struct LineSim {
 impl LineSim {
     pub(super) const fn new(asked: mpsc::Receiver<Asked>) -> Self {
         Self { asked, current: None, number: 0, far: None, failed: None }
+    }
+
+    /// That to the backend of `number`; one that leads nowhere if the edge does not have it.
+    pub(super) fn of(
+        number: Option<usize>,
+        asked: &mut BTreeMap<usize, mpsc::Receiver<Asked>>,
+    ) -> Self {
+        let asked = number.and_then(|number| asked.remove(&number));
+        Self::new(asked.unwrap_or_else(|| mpsc::channel(1).1))
     }
 
     /// Whether every question of the last `span` was answered.

@@ -31,16 +31,16 @@ impl World {
         // One that it has closed is not worth coming back for.
         let session = known.ledger.session.clone().filter(|_| known.ledger.closed_after == 0);
         let Some(session) = session else { return known.start_over() };
-        let edge = match known.draws.below(3) {
-            0 => known.draws.below(self.edges.len()),
-            _ => known.edge,
+        let site = match known.draws.below(3) {
+            0 => known.draws.below(self.sites.len()),
+            _ => known.site,
         };
-        if !self.edges[edge].is_up() {
+        if !self.edges[self.sites[site].edge].is_up() {
             known.back_at = Some(self.clock.now() + NO_EDGE_PAUSE);
-            known.edge = known.draws.below(self.edges.len());
+            known.site = known.draws.below(self.sites.len());
             return;
         }
-        let conn = self.open(client, edge);
+        let conn = self.open(client, site);
         let known = &mut self.clients[client];
         match known.draws.below(4) {
             // As the JavaScript client does, and as that for Java.
@@ -154,6 +154,11 @@ impl World {
         if !process.kms.has_subscribed(session) || edge.returned.contains(&backend) {
             return false;
         }
+        // What it has there counts as lost, though it answers again.
+        if edge.has_ever_lost(backend, process.kms.server_id()) || edge.given_up.contains(&backend)
+        {
+            return false;
+        }
         let tied = process.kms.conn_of(session).and_then(|conn| process.conns.get(&conn));
         if tied.and_then(|id| self.links.get(id)).is_some_and(|link| link.relay == relay) {
             return false;
@@ -170,7 +175,9 @@ impl World {
     /// Whether `backend` has `session` alive and could have told.
     fn is_denied(&self, relay: RelayNo, backend: usize, session: &str) -> bool {
         let process = self.backends[backend].process.as_ref();
+        let edge = &self.edges[self.relays[&relay].edge];
         process.is_some_and(|process| process.kms.has_session(session))
+            && !edge.returned.contains(&backend)
             && self.answers(relay, backend)
     }
 

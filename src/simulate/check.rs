@@ -1,6 +1,7 @@
 //! What must always hold, and what must be so in the end.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -14,17 +15,23 @@ use crate::policy::tally::Counts;
 /// Steps between two times that what is counted is compared with what there is.
 const COUNT_INTERVAL: u64 = 16;
 
+/// A call under way is over by then.
+const CALL_MAX: Duration = Duration::from_secs(45);
+
 /// After each step: every table within its bound, no pin on a process that was lost long ago, none
 /// made where none may be.
 pub(super) fn after_step(world: &mut World) {
-    let complaint = world.edges.iter().find_map(|edge| {
+    let (now, pins_max) = (world.now(), world.shape.pins_max);
+    let complaint = world.edges.iter_mut().find_map(|edge| {
+        let sizes = (edge.edge.registry().len().0, edge.store.pins.len());
+        let before = std::mem::replace(&mut edge.sizes, sizes);
         edge.store.complaint().or_else(|| {
-            let (meetings, _) = edge.edge.registry().len();
-            let pins = edge.store.pins.len();
-            // Those of the process before are no reason to refuse, and come in addition.
-            let max = world.shape.pins_max + edge.found.len();
-            (meetings > max || pins > max)
-                .then(|| format!("{meetings} meetings and {pins} pins where {max} are allowed"))
+            // Those of the process before are no reason to refuse, and come in addition. So do those
+            // that were there, or were being made, when the bound was lowered.
+            let is_settled = now.since(edge.pins_max.1) > CALL_MAX;
+            let max = if is_settled { edge.pins_max.0 } else { pins_max } + edge.found.len();
+            let is_beyond = sizes.0 > max.max(before.0) || sizes.1 > max.max(before.1);
+            is_beyond.then(|| format!("{sizes:?} meetings and pins where {max} are allowed"))
         })
     });
     let complaint = complaint.or_else(|| {
@@ -70,10 +77,13 @@ pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
     let Some(meeting) = new.meeting.as_deref() else { return };
     // Another process on the same backend means that the older one is dead, with what it held.
     let is_elsewhere = |old: &&PipelineFact| old.backend != new.backend;
-    if world.edges[new.edge].has_lost(new.backend, new.incarnation) {
+    let maker = new.holder.and_then(|relay| world.relays.get(&relay)).map(|relay| relay.edge);
+    let edges = [Some(world.edge_at(new.site)), maker];
+    let has_lost = |edge: usize| world.edges[edge].has_lost(new.backend, new.incarnation);
+    if edges.into_iter().flatten().any(has_lost) {
         return;
     }
-    let other = world.live(new.edge, meeting).find(is_elsewhere).cloned();
+    let other = world.live(new.site, meeting).find(is_elsewhere).cloned();
     if let Some(old) = other {
         let meeting = meeting.to_owned();
         world.complain(|| {
@@ -89,16 +99,22 @@ pub(super) fn one_backend(world: &mut World, new: &PipelineFact) {
 pub(super) fn only_settled_is_told(world: &mut World, relay: RelayNo, text: &str) {
     let Some(known) = world.relays.get(&relay) else { return };
     let (edge, session) = (known.edge, *known.driver.session().id());
+    let site = world.edges[edge].site;
     let is_new = |fact: &&mut PipelineFact| {
-        (fact.edge, fact.session) == (edge, session)
+        (fact.site, fact.session) == (site, session)
             && !fact.is_told
             && !fact.is_released
             && text.contains(&fact.id.to_string())
     };
     let Some(fact) = world.pipelines.values_mut().find(is_new) else { return };
     fact.is_told = true;
-    let (Some(meeting), edge, backend) = (&fact.meeting, &world.edges[fact.edge], fact.backend)
-    else {
+    let new = fact.clone();
+    one_backend(world, &new);
+    only_settled(world, edge, &new);
+}
+
+fn only_settled(world: &mut World, edge: usize, fact: &PipelineFact) {
+    let (Some(meeting), edge, backend) = (&fact.meeting, &world.edges[edge], fact.backend) else {
         return;
     };
     let Some(pin) = pin_of(edge, meeting) else { return };
@@ -162,7 +178,10 @@ pub(super) fn all_answered(world: &World) -> Result<(), String> {
         let Some(conn) = client.conn.filter(|conn| world.conns.contains_key(conn)) else {
             continue;
         };
-        if let Some((id, asked)) = client.unanswered().next() {
+        // An answer goes to the connection that has the session by then: it may be one before, of which
+        // the edge has read later.
+        let is_contested = client.ledger.is_contested;
+        if let Some((id, asked)) = client.unanswered().find(|_| !is_contested) {
             return Err(format!("call {id} on {conn:?} was never answered: {asked:?}"));
         }
         if client.ledger.nameless > 0 {
@@ -191,7 +210,8 @@ pub(super) fn nothing_left(world: &World) -> Result<(), String> {
     if let Some((relay, _)) = world.relays.first_key_value() {
         return Err(format!("{relay:?} is still there"));
     }
-    for (number, edge) in world.edges.iter().enumerate() {
+    let numbered = world.edges.iter().enumerate();
+    for (number, edge) in numbered.filter(|(number, _)| world.decides(*number)) {
         // Those of a process before, whose meeting had moved on when they were found, stay noted.
         let is_own = |pipeline| edge.keeper.found.meeting_of(pipeline).is_none();
         let notes = edge.store.noted_count(is_own);

@@ -20,7 +20,7 @@ pub(super) struct ClientSim {
     /// While it has no connection: it wants its session back, from then on.
     pub(super) back_at: Option<Time>,
     /// The edge it was connected to last.
-    pub(super) edge: usize,
+    pub(super) site: usize,
     number: usize,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Ledger {
     /// The number that the first event of a link has on this connection, or a lower one; 1 if none is
     /// noted. The links were there before the connection.
     pub(super) first: BTreeMap<LinkId, u64>,
-    /// The edges it was at, in order.
+    /// The processes of edges it was at, in order.
     pub(super) edges: Vec<usize>,
     /// Whether it lost a connection before it was told whether its session is there. The edge may still
     /// read from that one, and give it the session when a later one has it, as Kurento would.
@@ -64,6 +64,8 @@ pub(super) struct Asked {
     pub(super) number: u64,
     pub(super) conn: ConnNo,
     pub(super) life: u64,
+    /// The session it was made in, as far as its client knew.
+    pub(super) session: Option<String>,
     pub(super) what: What,
     pub(super) is_answered: bool,
     /// Whether its connection went before its answer came: then there may be none.
@@ -117,7 +119,7 @@ impl ClientSim {
             calls: BTreeMap::new(),
             ledger: Ledger::default(),
             back_at: None,
-            edge: 0,
+            site: 0,
             number,
         }
     }
@@ -145,6 +147,7 @@ impl ClientSim {
             number,
             conn,
             life: self.ledger.life,
+            session: self.ledger.session.clone(),
             what,
             is_answered: false,
             is_abandoned: false,
@@ -170,11 +173,15 @@ impl ClientSim {
         ledger.first.clear();
     }
 
-    /// Takes in an answer that came by `conn`.
+    /// Takes in an answer that came by `conn`, which is in that session if it still is in one.
     ///
     /// # Errors
     /// It is none, or not this client's, or not the first.
-    pub(super) fn on_answer(&mut self, conn: ConnNo, answer: &Value) -> Result<Answered, String> {
+    pub(super) fn on_answer(
+        &mut self,
+        (conn, session): (ConnNo, Option<String>),
+        answer: &Value,
+    ) -> Result<Answered, String> {
         let code = answer.pointer("/error/code").and_then(Value::as_i64);
         let outcome = match (answer.get("error"), code) {
             (None, _) => Answered::Success,
@@ -200,11 +207,15 @@ impl ClientSim {
         if asked.is_of_gone && outcome == Answered::Success {
             return Err(format!("call {id} succeeds for what was let go: {answer}"));
         }
-        if asked.life != ledger.life && asked.conn != conn {
+        // One that has lost everything is told that its session is not known. It goes on under the name.
+        let is_of_session = session.is_none() || asked.session == session;
+        if asked.life != ledger.life && asked.conn != conn && !is_of_session {
             return Err(format!("call {id} is answered in another session: {answer}"));
         }
         let told = answer.pointer("/result/sessionId").and_then(Value::as_str);
         match (&ledger.session, told) {
+            // What its edge has sent on after another had the session is done in one of its own.
+            (Some(known), Some(told)) if known != told && ledger.has_roamed() => Ok(outcome),
             (Some(known), Some(told)) if known != told && !ledger.is_contested => {
                 Err(format!("call {id} is answered in session {told}, not {known}"))
             }

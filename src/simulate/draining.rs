@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::Bug;
-use super::edge::Shape;
+use super::shape::Shape;
 use super::time::VirtualClock;
 use super::world::{PipelineFact, World};
 use crate::app::{Drainage, Releaser};
@@ -58,7 +58,7 @@ impl DrainsSim {
         &self,
         (fleet, keeper, asker): (&FleetHandle, &Arc<Keeper>, &Asker),
         (shape, clock, metrics): (&Shape, &VirtualClock, &Metrics),
-        draws: &mut Draws,
+        (draws, stop): (&mut Draws, CancellationToken),
     ) -> impl Future<Output = ()> + Send + use<> {
         let drainage = Drainage {
             fleet: fleet.clone(),
@@ -74,7 +74,7 @@ impl DrainsSim {
             metrics: metrics.clone(),
         };
         let plan = Plan::new(*self.pace.get(), Draws::seeded(draws.next()));
-        drainage.run(plan, CancellationToken::new())
+        drainage.run(plan, stop)
     }
 }
 
@@ -104,7 +104,8 @@ impl World {
 
     /// Nothing is left of what an edge has let go.
     pub(super) fn check_let_go(&mut self, edge: usize) {
-        let of_edge = self.pipelines.values().filter(|fact| fact.edge == edge && !fact.is_let_go);
+        let site = self.edges[edge].site;
+        let of_edge = self.pipelines.values().filter(|fact| fact.site == site && !fact.is_let_go);
         let gone: Vec<_> = of_edge.filter(|fact| self.was_let_go(fact)).cloned().collect();
         for fact in gone {
             if self.remains(&fact) {
@@ -119,7 +120,7 @@ impl World {
     /// Whether its edge has let a pipeline go, and is done with it. One whose clients have all left
     /// meanwhile is left to its backend, which collects it.
     fn was_let_go(&self, fact: &PipelineFact) -> bool {
-        let known = &self.edges[fact.edge];
+        let known = &self.edges[self.edge_at(fact.site)];
         let registry = known.edge.registry();
         let id = match &fact.meeting {
             Some(name) => MeetingId::Named(MeetingName::parse(name).expect("a good name")),

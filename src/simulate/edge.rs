@@ -13,23 +13,23 @@ use super::Bug;
 use super::asking::LineSim;
 use super::draining::DrainsSim;
 use super::network::Plug;
+use super::shape::Shape;
+use super::sources::SourcesSim;
 use super::store::{Left, SlowStore};
 use super::tasks::TasksSim;
 use super::time::VirtualClock;
 use crate::app::{self, Adoption};
 use crate::fleet::{Asker, AskerBounds, Fleet, FleetHandle, FleetOwner, Loss, Report};
-use crate::model::{BackendId, Draws, Incarnation, Legs, MeetingName, PipelineId, SessionId, Time};
-use crate::pins::{Keeper, Origin, Pin, Registry};
+use crate::model::{Draws, Incarnation, MeetingName, PipelineId, SessionId, Time};
+use crate::pins::{Handover, Keeper, News, Origin, Pin, PinStore, Registry};
 use crate::policy::health::Health;
-use crate::policy::pacing::Pace;
-use crate::protocol::loss::OnLoss;
 use crate::proxy::{
     BlockingCalls, Choices, DecisionLog, Edge, Manager, Pacer, People, Placement, PlacementConfig,
     Sessions,
 };
-use crate::runtime::{Clock, Latest, Timer};
+use crate::runtime::{Clock, Closed, Gate, Latest, Timer};
 use crate::session::Bounds;
-use crate::settings::{BackendSettings, BackendUrl, Limits, PlacementSettings, ProbeSettings};
+use crate::settings::{Limits, PlacementSettings};
 use crate::telemetry::Metrics;
 
 /// How long what is not known of a backend is waited for.
@@ -41,35 +41,23 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 /// How long a session is remembered whose client is away.
 pub(super) const KEEP: Duration = Duration::from_secs(20);
 
+/// News of a process for the one that takes over from it. More than a world has.
+const NEWS_MAX: usize = 10_000;
+
 /// Sessions remembered whose client is away. More than a world has.
 const AWAY_MAX: usize = 1_000;
 
-/// What all edges of a world have in common.
-#[derive(Clone, Debug)]
-pub(super) struct Shape {
-    pub(super) backends: Vec<BackendId>,
-    pub(super) grace: Duration,
-    pub(super) pins_max: usize,
-    pub(super) bounds: Bounds,
-    pub(super) pace: Pace,
-    pub(super) dial_timeout: Duration,
-    pub(super) probe: ProbeSettings,
-    /// How long the links of a client that vanished stay open.
-    pub(super) hold: Duration,
-    pub(super) questions_per_second: u32,
-    /// Meetings that drains let go in a second.
-    pub(super) moves_per_second: f64,
-    /// Over which time clients are told of a loss.
-    pub(super) loss_spread: Duration,
-    /// What they see of it when they have lost everything.
-    pub(super) on_loss: OnLoss,
-    pub(super) bug: Option<Bug>,
-}
-
 /// One edge.
 pub(super) struct EdgeSim {
+    /// Whose process this is.
+    pub(super) site: usize,
     pub(super) edge: Arc<Edge>,
     pub(super) store: Arc<SlowStore>,
+    pub(super) pins: Arc<Handover<SlowStore>>,
+    /// What the process that takes over from this one is to be told.
+    pub(super) news: mpsc::Receiver<News>,
+    pub(super) reign: Reign,
+    pub(super) sources: SourcesSim,
     pub(super) owner: FleetOwner,
     pub(super) reports: mpsc::Receiver<(usize, Report)>,
     /// Of each backend, its number in the fleet; none while it is not there.
@@ -96,6 +84,10 @@ pub(super) struct EdgeSim {
     pub(super) config: u64,
     /// Of the sessions that come now.
     pub(super) bounds: Bounds,
+    /// Meetings that it may have, and since when.
+    pub(super) pins_max: (usize, Time),
+    /// Meetings and pins that it had at the last look.
+    pub(super) sizes: (usize, usize),
     /// The newest of the decisions about places that were looked at.
     pub(super) decided: u64,
     pub(super) drains: DrainsSim,
@@ -105,6 +97,58 @@ pub(super) struct EdgeSim {
     pub(super) keeper: Arc<Keeper>,
     job: Option<BoxFuture<'static, ()>>,
     jobs: VecDeque<Job>,
+}
+
+/// From when to when a process decides for its edge.
+#[derive(Default)]
+pub(super) struct Reign {
+    /// Where that is heard which the process before tells, until this one decides.
+    pub(super) before: Option<mpsc::Sender<News>>,
+    /// Open while operators may give orders, and what is found may be noted.
+    pub(super) gate: Gate,
+    /// What keeps that closed.
+    pub(super) closed: Option<Closed>,
+    /// Cancelled when this process decides.
+    pub(super) go: CancellationToken,
+    /// Cancelled when another does.
+    pub(super) ours: CancellationToken,
+    /// Cancelled when this one is no more.
+    pub(super) is_over: CancellationToken,
+    /// Cancelled when it was killed.
+    pub(super) is_killed: CancellationToken,
+}
+
+impl Reign {
+    /// Tasks that wait until this process decides.
+    fn tasks(
+        &self,
+        draining: impl Future<Output = ()> + Send + 'static,
+        adopting: impl Future<Output = ()> + Send + 'static,
+    ) -> TasksSim {
+        let mut tasks = TasksSim::default();
+        tasks.spawn(app::after(&self.go, &self.ours, draining));
+        tasks.spawn(app::after(&self.go, &self.is_over, adopting));
+        tasks
+    }
+}
+
+/// What a process starts with.
+struct Start {
+    site: usize,
+    sources: SourcesSim,
+    left: Left,
+    reign: Reign,
+    /// What the process before tells, if it still runs.
+    news: Option<mpsc::Receiver<News>>,
+}
+
+impl Start {
+    /// No other process runs.
+    fn alone(site: usize, sources: SourcesSim, left: Left) -> Self {
+        let reign = Reign::default();
+        reign.go.cancel();
+        Self { site, sources, left, reign, news: None }
+    }
 }
 
 /// What the keeper is to do.
@@ -125,13 +169,27 @@ pub(super) struct ProbeSim {
 }
 
 impl EdgeSim {
-    pub(super) fn new(shape: &Shape, clock: &VirtualClock, draws: &mut Draws) -> Self {
-        Self::starting(shape, clock, draws, Left::default())
+    pub(super) fn new(
+        site: usize,
+        (shape, clock): (&Shape, &VirtualClock),
+        draws: &mut Draws,
+    ) -> Self {
+        let sources = SourcesSim::new(shape, clock.now());
+        Self::starting((shape, clock), draws, Start::alone(site, sources, Left::default()))
     }
 
     /// Its process is no more.
     pub(super) fn crash(&mut self) {
+        self.reign.is_killed.cancel();
+        self.end();
+    }
+
+    /// Its process has ended.
+    pub(super) fn end(&mut self) {
         self.up_since = None;
+        self.reign.is_over.cancel();
+        self.tasks = TasksSim::default();
+        self.sessions = Arc::new(Sessions::new(KEEP, AWAY_MAX));
     }
 
     /// A process starts with what that before has left on disk.
@@ -140,47 +198,87 @@ impl EdgeSim {
         if shape.bug != Some(Bug::ForgottenOrders) {
             left.drains = self.drains.orders.clone();
         }
-        let next = Self::starting(shape, clock, draws, left);
-        let old = std::mem::replace(self, next);
-        self.run = old.run + 1;
-        self.store.keep_closed(&old.store);
-        // What it finds of them is judged when it has heard of their backends, whenever that is.
-        let never = Time::from_micros(u64::MAX);
-        self.lost = old.lost.into_keys().map(|process| (process, never)).collect();
+        let sources = self.sources.restart(shape, clock.now());
+        let mut next =
+            Self::starting((shape, clock), draws, Start::alone(self.site, sources, left));
+        next.run = self.run + 1;
+        next.remember(self);
+        *self = next;
     }
 
-    fn starting(shape: &Shape, clock: &VirtualClock, draws: &mut Draws, left: Left) -> Self {
-        let backends: Vec<_> = shape.backends.iter().map(backend).collect();
+    /// A process that is to take over from this one, with what it finds on disk.
+    pub(super) fn successor(
+        &self,
+        (shape, clock): (&Shape, &VirtualClock),
+        draws: &mut Draws,
+    ) -> Self {
+        let sources = self.sources.restart(shape, clock.now());
+        let mut left = self.store.left();
+        left.drains = Arc::new(self.drains.orders.reread());
+        let (before, told) = mpsc::channel(NEWS_MAX);
+        let reign = Reign::default();
+        let closed = reign.gate.close().now_or_never();
+        let reign = Reign { before: Some(before), closed, ..reign };
+        let start = Start { site: self.site, sources, left, reign, news: Some(told) };
+        let mut next = Self::starting((shape, clock), draws, start);
+        next.remember(self);
+        next
+    }
+
+    /// What the world knows of the process before.
+    fn remember(&mut self, before: &Self) {
+        self.store.keep_closed(&before.store);
+        // What it finds of them is judged when it has heard of their backends, whenever that is.
+        let never = Time::from_micros(u64::MAX);
+        self.lost = before.lost.keys().map(|process| (*process, never)).collect();
+    }
+
+    /// What the process that takes over from this one is to be told.
+    pub(super) fn take_news(&mut self) -> mpsc::Receiver<News> {
+        std::mem::replace(&mut self.news, mpsc::channel(1).1)
+    }
+
+    fn starting((shape, clock): (&Shape, &VirtualClock), draws: &mut Draws, start: Start) -> Self {
+        let Start { site, sources, left, reign, news } = start;
+        let backends = sources.wanted();
+        let numbers = sources.numbers(shape);
         let metrics = Metrics::new();
         let mut fleet = Fleet::new(&backends, &shape.probe, Clock::start(), draws.next());
-        let (handle, asked) = (fleet.handle.clone(), fleet.take_lines());
+        let (handle, lines) = (fleet.handle.clone(), fleet.take_lines());
+        let mut asked: BTreeMap<_, _> = lines.into_iter().enumerate().collect();
         let (found, losses) = (left.pins.clone(), left.losses.clone());
         let drains = DrainsSim::new(left.drains.clone(), shape);
         let (noted, remnants) = (left.pipelines.clone(), left.remnants.clone());
         let of_store = (shape.bug, Draws::seeded(draws.next()));
         let kept = (shape.pins_max, left);
         let store = Arc::new(SlowStore::new(kept, clock.clone(), handle.clone(), of_store));
-        let fleet = fleet.remembering(&losses, store.clone());
+        let (pins, told) = Handover::new(store.clone());
+        let fleet = fleet.remembering(&losses, pins.clone());
         let (owner, reports) = fleet.into_parts(&metrics);
-        let keeper = keeper(shape, &store, (&found, &noted, &remnants));
-        let asks_as = SessionId::from_random(secret(draws));
-        let timer: Arc<dyn Timer> = Arc::new(clock.clone());
-        let asker =
-            Asker::asking_as(asks_as, handle.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT));
+        let keeper = keeper(shape, pins.clone(), (&found, &noted, &remnants));
+        let asker = asker((shape, clock), &handle, draws);
         let adoption = adoption((&handle, &keeper), clock, &asker);
-        let before = app::Left { pins: found.clone(), pipelines: noted, ..app::Left::default() };
-        let mut tasks = TasksSim::default();
-        tasks.spawn(drains.task((&handle, &keeper, &asker), (shape, clock, &metrics), draws));
-        tasks.spawn(adoption.run(before, CancellationToken::new()));
+        let before =
+            app::Left { pins: found.clone(), pipelines: noted, news, ..app::Left::default() };
+        let parts = (&handle, &keeper, &asker);
+        let draining = drains.task(parts, (shape, clock, &metrics), (draws, reign.ours.clone()));
+        let adopting = adoption.run(before, reign.is_over.clone());
+        let tasks = reign.tasks(draining, adopting);
         let edge = edge_of((shape, clock), (handle, keeper.clone(), asker), metrics, draws);
+        let lines = numbers.iter().map(|number| LineSim::of(*number, &mut asked)).collect();
         Self {
+            site,
             edge: Arc::new(edge),
             store,
+            pins,
+            news: told,
+            reign,
+            sources,
             owner,
             reports,
-            numbers: (0..shape.backends.len()).map(Some).collect(),
             probes: shape.backends.iter().map(|_| ProbeSim::default()).collect(),
-            lines: asked.into_iter().map(LineSim::new).collect(),
+            lines,
+            numbers,
             sessions: Arc::new(Sessions::new(KEEP, AWAY_MAX)),
             run: 0,
             up_since: Some(clock.now()),
@@ -191,6 +289,8 @@ impl EdgeSim {
             unpinned: BTreeMap::new(),
             config: 1,
             bounds: shape.bounds,
+            pins_max: (shape.pins_max, Time::ZERO),
+            sizes: (0, 0),
             decided: 0,
             drains,
             tasks,
@@ -238,6 +338,9 @@ impl EdgeSim {
 
     /// Goes on with what the keeper has to do.
     pub(super) fn poll_jobs(&mut self, now: Time) -> bool {
+        if !self.reign.go.is_cancelled() {
+            return false;
+        }
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         let mut is_busy = false;
         loop {
@@ -268,6 +371,14 @@ impl EdgeSim {
     /// Whether it has given up that process.
     pub(super) fn has_lost(&self, backend: usize, incarnation: Option<Incarnation>) -> bool {
         incarnation.is_some_and(|process| self.lost.contains_key(&(backend, process.0)))
+    }
+
+    /// Whether it has given up the process of that name, which may answer again.
+    pub(super) fn has_ever_lost(&self, backend: usize, server_id: &str) -> bool {
+        let Some(number) = self.numbers[backend] else { return false };
+        let process = Incarnation::of(server_id);
+        let names = (0..self.owner.losses(number)).map(|losses| process.after_losses(losses));
+        names.into_iter().any(|name| self.has_lost(backend, Some(name)))
     }
 
     /// Whether it has given up that process so long ago that nothing should be left of it.
@@ -317,11 +428,11 @@ fn edge_of(
 /// The keeper of a process that finds those pins, pipelines and remnants.
 fn keeper(
     shape: &Shape,
-    store: &Arc<SlowStore>,
+    pins: Arc<dyn PinStore>,
     (found, noted, remnants): (&[(MeetingName, Pin)], &[Origin], &[PipelineId]),
 ) -> Arc<Keeper> {
     let registry = Arc::new(Registry::new(shape.grace, shape.pins_max));
-    let keeper = Arc::new(Keeper::new(store.clone(), registry));
+    let keeper = Arc::new(Keeper::new(pins, registry));
     keeper.found.fill(found, noted);
     keeper.leave_behind(remnants);
     keeper
@@ -339,6 +450,12 @@ fn adoption(
         witness: witness.clone(),
         promises: PlacementSettings::default().promises,
     }
+}
+
+fn asker((shape, clock): (&Shape, &VirtualClock), fleet: &FleetHandle, draws: &mut Draws) -> Asker {
+    let asks_as = SessionId::from_random(secret(draws));
+    let timer: Arc<dyn Timer> = Arc::new(clock.clone());
+    Asker::asking_as(asks_as, fleet.clone(), timer, asker_bounds(shape, PLACEMENT_WAIT))
 }
 
 /// Decisions that an edge keeps.
@@ -362,11 +479,6 @@ fn placement(
         choices: Mutex::new(Choices::seeded(seed)),
         queue: Arc::default(),
     }
-}
-
-pub(super) fn backend(id: &BackendId) -> BackendSettings {
-    let url = BackendUrl { host: id.to_string(), port: 8888, path: "/kurento".to_owned() };
-    BackendSettings::new(id.clone(), url, Legs(400))
 }
 
 pub(super) const fn asker_bounds(shape: &Shape, wait: Duration) -> AskerBounds {

@@ -42,7 +42,7 @@ impl World {
         let fact = PipelineFact {
             number: self.tally.pipelines,
             id: pipeline,
-            edge: link.edge,
+            site: self.edges[link.edge].site,
             meeting,
             backend: link.backend,
             incarnation: link.view.incarnation,
@@ -52,7 +52,11 @@ impl World {
             life: call.life,
             session: *known.driver.session().id(),
             holder: Some(link.relay),
-            kept_until: Time::ZERO,
+            kept_until: if self.decides(link.edge) {
+                Time::ZERO
+            } else {
+                Time::from_micros(u64::MAX)
+            },
             is_released: call.life == client.ledger.life
                 && call.number <= client.ledger.closed_after,
             is_told: false,
@@ -68,14 +72,21 @@ impl World {
     }
 
     /// An edge has read that a pipeline was made, and has not taken it back at once: its meeting, which
-    /// may have been let go meanwhile, has no other backend.
+    /// may have been let go meanwhile, has no other backend. If its answer is kept, it may still be taken
+    /// back; then this is looked at when it is told.
     pub(super) fn check_learned(&mut self) {
         if std::mem::take(&mut self.is_learned)
             && let Some(fact) = self.pipelines.values().max_by_key(|fact| fact.number).cloned()
             && !fact.is_released
+            && !self.is_keeping(&fact)
         {
             check::one_backend(self, &fact);
         }
+    }
+
+    fn is_keeping(&self, fact: &PipelineFact) -> bool {
+        let relay = fact.holder.and_then(|relay| self.relays.get(&relay));
+        relay.is_some_and(|relay| relay.driver.is_keeping())
     }
 
     /// An edge destroys a pipeline: its client never heard of it, or its meeting was let go.
@@ -105,8 +116,9 @@ impl World {
         if session == before {
             return;
         }
-        let registry = self.edges[known.edge].edge.registry();
-        let is_its = |fact: &&mut PipelineFact| (fact.edge, fact.session) == (known.edge, session);
+        let (registry, site) =
+            (self.edges[known.edge].edge.registry(), self.edges[known.edge].site);
+        let is_its = |fact: &&mut PipelineFact| (fact.site, fact.session) == (site, session);
         for fact in self.pipelines.values_mut().filter(is_its) {
             let meeting = registry.meeting_of(fact.id).map(|name| name.as_str().to_owned());
             if meeting.is_some() && meeting == fact.meeting {

@@ -19,7 +19,7 @@ impl World {
         self.after(Duration::from_millis(wait), Happening::Fault);
         let backend = self.draws.below(self.backends.len());
         let span = Duration::from_millis(100 + self.draws.below(15_000) as u64);
-        match self.draws.below(24) {
+        match self.draws.below(26) {
             0..3 => {
                 self.kill(backend);
                 self.after(span, Happening::Starts(backend));
@@ -32,27 +32,41 @@ impl World {
             6..12 => self.cut_some_link(),
             12..15 => {
                 let until = self.now() + span.min(Duration::from_secs(3));
-                let edge = self.draws.below(self.edges.len());
+                let edge = self.some_edge();
                 self.note(|| format!("   the pins of edge {edge} are away until {until:?}"));
                 self.edges[edge].store.go_away(until);
             }
             15..17 => {
-                let edge = self.draws.below(self.edges.len());
-                if self.edges[edge].is_up() {
-                    self.crash_edge(edge);
-                    self.after(span / 2, Happening::EdgeStarts(edge));
+                let mut site = self.draws.below(self.sites.len());
+                // What a process has given up and may be asked for is worth a restart.
+                if self.some_remnant(self.edge_at(site)).is_none() {
+                    site = self.draws.below(self.sites.len());
+                }
+                if self.edges[self.edge_at(site)].is_up() {
+                    self.crash_site(site);
+                    self.after(span / 2, Happening::EdgeStarts(site));
                 }
             }
             17..21 => self.some_decision(backend, span),
             21..23 => {
-                let edge = self.draws.below(self.edges.len());
+                let edge = self.some_edge();
                 self.reload(edge);
+            }
+            23..25 => {
+                let site = self.draws.below(self.sites.len());
+                self.begin_takeover(site);
             }
             _ => {
                 self.slowness = 1 + u32::try_from(self.draws.below(40)).expect("less than 40");
                 self.after(span, Happening::NetworkHeals);
             }
         }
+    }
+
+    /// A process that decides.
+    fn some_edge(&mut self) -> usize {
+        let site = self.draws.below(self.sites.len());
+        self.edge_at(site)
     }
 
     /// Cuts a link, mostly one that something is under way on.
@@ -105,7 +119,7 @@ impl World {
     }
 
     /// An edge is killed: its sockets and its memory are gone, all at once.
-    fn crash_edge(&mut self, edge: usize) {
+    pub(super) fn crash_edge(&mut self, edge: usize) {
         self.note(|| format!("   edge {edge} is killed"));
         self.tally.crashes += 1;
         self.edges[edge].crash();
@@ -113,8 +127,10 @@ impl World {
             let prober = self.prober(edge, backend);
             self.close_line(prober);
         }
-        for fact in self.pipelines.values_mut().filter(|fact| fact.edge == edge) {
-            let is_in_use = fact.holder.is_some_and(|relay| self.relays.contains_key(&relay));
+        let site = self.edges[edge].site;
+        for fact in self.pipelines.values_mut().filter(|fact| fact.site == site) {
+            let relay = fact.holder.and_then(|relay| self.relays.get(&relay));
+            let is_in_use = relay.is_some();
             // Until the edge is there again, and can lose it.
             fact.kept_until = match is_in_use && fact.is_told {
                 true => Time::from_micros(u64::MAX),
@@ -164,7 +180,8 @@ impl World {
     }
 
     /// An edge that was killed starts again, with what it left on disk.
-    pub(super) fn start_edge(&mut self, edge: usize) {
+    pub(super) fn start_edge(&mut self, site: usize) {
+        let edge = self.edge_at(site);
         if self.edges[edge].is_up() {
             return;
         }
@@ -173,7 +190,7 @@ impl World {
         let found = self.edges[edge].found.clone();
         self.note(|| format!("   it finds {found:?}"));
         let until = self.now() + self.shape.grace;
-        for fact in self.pipelines.values_mut().filter(|fact| fact.edge == edge) {
+        for fact in self.pipelines.values_mut().filter(|fact| fact.site == site) {
             fact.kept_until = fact.kept_until.min(until);
         }
         self.begin_edge(edge);

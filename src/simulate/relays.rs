@@ -79,6 +79,7 @@ impl World {
             terms: known.edge.clone(),
             bounds: known.bounds,
             news: NewsSim::default(),
+            leaving: None,
             missed: Missed::new(MISSED_MAX_BYTES),
             missed_tags: std::collections::VecDeque::new(),
             phase: RelayPhase::Serving,
@@ -196,7 +197,7 @@ impl World {
         let took_leave = matches!(known.phase, RelayPhase::Draining { took_leave: true });
         let has_links = known.links.iter().flatten().any(|id| self.links.contains_key(id));
         let has_something = has_links && known.driver.session().remains().is_some();
-        if took_leave || hold.is_zero() || !has_something {
+        if took_leave || hold.is_zero() || !has_something || known.leaving.is_some() {
             return self.leave_seat(relay);
         }
         known.visit = None;
@@ -204,7 +205,7 @@ impl World {
     }
 
     /// A session ends, unless its client comes back at that very moment.
-    fn leave_seat(&mut self, relay: RelayNo) {
+    pub(super) fn leave_seat(&mut self, relay: RelayNo) {
         let Some(known) = self.relays.get(&relay) else { return };
         let left = self.edges[known.edge].edge.away(known.driver.session());
         match known.seat.leave(left) {
@@ -320,6 +321,9 @@ impl World {
         if self.waits(relay, || Happening::EdgeReads(conn)) {
             return;
         }
+        if self.is_leaving(relay) {
+            return self.after(KEPT_PAUSE, Happening::EdgeReads(conn));
+        }
         self.tell_before_hearing(relay);
         let Some(known) = self.conns.get_mut(&conn) else { return };
         if known.is_cut {
@@ -386,6 +390,12 @@ impl World {
             has_settled = driver.poll_settled(&mut context, out);
         });
         has_settled
+    }
+
+    /// Whether nothing is read from the client of `relay` any more.
+    fn is_leaving(&self, relay: RelayNo) -> bool {
+        let known = self.relays.get(&relay);
+        known.is_some_and(|known| known.leaving.is_some() && known.phase == RelayPhase::Serving)
     }
 
     /// Has something wait if a driver keeps what it has for its client; says whether it does.

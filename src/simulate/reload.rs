@@ -1,10 +1,12 @@
 //! Edges that take up another config while they run, as `app::parts` does.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::edge::{asker_bounds, limits};
-use super::world::{World, health, pace};
+use super::shape::{health, pace};
+use super::world::World;
 use crate::model::{Draws, Legs};
 use crate::policy::charge::Weights;
 use crate::policy::choose::{Rules, Strategy};
@@ -12,7 +14,7 @@ use crate::policy::promise::PromiseRules;
 use crate::proxy::{Edge, PlacementConfig};
 use crate::runtime::Timer;
 use crate::session::Bounds;
-use crate::settings::{PlacementSettings, ProbeSettings};
+use crate::settings::{PinSettings, PlacementSettings, ProbeSettings, StoreKind, WhenAway};
 
 impl World {
     /// An edge takes up another config. What is checked by the world's own bounds stays.
@@ -26,12 +28,14 @@ impl World {
         let weights = self.other_weights();
         let bounds = self.other_bounds();
         let probe = ProbeSettings { health: health(&mut self.draws), ..self.shape.probe.clone() };
-        let pace = pace(&mut self.draws);
+        let (pace, pins) = (pace(&mut self.draws), self.other_pins());
         let moves_per_second = 0.5 + self.draws.below(20) as f64;
         let (loss_spread, hold) = (self.some_millis(3_000), self.some_millis(4_000));
         let (shape, now) = (&self.shape, self.clock.now());
         let known = &mut self.edges[number];
         known.config += 1;
+        known.pins_max = (pins.pins_max, now);
+        known.keeper.set_bounds(&pins, placement.history());
         let old = &known.edge;
         old.registry().weigh(weights, now);
         let fleet = old.fleet.clone();
@@ -72,6 +76,18 @@ impl World {
         let promises = PromiseRules { default: promised, ..default.promises };
         let wait = Duration::from_secs(3) + self.some_millis(2_000);
         PlacementSettings { rules, promises, wait, ..default }
+    }
+
+    /// As many meetings as before, or half of that.
+    fn other_pins(&mut self) -> PinSettings {
+        let halves = 1 + self.draws.below(2);
+        PinSettings {
+            store: StoreKind::Disk,
+            state_dir: PathBuf::new(),
+            when_away: WhenAway::Refuse,
+            grace: self.shape.grace,
+            pins_max: self.shape.pins_max * halves / 2,
+        }
     }
 
     fn other_weights(&mut self) -> Weights {

@@ -32,11 +32,15 @@ impl World {
             Happening::LineTimesOut(prober, question) => self.line_fails(prober, question),
             Happening::LineIsIdle(prober, question) => self.line_is_idle(prober, question),
             Happening::Sweep(edge, run) => self.sweep(edge, run),
+            Happening::SourceSpeaks(edge, run) => self.source_speaks(edge, run),
             Happening::Starts(backend) => self.start_backend(backend),
             Happening::Thaws(backend) => self.thaw(backend),
-            Happening::Decides(edge, backend, decision) => self.decide(edge, backend, decision),
+            Happening::Decides(site, backend, decision) => self.decide(site, backend, decision),
             Happening::NewsDue(relay) => self.news_due(relay),
-            Happening::EdgeStarts(edge) => self.start_edge(edge),
+            Happening::EdgeStarts(site) => self.start_edge(site),
+            Happening::TakeoverFails(site, next) => self.takeover_fails(site, next),
+            Happening::CheckPassedOn(edge, known) => self.check_passed_on(edge, &known),
+            Happening::Closes(relay) => self.closes(relay),
             Happening::NetworkHeals => {
                 self.slowness = 1;
                 self.slow_until = self.now();
@@ -50,11 +54,14 @@ impl World {
         }
         let now = self.now();
         self.edges[edge].sweep(now);
+        self.heed_sources(edge);
         let turnover = self.edges[edge].owner.settle(now);
         self.turn_over(edge, turnover);
-        self.check_let_go(edge);
-        check::no_pin_on_the_lost(self, edge);
-        check::no_meeting_without_pin(self, edge);
+        if self.decides(edge) {
+            self.check_let_go(edge);
+            check::no_pin_on_the_lost(self, edge);
+            check::no_meeting_without_pin(self, edge);
+        }
         self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
     }
 
@@ -64,6 +71,9 @@ impl World {
             let mut is_busy = false;
             for edge in 0..self.edges.len() {
                 is_busy |= self.edges[edge].is_up() && self.settle_edge(edge);
+            }
+            for site in 0..self.sites.len() {
+                is_busy |= self.heed_takeover(site);
             }
             let relays: Vec<RelayNo> = self.relays.keys().copied().collect();
             for relay in relays {
@@ -92,6 +102,7 @@ impl World {
         is_busy |= self.edges[edge].tasks.poll();
         is_busy |= self.obey(edge);
         is_busy |= self.edges[edge].poll_jobs(now);
+        is_busy |= self.end_replaced(edge);
         self.heed_moves(edge);
         self.heed_kicks(edge);
         for backend in 0..self.backends.len() {
@@ -122,6 +133,6 @@ impl World {
             });
             is_busy = true;
         }
-        is_busy
+        is_busy || self.check_leaving(relay)
     }
 }

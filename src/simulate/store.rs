@@ -11,9 +11,10 @@ use super::Bug;
 use super::time::VirtualClock;
 use crate::fleet::{BackendView, Drains, FleetHandle};
 use crate::model::{BackendId, Draws, Incarnation, MeetingName, PipelineId, Time};
-use crate::pins::{Claim, MemoryStore, Origin, Pin, PinError, PinStore};
+use crate::pins::{Claim, Leavable, MemoryStore, Origin, Pin, PinError, PinStore};
 use crate::policy::health::Health;
 use crate::runtime::Timer;
+use crate::settings::WhenAway;
 
 /// Microseconds that the store takes to do something, at most.
 const LATENCY_MAX_MICROS: usize = 3_000;
@@ -139,6 +140,23 @@ impl SlowStore {
         let pins: Vec<_> = pins.into_iter().collect();
         let (pipelines, remnants) = inner.notes_on_disk(&pins, self.bug);
         let Disk { losses, last_epoch, .. } = std::mem::take(&mut inner.disk);
+        Left { pins, pipelines, remnants, losses, drains: Arc::default(), last_epoch }
+    }
+
+    /// What another process finds when this one has released the pins, and may have them back.
+    pub(super) fn left(&self) -> Left {
+        let inner = self.lock();
+        let pins: Vec<_> = inner.disk.pins.clone().into_iter().collect();
+        let has_pin = |origin: &&Origin| pins.iter().any(|(_, pin)| pin.epoch == origin.epoch);
+        let (mut pipelines, remnants): (Vec<_>, Vec<_>) = inner.noted.values().partition(has_pin);
+        pipelines.sort_unstable();
+        let mut remnants: Vec<_> =
+            remnants.into_iter().map(|origin: Origin| origin.pipeline).collect();
+        if self.bug == Some(Bug::ForgottenRemnants) {
+            remnants.clear();
+        }
+        let Disk { losses, last_epoch, .. } = &inner.disk;
+        let (losses, last_epoch) = (losses.clone(), *last_epoch);
         Left { pins, pipelines, remnants, losses, drains: Arc::default(), last_epoch }
     }
 
@@ -299,6 +317,27 @@ impl SlowStore {
     }
 }
 
+impl Leavable for SlowStore {
+    /// Everything is on the disk as it is in memory, and what was not settled is.
+    fn release(&self) -> BoxFuture<'_, Result<(), PinError>> {
+        let release = async move {
+            self.reach().await?;
+            let mut inner = self.lock();
+            let claimed: Vec<u64> = inner.claimed.keys().copied().collect();
+            claimed.into_iter().for_each(|epoch| inner.write(epoch, &self.pins));
+            inner.unsettled.clear();
+            inner.before.clear();
+            let is_there =
+                |meeting: &MeetingName, pin: &Pin| self.pins.find(meeting).as_ref() == Some(pin);
+            inner.disk.pins.retain(|meeting, pin| is_there(meeting, pin));
+            Ok(())
+        };
+        release.boxed()
+    }
+
+    fn resume(&self) {}
+}
+
 impl PinStore for SlowStore {
     fn claim<'a>(
         &'a self,
@@ -337,6 +376,9 @@ impl PinStore for SlowStore {
         let settling = async move {
             clock.sleep(wait).await;
             let mut inner = inner.lock().unwrap_or_else(PoisonError::into_inner);
+            if !inner.unsettled.contains(&epoch) {
+                return Ok(());
+            }
             if inner.away_until > clock.now() {
                 return Err(PinError::Away);
             }
@@ -345,6 +387,10 @@ impl PinStore for SlowStore {
             Ok(())
         };
         settling.boxed()
+    }
+
+    fn set_bounds(&self, pins_max: usize, when_away: WhenAway) {
+        self.pins.set_bounds(pins_max, when_away);
     }
 
     fn note_pipeline(&self, origin: Origin) {

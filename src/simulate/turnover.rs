@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::Bug;
 use super::asking::LineSim;
-use super::edge::backend;
 use super::network::{LinkId, RelayNo};
 use super::store::Drained;
 use super::world::{Happening, LinkPhase, LinkSim, PipelineFact, World};
@@ -21,34 +20,40 @@ pub(super) enum Decision {
     Drain(Option<Duration>, AfterDrain),
     /// It gets meetings again.
     Undrain,
-    /// The config names it no longer.
+    /// The config, or who else has an operator's word, names it no longer.
     Drop,
-    /// The config names all backends.
-    NameAll,
+    /// It is named again.
+    Name,
 }
 
 impl World {
     /// Some operator decides something, and the contrary after `span`.
     pub(super) fn some_decision(&mut self, backend: usize, span: Duration) {
-        let edge = self.draws.below(self.edges.len());
+        let site = self.draws.below(self.sites.len());
         let deadline = Duration::from_millis(self.draws.below(8_000) as u64);
         let deadline = (self.draws.below(3) > 0).then_some(deadline);
         let (decision, contrary) = match self.draws.below(3) {
             0 => (Decision::Drain(deadline, AfterDrain::Stay), Decision::Undrain),
             1 => (Decision::Drain(deadline, AfterDrain::Remove), Decision::Undrain),
-            _ => (Decision::Drop, Decision::NameAll),
+            _ => (Decision::Drop, Decision::Name),
         };
-        self.decide(edge, backend, decision);
-        self.after(span, Happening::Decides(edge, backend, contrary));
+        self.decide(site, backend, decision);
+        self.after(span, Happening::Decides(site, backend, contrary));
     }
 
-    pub(super) fn decide(&mut self, edge: usize, number: usize, decision: Decision) {
+    pub(super) fn decide(&mut self, site: usize, number: usize, decision: Decision) {
+        let edge = self.edge_at(site);
+        if matches!(decision, Decision::Drop | Decision::Name) {
+            self.edges[edge].sources.edit(&self.shape, number, decision == Decision::Name);
+        }
         if !self.edges[edge].is_up() {
             return;
         }
+        let Some(entered) = self.edges[edge].reign.gate.try_enter() else {
+            return self.note(|| format!("   edge {edge} takes no orders"));
+        };
         self.note(|| format!("   the operator of edge {edge} decides: {decision:?} {number}"));
         self.tally.decisions += 1;
-        let now = self.now();
         let id = self.shape.backends[number].clone();
         if self.bug == Some(Bug::DeafToDrain) {
             self.edges[edge].store.note_closed(&id, matches!(decision, Decision::Drain(..)));
@@ -57,10 +62,10 @@ impl World {
         let known = &self.edges[edge];
         let (orders, store) = (known.drains.orders.clone(), known.store.clone());
         let (fleet, clock) = (known.edge.fleet.clone(), self.clock.clone());
-        let all = self.shape.backends.iter().map(backend);
-        let turnover = match decision {
+        match decision {
             Decision::Drain(deadline, then) => {
-                return self.edges[edge].tasks.spawn(async move {
+                self.edges[edge].tasks.spawn(async move {
+                    let _entered = entered;
                     // It may be leaving by now.
                     let how = (deadline, then);
                     if orders.drain(&fleet, id.clone(), how, &clock).await.is_ok() {
@@ -69,22 +74,16 @@ impl World {
                 });
             }
             Decision::Undrain => {
-                return self.edges[edge].tasks.spawn(async move {
+                self.edges[edge].tasks.spawn(async move {
+                    let _entered = entered;
                     if orders.undrain(&fleet, id.clone()).await.is_ok() {
                         store.note_closed(&id, false);
                     }
                 });
             }
-            Decision::Drop => {
-                let rest = all.filter(|one| one.id != id).collect();
-                self.edges[edge].owner.want(rest, now)
-            }
-            Decision::NameAll => {
-                let all = all.collect();
-                self.edges[edge].owner.want(all, now)
-            }
-        };
-        self.turn_over(edge, turnover);
+            Decision::Drop => self.name(edge, number, false),
+            Decision::Name => self.name(edge, number, true),
+        }
     }
 
     /// Looks after who has come, and no longer after who has gone.
@@ -101,7 +100,11 @@ impl World {
             self.edges[edge].numbers[backend] = None;
             self.edges[edge].probes[backend] = Default::default();
             // Whatever it knew of before a crash is not found again.
-            let is_there = |f: &&mut PipelineFact| (f.edge, f.backend) == (edge, backend);
+            let site = self.edges[edge].site;
+            let is_there = |f: &&mut PipelineFact| (f.site, f.backend) == (site, backend);
+            if !self.decides(edge) {
+                continue;
+            }
             self.pipelines.values_mut().filter(is_there).for_each(|f| f.kept_until = Time::ZERO);
         }
         for (loss, losses) in turnover.losses {

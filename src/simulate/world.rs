@@ -7,22 +7,21 @@ use std::time::Duration;
 use super::backend::BackendSim;
 use super::check;
 use super::client::ClientSim;
-use super::edge::{self, EdgeSim, Shape};
+use super::edge::{self, EdgeSim};
 use super::losses::{NewsSim, Owed};
 use super::network::{
     ConnNo, Down, Dropped, EventTag, FromClient, LinkId, Pipe, Plug, RelayNo, ToClient, Up,
 };
+use super::shape::Shape;
+use super::takeover::Site;
 use super::time::VirtualClock;
 use super::turnover::Decision;
 use super::{Bug, Run, Tally};
 use crate::fleet::{BackendView, Report};
-use crate::model::{BackendId, Draws, Incarnation, PipelineId, SessionId, Time};
-use crate::policy::pacing::Pace;
-use crate::protocol::loss::OnLoss;
+use crate::model::{Draws, Incarnation, PipelineId, SessionId, Time};
 use crate::proxy::{Driver, Edge, Missed, Seat, Visit};
 use crate::runtime::Timer;
 use crate::session::{Bounds, LinkNo};
-use crate::settings::{HealthSettings, ProbeSettings};
 use crate::sim::kms::{ConnId, KmsSettings};
 
 /// Steps without end mean that the world does not come to rest.
@@ -33,6 +32,9 @@ pub(super) struct World {
     pub(super) clock: VirtualClock,
     pub(super) draws: Draws,
     pub(super) shape: Shape,
+    /// The edges as clients know them.
+    pub(super) sites: Vec<Site>,
+    /// Every process of an edge there ever was, but that one which crashed starts again as the same.
     pub(super) edges: Vec<EdgeSim>,
     pub(super) backends: Vec<BackendSim>,
     pub(super) clients: Vec<ClientSim>,
@@ -91,8 +93,16 @@ pub(super) enum Happening {
     LineTimesOut(Prober, u64),
     LineIsIdle(Prober, u64),
     Sweep(usize, u32),
+    SourceSpeaks(usize, u32),
     Starts(usize),
+    /// The process of a site starts again.
     EdgeStarts(usize),
+    /// The process that was to take over at a site dies.
+    TakeoverFails(usize, usize),
+    /// All must be known that a process knew which was replaced.
+    CheckPassedOn(usize, Vec<PipelineId>),
+    /// A client of a process that was replaced is to be closed.
+    Closes(RelayNo),
     Thaws(usize),
     /// The operator of an edge decides about a backend.
     Decides(usize, usize, Decision),
@@ -148,6 +158,8 @@ pub(super) struct RelaySim {
     pub(super) terms: Arc<Edge>,
     pub(super) bounds: Bounds,
     pub(super) news: NewsSim,
+    /// Its client is to be closed once it waits for nothing, or by then.
+    pub(super) leaving: Option<Time>,
     /// Whether its deadline is awaited.
     pub(super) is_timed: bool,
     /// A connection that its events go to, though its client has another.
@@ -199,7 +211,7 @@ pub(super) struct PipelineFact {
     /// Which of all that were made.
     pub(super) number: u64,
     pub(super) id: PipelineId,
-    pub(super) edge: usize,
+    pub(super) site: usize,
     pub(super) meeting: Option<String>,
     pub(super) backend: usize,
     /// The process of that backend as the edge knew it.
@@ -222,7 +234,7 @@ pub(super) struct PipelineFact {
     pub(super) is_told: bool,
     /// Its meeting was let go, and it went with it.
     pub(super) is_let_go: bool,
-    /// Edges that had it in a meeting and gave its backend up.
+    /// Processes of edges that had it in a meeting and gave its backend up.
     pub(super) lost_by: BTreeSet<usize>,
     pub(super) elements: Vec<String>,
 }
@@ -232,9 +244,10 @@ impl World {
     pub(super) fn new(run: &Run) -> Self {
         let mut draws = Draws::seeded(run.seed);
         let clock = VirtualClock::default();
-        let shape = shape(run, &mut draws);
+        let shape = Shape::draw(run, &mut draws);
         let edge_count = 1 + draws.below(3);
-        let edges = (0..edge_count).map(|_| EdgeSim::new(&shape, &clock, &mut draws)).collect();
+        let edges = (0..edge_count).map(|site| EdgeSim::new(site, (&shape, &clock), &mut draws));
+        let edges = edges.collect();
         let backends = shape.backends.iter().cloned().map(BackendSim::new).collect();
         let clients = (0..4 + draws.below(8)).map(|n| ClientSim::new(n, draws.next())).collect();
         let mut world = Self {
@@ -242,6 +255,7 @@ impl World {
             gc_period: Duration::from_secs(8 + draws.below(60) as u64),
             draws,
             shape,
+            sites: (0..edge_count).map(Site::of).collect(),
             edges,
             backends,
             clients,
@@ -292,6 +306,7 @@ impl World {
         }
         let run = self.edges[edge].run;
         self.after(Duration::from_secs(1), Happening::Sweep(edge, run));
+        self.after(Duration::from_secs(2), Happening::SourceSpeaks(edge, run));
     }
 
     pub(super) fn prober(&self, edge: usize, backend: usize) -> Prober {
@@ -314,7 +329,7 @@ impl World {
         self.hang_up_all();
         let mut long_after =
             self.now() + self.shape.grace * 3 + edge::KEEP + Duration::from_secs(10);
-        if self.tally.crashes > 0 {
+        if self.tally.crashes + self.tally.takeovers > 0 {
             // Backends collect what nobody uses, and are asked for what was found once a minute.
             long_after = long_after + self.gc_period * 2 + Duration::from_secs(65);
         }
@@ -408,96 +423,28 @@ impl World {
     /// Every pipeline of this edge's meeting of which somebody in it may still make use.
     pub(super) fn live<'a>(
         &'a self,
-        edge: usize,
+        site: usize,
         meeting: &'a str,
     ) -> impl Iterator<Item = &'a PipelineFact> {
         self.pipelines.values().filter(move |fact| {
-            fact.edge == edge && fact.meeting.as_deref() == Some(meeting) && self.is_live(fact)
+            fact.site == site && fact.meeting.as_deref() == Some(meeting) && self.is_live(fact)
         })
     }
 
     /// Whether a pipeline exists, and its edge must know it in its meeting.
     pub(super) fn is_live(&self, fact: &PipelineFact) -> bool {
+        let edge = &self.edges[self.edge_at(fact.site)];
         !fact.is_released
             && fact.process == self.backends[fact.backend].running()
-            && !self.edges[fact.edge].has_lost(fact.backend, fact.incarnation)
-            && (fact.holder.is_some_and(|relay| self.relays.contains_key(&relay))
-                || self.now() < fact.kept_until
-                    && !self.edges[fact.edge].given_up.contains(&fact.backend))
+            && !edge.has_lost(fact.backend, fact.incarnation)
+            && (self.is_in_use(fact)
+                || self.now() < fact.kept_until && !edge.given_up.contains(&fact.backend))
     }
-}
 
-/// What the seed draws of the world's make.
-fn shape(run: &Run, draws: &mut Draws) -> Shape {
-    let backend = |number: usize| BackendId::parse(&format!("kms-{number}")).expect("a good id");
-    let is_tight = draws.below(4) == 0;
-    let three = const { std::num::NonZeroU32::new(3).expect("not zero") };
-    let two = const { std::num::NonZeroU32::new(2).expect("not zero") };
-    Shape {
-        backends: (0..2 + draws.below(4)).map(backend).collect(),
-        grace: Duration::from_secs(1 + draws.below(10) as u64),
-        pins_max: if is_tight { 6 } else { 10_000 },
-        bounds: Bounds {
-            depth_max: 128,
-            held_max_bytes: if is_tight { 600 } else { 1 << 20 },
-            paced_max_bytes: if is_tight { 600 } else { 8 << 20 },
-            calls_max: if is_tight { 3 } else { 4_096 },
-            pipelines_max: if is_tight { 5 } else { 10_000 },
-            subscriptions_max: if is_tight { 5 } else { 10_000 },
-            resend_max_bytes: if is_tight { 300 } else { 1 << 18 },
-            call_timeout: Duration::from_secs(1 + draws.below(40) as u64),
-        },
-        pace: pace(draws),
-        dial_timeout: Duration::from_secs(3),
-        probe: ProbeSettings {
-            interval: Duration::from_secs(2),
-            jitter_percent: 20,
-            timeout: Duration::from_millis(1_500),
-            retry: Duration::from_millis(200),
-            sample: Duration::from_secs(10),
-            eject_after: three,
-            readmit_after: two,
-            // Played by `probes`, which makes up how they end.
-            deep: Duration::from_secs(5),
-            health: health(draws),
-        },
-        hold: match draws.below(3) {
-            0 => Duration::ZERO,
-            _ => Duration::from_millis(1 + draws.below(4_000) as u64),
-        },
-        questions_per_second: if is_tight { 2 } else { 1_000 },
-        moves_per_second: 0.5 + draws.below(20) as f64,
-        loss_spread: match draws.below(2) {
-            0 => Duration::ZERO,
-            _ => Duration::from_millis(draws.below(3_000) as u64),
-        },
-        on_loss: if draws.below(3) == 0 { OnLoss::Close } else { OnLoss::Errors },
-        bug: run.bug,
-    }
-}
-
-pub(super) fn pace(draws: &mut Draws) -> Pace {
-    Pace {
-        interval: Duration::from_millis(10 + draws.below(1_000) as u64),
-        burst: 1 + u32::try_from(draws.below(4)).expect("below 4"),
-        wait_max: Duration::from_millis(draws.below(5_000) as u64),
-        waiting_max: 1 + draws.below(3),
-        held_max_bytes: 8 << 20,
-    }
-}
-
-/// Short times, so that a run sees what comes after them.
-pub(super) fn health(draws: &mut Draws) -> HealthSettings {
-    let mut seconds = |max: usize| Duration::from_secs(draws.below(max) as u64);
-    HealthSettings {
-        give_up: seconds(20),
-        backoffs: [seconds(4), seconds(8), seconds(12)],
-        forgive: Duration::from_secs(5) + seconds(60),
-        window: Duration::from_secs(5) + seconds(20),
-        dial_failures: 2,
-        unanswered: 1,
-        refusals: 2,
-        ..ProbeSettings::default().health
+    /// Whether a session at work in the process that decides has a pipeline.
+    fn is_in_use(&self, fact: &PipelineFact) -> bool {
+        let relay = fact.holder.and_then(|relay| self.relays.get(&relay));
+        relay.is_some_and(|relay| relay.edge == self.edge_at(fact.site))
     }
 }
 
