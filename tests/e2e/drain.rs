@@ -150,6 +150,8 @@ async fn an_order_to_drain_survives_a_kill_of_the_edge() {
     let mut edge = Edge::start_with(&sims, FAST, TempDir::create()).await;
     let (client, _events) = edge.connect().await;
     let (name, pipeline) = meet_on(&edge, &client, "a", "old").await;
+    // With the pin of the next the pipeline of the first is on disk.
+    client.create_pipeline(Some("next")).await.unwrap();
     order(&edge, &["drain", "a", "--deadline", "2s"]).await;
     edge.kill().await;
     let edge = edge.start_again().await;
