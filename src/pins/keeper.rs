@@ -1,7 +1,6 @@
 //! Removes the pins of meetings that are lost or over.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -34,7 +33,7 @@ pub struct Keeper {
     /// Counts meetings that were let go.
     moves: watch::Sender<u64>,
     /// Meetings that nobody uses are not ended: what uses them may not be known.
-    keeps_all: AtomicBool,
+    keeps_all: watch::Sender<bool>,
 }
 
 /// A pin that may have to be removed.
@@ -79,7 +78,7 @@ impl Keeper {
             chronicle,
             again: Mutex::default(),
             moves: watch::Sender::new(0),
-            keeps_all: AtomicBool::new(false),
+            keeps_all: watch::Sender::new(false),
         }
     }
 
@@ -155,7 +154,7 @@ impl Keeper {
     /// Ends the meetings that nobody has used for the grace, and tries again what has failed; nothing
     /// while another process decides about the pins, or has a part in the meetings.
     pub async fn sweep(&self, now: Time) {
-        if !self.pins.is_ours() || self.keeps_all.load(Relaxed) {
+        if !self.pins.is_ours() || *self.keeps_all.borrow() {
             return;
         }
         let again = std::mem::take(&mut *self.lock());
@@ -174,7 +173,13 @@ impl Keeper {
 
     /// Whether [`Self::sweep`] does anything.
     pub fn end_meetings(&self, ends: bool) {
-        self.keeps_all.store(!ends, Relaxed);
+        self.keeps_all.send_replace(!ends);
+    }
+
+    /// Waits until no other process has a part in the meetings and tells of it.
+    pub async fn is_alone(&self) {
+        let mut keeps_all = self.keeps_all.subscribe();
+        keeps_all.wait_for(|keeps_all| !keeps_all).await.expect("its sender is here");
     }
 
     /// A pipeline of the named `meeting` exists, and the session of its origin uses it. Returns whether

@@ -100,6 +100,11 @@ pub(super) fn only_settled_is_told(world: &mut World, relay: RelayNo, text: &str
     let Some(known) = world.relays.get(&relay) else { return };
     let (edge, session) = (known.edge, *known.driver.session().id());
     let site = world.edges[edge].site;
+    let answered = world.clients[known.client].answered_by(text);
+    // Others may know it by now, and ask about it.
+    if answered.is_some_and(|asked| asked.what.pipeline().is_some()) {
+        return;
+    }
     let is_new = |fact: &&mut PipelineFact| {
         (fact.site, fact.session) == (site, session)
             && !fact.is_told

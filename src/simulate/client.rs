@@ -227,6 +227,12 @@ impl ClientSim {
         }
     }
 
+    /// The call that `text` answers, if any.
+    pub(super) fn answered_by(&self, text: &str) -> Option<&Asked> {
+        let answer: Value = serde_json::from_str(text).ok()?;
+        self.calls.get(answer.get("id")?.as_str()?)
+    }
+
     /// The calls on its present connection that are still to be answered.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = (&String, &Asked)> {
         let is_open = |asked: &Asked| !asked.is_answered && Some(asked.conn) == self.conn;

@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::Bug;
@@ -279,8 +280,13 @@ impl World {
 
     /// A process that was replaced, and whose clients have all gone, ends.
     pub(super) fn end_replaced(&mut self, edge: usize) -> bool {
-        let is_replaced = self.edges[edge].reign.ours.is_cancelled();
-        if !is_replaced || self.relays.values().any(|relay| relay.edge == edge) {
+        let known = &self.edges[edge];
+        // It passes on what one before it still tells.
+        let is_alone = known.keeper.is_alone().now_or_never().is_some();
+        if !known.reign.ours.is_cancelled()
+            || !is_alone
+            || self.relays.values().any(|relay| relay.edge == edge)
+        {
             return false;
         }
         self.note(|| format!("   edge {edge} ends"));

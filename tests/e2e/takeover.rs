@@ -4,6 +4,7 @@ mod crowd;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use pinfold::load::{CallError, Client};
 use serde_json::json;
 
@@ -36,6 +37,44 @@ async fn one_process_after_another_takes_over() {
         edge = next;
     }
     crowd.finish(2).await.check(&edge, &sims).await;
+}
+
+/// The one in between passes on what the first still does, and ends after it.
+#[tokio::test]
+async fn the_last_of_three_processes_hears_of_what_the_first_still_does() {
+    let sims = KmsSim::start_all(["a"]).await;
+    let more = "[pins]\ngrace_ms = 100\n\
+                [shutdown]\nclose_window_ms = 600000\ndeadline_ms = 600000\n";
+    let edge = Edge::start_with(&sims, more, TempDir::create()).await;
+    // Each is closed at a moment of ten minutes; so one of them, at least, is there to the end.
+    let clients = join_all((0..4).map(|_| edge.connect())).await;
+    let making = clients.iter().map(|(client, _)| client.create_pipeline(Some("standup")));
+    let pipelines: Vec<_> = join_all(making).await.into_iter().map(Result::unwrap).collect();
+    let (edge, mut first) = edge.take_over().await;
+    let (edge, mut second) = edge.take_over().await;
+    let waits =
+        || async { second.stderr().contains("waiting for the process before").then_some(()) };
+    wait_for("the second waits", waits).await;
+    let counts = |count: u64| {
+        let edge = &edge;
+        async move {
+            let meetings = edge.meetings().await;
+            let standup = meetings.iter().find(|row| row["id"] == "standup")?;
+            (standup["pipelines"] == count).then_some(())
+        }
+    };
+    wait_for("all are known to the last", || counts(4)).await;
+    let mut left = 4;
+    for ((client, _), pipeline) in clients.iter().zip(&pipelines) {
+        let released = client.call("release", json!({"object": pipeline})).await;
+        left -= u64::from(released.is_ok());
+    }
+    assert!(left < 4, "nobody is there any more");
+    wait_for("the last has heard of it", || counts(left)).await;
+    first.signal("TERM");
+    first.signal("TERM");
+    first.exited().await;
+    assert!(second.exited().await.success(), "{}", second.stderr());
 }
 
 /// What `process` has told before it ended in failure.
