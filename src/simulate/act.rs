@@ -75,6 +75,7 @@ impl World {
         let known = &mut self.clients[client];
         (known.conn, known.site, known.back_at) = (Some(conn), site, None);
         known.ledger.edges.push(edge);
+        known.ledger.is_followed = false;
         conn
     }
 

@@ -127,7 +127,7 @@ impl World {
         let code = answer.pointer("/error/code").and_then(Value::as_i64);
         let backends = 0..self.backends.len();
         let wrong = match (answer.get("error"), code) {
-            (None, _) if client.ledger.has_roamed() => None,
+            (None, _) if client.ledger.has_roamed() || client.ledger.is_followed => None,
             (None, _) => backends.into_iter().find(|b| self.is_deaf(relay, *b, &session)),
             (_, Some(INVALID_SESSION)) => {
                 backends.into_iter().find(|b| self.is_denied(relay, *b, &session))

@@ -56,6 +56,7 @@ impl World {
         };
         let is_again = std::mem::replace(&mut asked.has_arrived, true);
         asked.link = Some(link);
+        client.ledger.is_followed |= asked.is_abandoned && client.conn.is_some();
         self.tally.resent += u64::from(is_again);
         let Some(pipeline) = asked.what.pipeline() else { return };
         let (number, conn, ledger) = (asked.number, asked.conn, &mut client.ledger);

@@ -54,6 +54,9 @@ pub(super) struct Ledger {
     /// Whether it lost a connection before it was told whether its session is there. The edge may still
     /// read from that one, and give it the session when a later one has it, as Kurento would.
     pub(super) is_contested: bool,
+    /// Since it is back, a call of an earlier connection has reached a backend: another edge has sent it,
+    /// perhaps where the session was not before.
+    pub(super) is_followed: bool,
     /// The calls by which it asks for its session; nothing else is asked before the last is answered.
     pub(super) resuming: Vec<String>,
 }
