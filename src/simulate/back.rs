@@ -129,6 +129,8 @@ impl World {
         let wrong = match (answer.get("error"), code) {
             (None, _) if client.ledger.has_roamed() || client.ledger.is_followed => None,
             (None, _) => backends.into_iter().find(|b| self.is_deaf(relay, *b, &session)),
+            // It is at work, and has lost all that it had.
+            (_, Some(INVALID_SESSION)) if known.driver.session().id().as_str() == session => None,
             (_, Some(INVALID_SESSION)) => {
                 backends.into_iter().find(|b| self.is_denied(relay, *b, &session))
             }
