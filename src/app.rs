@@ -30,7 +30,7 @@ use crate::pins::{
     StateDir, StateError,
 };
 use crate::proxy::{ListenError, People, Sessions, TermsError};
-use crate::runtime::{Clock, Gate, InheritError, Inherited, Latest, OpenSockets, Tasks, random};
+use crate::runtime::{Clock, InheritError, Inherited, Latest, OpenSockets, Tasks, random};
 use crate::settings::{PinSettings, Settings, StoreKind};
 use crate::telemetry::Metrics;
 use admin_api::Bound;
@@ -41,7 +41,7 @@ use parts::{Begun, Parts};
 pub use reload::{ConfigSource, ReloadError, ReloadHandle};
 use reload::{Reloader, RenewalTask};
 pub use takeover::TakeoverError;
-use takeover::{Door, Predecessor};
+use takeover::{Door, Gates, Predecessor};
 use upkeep::Upkeep;
 use views::EdgeViews;
 
@@ -132,7 +132,7 @@ impl App {
         let addresses = bind(settings, &mut inherited).await?;
         let go = CancellationToken::new();
         go.cancel();
-        let start = Start { inherited: &mut inherited, go, gate: Gate::default(), news: None };
+        let start = Start { inherited: &mut inherited, go, gates: Gates::default(), news: None };
         let prepared = Prepared::new(settings, clock, start).await?;
         inherited.check_empty()?;
         Ok(Self::open(prepared, addresses, source))
@@ -151,7 +151,7 @@ impl App {
             discovery: parts.discovery.clone(),
             reload: reload.clone(),
             door,
-            gate: parts.gate.clone(),
+            orders: parts.gates.orders.clone(),
         };
         let (readiness, metrics) = (parts.readiness.clone(), parts.metrics.clone());
         let shown = Arc::new(Admin { views: views.clone(), readiness, metrics });
@@ -167,8 +167,8 @@ impl App {
         if let Some((pins, news)) = handing {
             let state_dir = parts.settings.get().pins.state_dir.clone();
             let (sockets, moved) = (parts.sockets.clone(), parts.moved.clone());
-            let (ours, gate) = (parts.ours.clone(), parts.gate.clone());
-            let before = Predecessor { state_dir, pins, news, sockets, ours, moved, gate };
+            let (ours, gates) = (parts.ours.clone(), parts.gates.clone());
+            let before = Predecessor { state_dir, pins, news, sockets, ours, moved, gates };
             parts.inner.spawn("takeover", before.run(knocks, parts.inner.stop_token()));
         }
         Self { urls, admin_url, registrar_url, reload, views, parts }
@@ -205,7 +205,7 @@ struct Start<'a> {
     /// Cancelled when this process may decide about pins.
     go: CancellationToken,
     /// Open while this process may change what the next one reads at its start.
-    gate: Gate,
+    gates: Gates,
     /// What the process before tells, if it still runs.
     news: Option<mpsc::Receiver<News>>,
 }
@@ -222,7 +222,7 @@ struct Prepared {
 impl Prepared {
     /// Starts it. Until `start.go` nothing is decided about pins.
     async fn new(settings: &Settings, clock: Clock, start: Start<'_>) -> Result<Self, StartError> {
-        let Start { inherited, go, gate, news } = start;
+        let Start { inherited, go, gates, news } = start;
         let metrics = Metrics::new();
         let inner = Tasks::new();
         let (atlas, renewal) = Atlas::new(Maps::open(&settings.geoip)?, metrics.clone());
@@ -231,7 +231,7 @@ impl Prepared {
         let sockets = OpenSockets::default();
         let discovery = open_discovery(settings, instruments, (&sockets, inherited)).await?;
         let registrar_url = discovery.registrar_url();
-        let shared = Shared { clock, metrics, inner, sockets, go, gate };
+        let shared = Shared { clock, metrics, inner, sockets, go, gates };
         let (begun, handing) = begin(settings, shared, (people, discovery), news)?;
         let drains = drainage::start(settings, &begun).await;
         let parts = Arc::new(Parts::new(begun, drains, settings));
@@ -247,7 +247,7 @@ pub(super) struct Shared {
     inner: Tasks,
     sockets: OpenSockets,
     go: CancellationToken,
-    gate: Gate,
+    gates: Gates,
 }
 
 /// `task`, once it may begin; nothing if `stop` comes before.
@@ -298,7 +298,7 @@ fn begin(
     (people, mut discovery): (People, Discovery),
     news: Option<mpsc::Receiver<News>>,
 ) -> Result<(Begun, Option<Handing>), StartError> {
-    let Shared { clock, metrics, inner, sockets, go, gate } = shared;
+    let Shared { clock, metrics, inner, sockets, go, gates } = shared;
     let fleet = Fleet::new(&discovery.backends(), &settings.probe, clock, random::seed());
     let handle = fleet.handle.clone();
     let (Kept { keeper, left, handing }, fleet) = start_keeper((settings, clock), fleet, &inner)?;
@@ -307,7 +307,7 @@ fn begin(
     let readiness = Readiness::default();
     let losses = fleet.start(&inner, &metrics);
     let ours = inner.stop_token().child_token();
-    let discovery = discovery.start((handle.clone(), gate.clone()), &inner, &ours);
+    let discovery = discovery.start((handle.clone(), gates.notes.clone()), &inner, &ours);
     let loss_spread = Arc::new(Latest::new(settings.loss.spread));
     let drain_pace = Arc::new(Latest::new(settings.drain.moves_per_second));
     let upkeep = Upkeep {
@@ -338,7 +338,7 @@ fn begin(
         sockets,
         ours,
         go,
-        gate,
+        gates,
         fleet: handle,
         keeper,
         people,

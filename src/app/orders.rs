@@ -13,7 +13,7 @@ use crate::model::BackendId;
 
 impl Orders for EdgeViews {
     async fn order(&self, order: Order) -> Result<Value, OrderError> {
-        let Some(_entered) = self.gate.try_enter() else {
+        let Some(_entered) = self.orders.try_enter() else {
             let reason = "another process is taking over from this edge; try again in a moment";
             return Err(OrderError::Unavailable(reason.to_owned()));
         };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::takeover::Gates;
 use crate::admin::Readiness;
 use crate::discovery::DiscoveryHandle;
 use crate::fleet::{Asker, AskerBounds, Drains, FleetHandle};
@@ -16,7 +17,7 @@ use crate::proxy::{
     BlockingCalls, Choices, Connection, DecisionLog, Edge, Lobby, Manager, Pacer, People,
     Placement, PlacementConfig, Sessions, Slots,
 };
-use crate::runtime::{Clock, Gate, Latest, OpenSockets, Tasks, random};
+use crate::runtime::{Clock, Latest, OpenSockets, Tasks, random};
 use crate::settings::{PlacementSettings, Settings};
 use crate::telemetry::Metrics;
 
@@ -45,8 +46,8 @@ pub(super) struct Parts {
     pub(super) moved: CancellationToken,
     /// Cancelled then, or at the stop: ends what only one process may do.
     pub(super) ours: CancellationToken,
-    /// Open while operators may give orders, and what is found may be noted.
-    pub(super) gate: Gate,
+    /// Open while this process may change what the next one reads at its start.
+    pub(super) gates: Gates,
     /// Cancelled when no listener is to accept any more.
     pub(super) accepting: CancellationToken,
     /// Cancelled when client connections are to be closed.
@@ -72,7 +73,7 @@ pub(super) struct Begun {
     /// Cancelled when this process may decide about pins.
     pub(super) go: CancellationToken,
     /// Open while this process may change what the next one reads at its start.
-    pub(super) gate: Gate,
+    pub(super) gates: Gates,
     pub(super) fleet: FleetHandle,
     pub(super) keeper: Arc<Keeper>,
     pub(super) people: People,
@@ -88,7 +89,7 @@ impl Parts {
     pub(super) fn new(begun: Begun, drains: Arc<Drains>, settings: &Settings) -> Self {
         let Begun { clock, metrics, readiness, inner, fleet, keeper, people, .. } = begun;
         let Begun {
-            asker, sessions, loss_spread, drain_pace, discovery, sockets, ours, gate, ..
+            asker, sessions, loss_spread, drain_pace, discovery, sockets, ours, gates, ..
         } = begun;
         let placement = Placement {
             fleet,
@@ -120,7 +121,7 @@ impl Parts {
             sockets,
             moved: CancellationToken::new(),
             ours,
-            gate,
+            gates,
             accepting: CancellationToken::new(),
             closing: CancellationToken::new(),
             close_window: Arc::new(Latest::new(settings.shutdown.close_window)),

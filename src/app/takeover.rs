@@ -34,6 +34,7 @@ use tokio::time::timeout;
 
 use crate::model::{PipelineId, SessionId};
 use crate::pins::{News, Origin};
+use crate::runtime::{Closed, Gate};
 pub(super) use door::Door;
 pub(super) use predecessor::Predecessor;
 pub use successor::TakeoverError;
@@ -164,13 +165,48 @@ impl Channel {
     }
 }
 
+/// What stands still from when the next process reads what this one has left on disk: it would not know
+/// of what changes after that.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gates {
+    /// Open while operators may give orders.
+    pub(super) orders: Gate,
+    /// Open while discovery may tell the fleet, and note, what it has found.
+    pub(super) notes: Gate,
+}
+
+impl Gates {
+    /// Closes both, when what is under way is done. An order may wait for discovery, so that comes last.
+    async fn close(&self) -> [Closed; 2] {
+        let orders = self.orders.close().await;
+        [orders, self.notes.close().await]
+    }
+}
+
 fn socket_path(state_dir: &Path) -> PathBuf {
     state_dir.join(SOCKET)
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_order_that_waits_for_discovery_is_carried_out_before_the_gates_are_closed() {
+        let gates = Gates::default();
+        let order = gates.orders.try_enter().unwrap();
+        let mut closing = Box::pin(gates.close());
+        assert!((&mut closing).now_or_never().is_none());
+        let noting = gates.notes.enter().now_or_never();
+        assert!(noting.is_some() && gates.orders.try_enter().is_none());
+        drop((order, noting));
+        let closed = closing.await;
+        assert!(gates.notes.try_enter().is_none());
+        drop(closed);
+        assert!(gates.orders.try_enter().is_some() && gates.notes.try_enter().is_some());
+    }
 
     #[tokio::test]
     async fn what_is_said_is_heard_and_the_end_too() {

@@ -32,7 +32,7 @@ pub(super) struct EdgeViews {
     pub(super) reload: ReloadHandle,
     pub(super) door: Door,
     /// Open while operators may give orders.
-    pub(super) gate: Gate,
+    pub(super) orders: Gate,
 }
 
 impl EdgeViews {

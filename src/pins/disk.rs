@@ -233,12 +233,17 @@ fn go_away(progress: &watch::Sender<Progress>, reason: &str) {
 }
 
 impl Leavable for DiskStore {
-    /// Writes all that is noted, in 5 s at most, and lets the file go.
+    /// Writes all that is noted, in 5 s at most, and lets the file go. One that was let go before is taken
+    /// back first.
     fn release(&self) -> BoxFuture<'_, Result<(), PinError>> {
         let release = async move {
+            let mut progress = self.progress.subscribe();
+            let is_back = progress.wait_for(|now| !now.is_released);
+            if !matches!(timeout(WRITE_MAX, is_back).await, Ok(Ok(_))) {
+                return Err(PinError::Away);
+            }
             self.notes().is_releasing = true;
             self.noted.notify_one();
-            let mut progress = self.progress.subscribe();
             let released = progress.wait_for(|now| now.is_released || now.is_away);
             if matches!(timeout(WRITE_MAX, released).await, Ok(Ok(now)) if now.is_released) {
                 return Ok(());

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Knock;
-use super::{Channel, VERSION, Word, socket_path};
+use super::{Channel, Gates, VERSION, Word, socket_path};
 use crate::pins::{Handover, News};
-use crate::runtime::{Closed, Gate, OpenSockets, send_sockets};
+use crate::runtime::{Closed, OpenSockets, send_sockets};
 
 /// Hands everything over when asked.
 pub(crate) struct Predecessor {
@@ -22,8 +22,8 @@ pub(crate) struct Predecessor {
     pub(crate) news: mpsc::Receiver<News>,
     /// What is listened on: all are sent.
     pub(crate) sockets: OpenSockets,
-    /// Closed from when the successor reads what is on disk: what changes after that would be lost.
-    pub(crate) gate: Gate,
+    /// Closed from when the successor reads what is on disk.
+    pub(crate) gates: Gates,
     /// Ends what only one process may do.
     pub(crate) ours: CancellationToken,
     /// Cancelled when the successor has taken over.
@@ -61,7 +61,7 @@ impl Predecessor {
     }
 
     /// Hands over; returns where the successor listens, if it has taken over.
-    async fn hand_over(&mut self, mut channel: Channel) -> Option<(Channel, Closed)> {
+    async fn hand_over(&mut self, mut channel: Channel) -> Option<(Channel, [Closed; 2])> {
         tracing::info!("another process is about to take over");
         let closed = match self.prepare(&mut channel).await {
             Ok(closed) => closed,
@@ -99,9 +99,9 @@ impl Predecessor {
     }
 
     /// Lets go of the pins until the successor is ready, and takes them back if it never is.
-    async fn prepare(&mut self, channel: &mut Channel) -> io::Result<Closed> {
+    async fn prepare(&mut self, channel: &mut Channel) -> io::Result<[Closed; 2]> {
         channel.expect(&Word::Prepare).await?;
-        let closed = self.gate.close().await;
+        let closed = self.gates.close().await;
         if let Err(error) = self.pins.release().await {
             let reason = error.to_string();
             channel.say(&Word::Refused { reason }).await?;

@@ -12,14 +12,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Channel, LINE_MAX_BYTES, VERSION, WORD_MAX, Word, socket_path};
+use super::{Channel, Gates, LINE_MAX_BYTES, VERSION, WORD_MAX, Word, socket_path};
 use crate::admin::TAKEOVER_PATH;
 use crate::admin::client::{FetchError, post_json};
 use crate::app::{App, ConfigSource, Prepared, Start, StartError, bind};
 use crate::fleet::{BackendView, FleetHandle};
 use crate::pins::News;
 use crate::policy::health::Health;
-use crate::runtime::{Clock, Gate, InheritError, Inherited, recv_sockets};
+use crate::runtime::{Clock, InheritError, Inherited, recv_sockets};
 use crate::settings::{Settings, StoreKind};
 
 /// Time for the predecessor to connect once it was asked.
@@ -172,9 +172,9 @@ impl App {
         successor.prepare().await?;
         let (news, told) = mpsc::channel(NEWS_MAX);
         let go = CancellationToken::new();
-        let gate = Gate::default();
-        let closed = gate.close().await;
-        let start = Start { inherited: &mut sockets, go: go.clone(), gate, news: Some(told) };
+        let gates = Gates::default();
+        let closed = gates.close().await;
+        let start = Start { inherited: &mut sockets, go: go.clone(), gates, news: Some(told) };
         let prepared = Prepared::new(settings, clock, start).await?;
         // Those of addresses that the config has no more stay with the other process.
         drop(sockets);

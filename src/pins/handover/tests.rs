@@ -161,3 +161,16 @@ async fn other_bounds_are_those_of_the_store() {
     assert!(process.claim("two").await.is_ok());
     process.end();
 }
+
+#[tokio::test]
+async fn pins_that_came_back_are_handed_over_once_they_are_back() {
+    let state = State::create("again");
+    let old = Process::start(&state).unwrap();
+    for _ in 0..20 {
+        old.pins.release().await.unwrap();
+        Process::start(&state).unwrap().end();
+        old.pins.take_back();
+    }
+    old.claim("standup").await.unwrap();
+    old.end();
+}
