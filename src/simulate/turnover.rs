@@ -99,6 +99,7 @@ impl World {
             self.close_line(prober);
             self.edges[edge].numbers[backend] = None;
             self.edges[edge].probes[backend] = Default::default();
+            self.edges[edge].lines[backend] = LineSim::nowhere();
             // Whatever it knew of before a crash is not found again.
             let site = self.edges[edge].site;
             let is_there = |f: &&mut PipelineFact| (f.site, f.backend) == (site, backend);
