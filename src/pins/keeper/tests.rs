@@ -19,7 +19,24 @@ struct Shaky {
     is_away: AtomicBool,
 }
 
+fn meeting() -> MeetingName {
+    MeetingName::parse("standup").unwrap()
+}
+
 impl Shaky {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { pins: MemoryStore::new(10), is_away: AtomicBool::new(false) })
+    }
+
+    /// The pin of a meeting that has none yet.
+    async fn pin(&self, meeting: &MeetingName) -> Pin {
+        let backend = BackendId::parse("kms-0").unwrap();
+        match self.claim(meeting, &backend, Incarnation(1)).await.unwrap() {
+            Claim::Made(pin) => pin,
+            Claim::Held(pin) => panic!("{pin:?}"),
+        }
+    }
+
     fn check(&self) -> Result<(), PinError> {
         if self.is_away.load(Ordering::Relaxed) { Err(PinError::Away) } else { Ok(()) }
     }
@@ -63,11 +80,8 @@ impl PinStore for Shaky {
 /// Its backend was given up, and answers before the pin could be removed.
 #[tokio::test]
 async fn nobody_joins_by_a_pin_that_is_to_be_removed() {
-    let (meeting, backend) =
-        (MeetingName::parse("standup").unwrap(), BackendId::parse("kms-0").unwrap());
-    let store = Arc::new(Shaky { pins: MemoryStore::new(10), is_away: AtomicBool::new(false) });
-    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
-    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    let (store, meeting) = (Shaky::new(), meeting());
+    let pin = store.pin(&meeting).await;
     let keeper = Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 10)));
     let charge = || {
         let promise = Promise { legs: Legs(1), made: Time::ZERO };
@@ -81,8 +95,7 @@ async fn nobody_joins_by_a_pin_that_is_to_be_removed() {
     assert_eq!(keeper.registry.begin(&meeting, &pin, charge()), Begun::Ending);
     keeper.sweep(Time::ZERO).await;
     assert_eq!(store.lookup(&meeting).await, Ok(None));
-    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
-    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    let pin = store.pin(&meeting).await;
     assert_eq!(keeper.registry.begin(&meeting, &pin, charge()), Begun::Adopted);
 }
 
@@ -90,11 +103,8 @@ async fn nobody_joins_by_a_pin_that_is_to_be_removed() {
 /// when its backend is heard from.
 #[tokio::test]
 async fn a_pin_that_was_found_is_kept_for_the_grace_though_the_store_is_away() {
-    let (meeting, backend) =
-        (MeetingName::parse("standup").unwrap(), BackendId::parse("kms-0").unwrap());
-    let store = Arc::new(Shaky { pins: MemoryStore::new(10), is_away: AtomicBool::new(false) });
-    let claim = store.claim(&meeting, &backend, Incarnation(1)).await.unwrap();
-    let Claim::Made(pin) = claim else { panic!("{claim:?}") };
+    let (store, meeting) = (Shaky::new(), meeting());
+    let pin = store.pin(&meeting).await;
     let keeper = Keeper::new(store.clone(), Arc::new(Registry::new(GRACE, 10)));
 
     store.is_away.store(true, Ordering::Relaxed);
